@@ -1,0 +1,22 @@
+#pragma once
+/* Time. Timers use the monotonic clock, stored times the wall clock; both are int64_t milliseconds. */
+
+#include <stdint.h>
+
+enum { CLOCK_TEXT_MAX = 40 };
+
+/* Milliseconds of the monotonic clock; for deadlines and timers. */
+int64_t clock_mono_ms(void);
+
+/* Milliseconds since 1970-01-01 UTC; for what is stored or shown. */
+int64_t clock_wall_ms(void);
+
+/* Write `wall_ms` as `2026-11-21T10:20:30.123Z` into `ret_text` (CLOCK_TEXT_MAX bytes); returns ret_text. */
+char *clock_iso(int64_t wall_ms, char *ret_text);
+
+/* Write `wall_ms` as an RFC 5322 date in UTC into `ret_text` (CLOCK_TEXT_MAX bytes); returns ret_text. */
+char *clock_mail_date(int64_t wall_ms, char *ret_text);
+
+/* Read `2026-11-21`, `2026-11-21T10:20:30Z`, or an age such as `90s`, `15m`, `2h`, `7d` before `now_ms`;
+ * 0, or -EINVAL. */
+int clock_parse(const char *text, int64_t now_ms, int64_t *ret_wall_ms);

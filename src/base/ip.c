@@ -1,0 +1,187 @@
+/* IP addresses as values, by inet_pton and inet_ntop only. */
+#include "base/ip.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
+#include "base/base.h"
+
+static const uint8_t mapped_prefix[12] = { [10] = 0xff, [11] = 0xff };
+
+static int parse_bare(struct text t, struct ip *ret_ip)
+{
+	char string[INET6_ADDRSTRLEN];
+	struct ip ip = { .family = text_find(t, ':') < t.len ? AF_INET6 : AF_INET };
+
+	if (t.len == 0 || t.len >= sizeof string)
+		return -EINVAL;
+
+	memcpy(string, t.at, t.len);
+	string[t.len] = '\0';
+	if (strlen(string) != t.len || inet_pton(ip.family, string, ip.bytes) != 1)
+		return -EINVAL;
+
+	*ret_ip = ip;
+	return 0;
+}
+
+static int parse_port(struct text t, uint16_t *ret_port)
+{
+	uint64_t port;
+	int r = text_number(t, 65535, &port);
+
+	if (r < 0)
+		return -EINVAL;
+	*ret_port = (uint16_t)port;
+	return 0;
+}
+
+int ip_parse(struct text t, struct ip *ret_ip)
+{
+	size_t colon = text_find_last(t, ':');
+	struct ip ip;
+	uint16_t port = 0;
+
+	if (t.len > 0 && t.at[0] == '[') {
+		size_t close = text_find(t, ']');
+
+		if (close == t.len || parse_bare((struct text){ t.at + 1, close - 1 }, &ip) < 0 || ip.family != AF_INET6)
+			return -EINVAL;
+		if (close + 1 < t.len && (t.at[close + 1] != ':' || parse_port(text_from(t, close + 2), &port) < 0))
+			return -EINVAL;
+	} else if (colon < t.len && text_find(t, ':') == colon) {
+		if (parse_bare(text_first(t, colon), &ip) < 0 || parse_port(text_from(t, colon + 1), &port) < 0)
+			return -EINVAL;
+	} else if (parse_bare(t, &ip) < 0) {
+		return -EINVAL;
+	}
+	ip.port = port;
+	*ret_ip = ip;
+	return 0;
+}
+
+/* The first `bits` bits of a and b agree. */
+static bool same_bits(const uint8_t *a, const uint8_t *b, unsigned bits)
+{
+	unsigned whole = bits / 8, rest = bits % 8;
+
+	if (memcmp(a, b, whole) != 0)
+		return false;
+	return rest == 0 || ((a[whole] ^ b[whole]) >> (8 - rest)) == 0;
+}
+
+int ip_network_parse(struct text t, struct ip_network *ret_network)
+{
+	size_t slash = text_find(t, '/');
+	struct ip_network network;
+
+	if (parse_bare(text_first(t, slash), &network.address) < 0)
+		return -EINVAL;
+
+	unsigned bits = network.address.family == AF_INET ? 32 : 128;
+	uint64_t prefix = bits;
+	if (slash < t.len && text_number(text_from(t, slash + 1), bits, &prefix) < 0)
+		return -EINVAL;
+
+	network.prefix = (unsigned)prefix;
+	for (unsigned bit = network.prefix; bit < bits; bit++)
+		if (network.address.bytes[bit / 8] & (0x80 >> (bit % 8)))
+			return -EINVAL;
+	network.address.port = 0;
+	*ret_network = network;
+	return 0;
+}
+
+/* IPv4-mapped IPv6 addresses are IPv4 addresses to everybody but the kernel. */
+static struct ip unmapped(const struct ip *ip)
+{
+	struct ip v4 = *ip;
+
+	if (ip->family == AF_INET6 && memcmp(ip->bytes, mapped_prefix, sizeof mapped_prefix) == 0) {
+		v4.family = AF_INET;
+		memset(v4.bytes, 0, sizeof v4.bytes);
+		memcpy(v4.bytes, ip->bytes + 12, 4);
+	}
+	return v4;
+}
+
+bool ip_in_network(const struct ip *ip, const struct ip_network *network)
+{
+	struct ip plain = unmapped(ip);
+
+	return plain.family == network->address.family && same_bits(plain.bytes, network->address.bytes, network->prefix);
+}
+
+bool ip_is_loopback(const struct ip *ip)
+{
+	static const struct ip_network v4 = { { .family = AF_INET, .bytes = { 127 } }, 8 };
+	static const struct ip_network v6 = { { .family = AF_INET6, .bytes = { [15] = 1 } }, 128 };
+
+	return ip_in_network(ip, &v4) || ip_in_network(ip, &v6);
+}
+
+char *ip_format(const struct ip *ip, char *ret_text)
+{
+	if (ip->family == 0 || inet_ntop(ip->family, ip->bytes, ret_text, IP_TEXT_MAX) == NULL)
+		snprintf(ret_text, IP_TEXT_MAX, "unknown");
+	return ret_text;
+}
+
+char *ip_format_port(const struct ip *ip, char *ret_text)
+{
+	char bare[IP_TEXT_MAX];
+
+	snprintf(ret_text, IP_TEXT_MAX, ip->family == AF_INET6 ? "[%.46s]:%u" : "%.46s:%u", ip_format(ip, bare), ip->port);
+	return ret_text;
+}
+
+char *ip_format_literal(const struct ip *ip, char *ret_text)
+{
+	char bare[IP_TEXT_MAX];
+
+	snprintf(ret_text, IP_TEXT_MAX, ip->family == AF_INET6 ? "[IPv6:%.46s]" : "[%.46s]", ip_format(ip, bare));
+	return ret_text;
+}
+
+socklen_t ip_to_sockaddr(const struct ip *ip, struct sockaddr_storage *ret_address)
+{
+	memset(ret_address, 0, sizeof *ret_address);
+	if (ip->family == AF_INET6) {
+		struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)ret_address;
+
+		v6->sin6_family = AF_INET6;
+		v6->sin6_port = htons(ip->port);
+		memcpy(&v6->sin6_addr, ip->bytes, 16);
+		return sizeof *v6;
+	}
+
+	struct sockaddr_in *v4 = (struct sockaddr_in *)ret_address;
+	v4->sin_family = AF_INET;
+	v4->sin_port = htons(ip->port);
+	memcpy(&v4->sin_addr, ip->bytes, 4);
+	return sizeof *v4;
+}
+
+struct ip ip_from_sockaddr(const struct sockaddr_storage *address)
+{
+	struct ip ip = { 0 };
+
+	if (address->ss_family == AF_INET) {
+		const struct sockaddr_in *v4 = (const struct sockaddr_in *)address;
+
+		ip.family = AF_INET;
+		ip.port = ntohs(v4->sin_port);
+		memcpy(ip.bytes, &v4->sin_addr, 4);
+	} else if (address->ss_family == AF_INET6) {
+		const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)address;
+
+		ip.family = AF_INET6;
+		ip.port = ntohs(v6->sin6_port);
+		memcpy(ip.bytes, &v6->sin6_addr, 16);
+		ip = unmapped(&ip);
+	}
+	return ip;
+}

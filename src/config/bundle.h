@@ -1,0 +1,36 @@
+#pragma once
+/*
+ * One generation of the configuration as master hands it to a role: the configuration file and every file it names
+ * (certificates, keys, CA lists), packed into a sealed memfd. A role gets only the secrets it may see.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/text.h"
+
+struct bundle;
+
+/* Which roles may see an entry; a set. */
+enum { BUNDLE_FRONT = 1 << 0, BUNDLE_QUEUE = 1 << 1, BUNDLE_DELIVER = 1 << 2, BUNDLE_ALL = 0xff };
+
+/* An empty bundle owned by `owner`, for generation number `generation`. */
+struct bundle *bundle_new(const void *owner, uint64_t generation);
+
+uint64_t bundle_generation(const struct bundle *bundle);
+
+/* Add (or, for the same path, widen the readers of) an entry. `path` and `bytes` are copied. */
+void bundle_add(struct bundle *bundle, const char *path, struct text bytes, unsigned readers);
+
+/* Read a file of at most 1 MiB from disk and add it; 0, or a negative errno (-EFBIG: larger). */
+int bundle_add_file(struct bundle *bundle, const char *path, unsigned readers);
+
+/* The bytes of entry `path`, borrowed while the bundle lives; NULL `at` when there is none. */
+struct text bundle_find(const struct bundle *bundle, const char *path);
+
+/* A sealed memfd with the entries that `reader` (one bit) may see; the caller owns the descriptor. Or a negative errno. */
+int bundle_seal(const struct bundle *bundle, unsigned reader);
+
+/* Map a sealed memfd; fd stays the caller's. Refuses a memfd that is not sealed against writing and shrinking.
+ * The mapping is wiped from the process (unmapped) when the bundle is freed. NULL when it is malformed. */
+struct bundle *bundle_open(const void *owner, int fd);

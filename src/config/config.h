@@ -1,0 +1,154 @@
+#pragma once
+/*
+ * The configuration of a gateway: one YAML file, read by one table (config/table.c) into these const structs.
+ * The table feeds the reader, `check`, `config show` and docs/configuration.md. Immutable after load, reference-counted.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/ip.h"
+#include "base/log.h"
+
+struct bundle;
+struct problems;
+
+enum config_listener_type { CONFIG_PUBLIC, CONFIG_PRIVATE };
+enum config_action { CONFIG_ACCEPT, CONFIG_RELAY, CONFIG_REJECT };
+enum config_tls { CONFIG_TLS_NONE, CONFIG_TLS_PREFERRED, CONFIG_TLS_REQUIRED };
+
+struct config_certificate {
+	unsigned line;
+	const char *name;
+	const char *chain; /* path of the PEM chain, leaf first */
+	const char *key;   /* path of the PEM private key */
+};
+
+struct config_authorities {
+	unsigned line;
+	bool system;        /* trust the system's CA list */
+	const char *custom; /* path of a PEM file with further CAs, or NULL */
+};
+
+/* mail_flow_policies: what a client may do and how it must connect. */
+struct config_policy {
+	unsigned line;
+	const char *name;
+	enum config_action action; /* default accept: mail for accepted_domains only */
+	enum config_tls tls;       /* default preferred */
+};
+
+struct config_listener {
+	unsigned line;
+	const char *name;
+	enum config_listener_type type;
+	struct ip address;
+	const struct config_certificate *certificate; /* NULL = none: STARTTLS is not offered */
+	const struct config_policy *policy;           /* for clients that no sender group names */
+};
+
+struct config_group {
+	unsigned line;
+	const char *name;
+	struct ip_network *networks;
+	size_t network_count;
+	const struct config_policy *policy;
+};
+
+struct config_route {
+	unsigned line;
+	const char *domain;   /* lower case; `.example.com` = all below; `default` = all others */
+	const char *next_hop; /* as written */
+	struct ip address;    /* the literal in next_hop, with its port */
+};
+
+struct config_destination {
+	unsigned line;
+	const char *domain;   /* as in config_route */
+	enum config_tls tls;
+};
+
+struct config_delivery {
+	unsigned line;
+	int64_t *retry_ms;    /* waiting time before attempt 2, 3, ...; the last one repeats */
+	size_t retry_count;
+	int64_t expire_ms;    /* age at which a deferred mail is returned */
+	uint64_t concurrency; /* connections to one destination */
+	uint64_t connections; /* connections in all, at most 64 */
+};
+
+struct config_limits {
+	unsigned line;
+	uint64_t connections;  /* sessions at once, all listeners */
+	uint64_t errors;       /* protocol errors before 421 */
+	uint64_t recipients;   /* of one message */
+	uint64_t message_size; /* bytes */
+	int64_t idle_time_ms;  /* between two commands */
+	int64_t session_time_ms;
+};
+
+struct config_log {
+	unsigned line;
+	enum log_level level;
+	enum log_format format;
+};
+
+struct config {
+	uint64_t generation;
+	const char *file;      /* path of the configuration file as given */
+	const char *hostname;
+	const char *state_dir, *runtime_dir; /* made relative to the file's directory */
+	const char *user;
+	struct config_certificate *certificates;
+	size_t certificate_count;
+	struct config_authorities authorities;
+	struct config_listener *listeners;
+	size_t listener_count;
+	struct config_policy *policies;
+	size_t policy_count;
+	struct config_group *groups;
+	size_t group_count;
+	const char **accepted_domains; /* lower case */
+	size_t accepted_domain_count;
+	struct config_route *routes;
+	size_t route_count;
+	struct config_destination *destinations;
+	size_t destination_count;
+	struct config_delivery delivery;
+	struct config_limits limits;
+	struct config_log log;
+};
+
+/* Read the entry of `bundle` that is called `file` into a new config with one reference; problems are added.
+ * Relative paths in it become relative to the directory of `file`. NULL when anything in the file is wrong. */
+const struct config *config_read(const struct bundle *bundle, const char *file, struct problems *problems);
+
+/* Read `file` and every file it names from disk into a bundle (owned by `owner`) with their readers, and check it:
+ * syntax, values, references, and what only the whole can tell (open relay, accepted domain without a route).
+ * NULL with at least one problem; else the bundle, and the config in ret_config with one reference. */
+struct bundle *config_gather(const void *owner, const char *file, uint64_t generation, struct problems *problems,
+	const struct config **ret_config);
+
+/* Another reference; returns config. */
+const struct config *config_hold(const struct config *config);
+
+/* Give a reference back; the last one frees. NULL is fine. */
+void config_release(const struct config *config);
+
+/* The effective configuration, defaults included, as YAML or as one JSON object; owned by `owner`. */
+char *config_show(const void *owner, const struct config *config, bool json);
+
+/* docs/configuration.md from the table; owned by `owner`. */
+char *config_manual(const void *owner);
+
+/* The entry for `domain` in a sorted-by-nothing list: exact name, else the longest `.parent`, else `default`.
+ * config_route_for() and config_destination_for() return NULL when there is none. */
+const struct config_route *config_route_for(const struct config *config, struct text domain);
+const struct config_destination *config_destination_for(const struct config *config, struct text domain);
+
+/* True when mail for `domain` is ours to take. */
+bool config_accepts(const struct config *config, struct text domain);
+
+/* Word of the configuration file for a value: "preferred". Static. */
+const char *config_tls_name(enum config_tls tls);

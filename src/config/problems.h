@@ -1,0 +1,28 @@
+#pragma once
+/* What `postern check` found: every problem of a configuration in one run, each with file, line, key and cure. */
+
+#include <stddef.h>
+
+#include "base/base.h"
+
+struct problem {
+	const char *file;
+	unsigned line;   /* 0 = the whole file */
+	const char *key; /* "listeners[inbound].address"; may be empty */
+	const char *text; /* what is wrong and what was expected, one sentence */
+};
+
+struct problems {
+	struct problem *list;
+	size_t count;
+};
+
+/* An empty list owned by talloc parent `owner`. */
+struct problems *problems_new(const void *owner);
+
+/* Add one; all texts are copied. */
+void problems_add(struct problems *problems, const char *file, unsigned line, const char *key, const char *format, ...)
+	PRINTF(5, 6);
+
+/* "FILE:LINE: KEY: TEXT" (parts that are unknown are left out), owned by `owner`. */
+char *problems_format(const void *owner, const struct problem *problem);

@@ -1,0 +1,24 @@
+#pragma once
+/* A mail address as the envelope carries it: RFC 5321 section 4.1.2 (Path, Mailbox), 4.5.3.1 (limits). */
+
+#include <stdbool.h>
+
+#include "base/text.h"
+
+struct address {
+	struct text whole;  /* what stood between the angle brackets, without a source route */
+	struct text local;  /* as written: still quoted when it was quoted */
+	struct text domain; /* a domain name, or an address literal with its brackets; empty in `<postmaster>` */
+};
+
+/* Parse a path at the start of `t`: `<a@b>`, `<@route:a@b>` (the route is dropped), and `<>` when `allow_null`
+ * (whole, local and domain empty), and `<postmaster>` (any case) when not `allow_null`. ret_used is the number of
+ * bytes up to and including `>`. All results borrow from `t`. 0, or ERR_FORMAT: also for NUL and control bytes,
+ * bytes over 0x7f, an empty or over 64 octets long local part, a domain over 255 octets, `""` as local part. */
+int address_parse_path(struct text t, bool allow_null, struct address *ret_address, size_t *ret_used);
+
+/* Parse a bare mailbox `a@b` as configuration and commands take it; same rules. */
+int address_parse(struct text t, struct address *ret_address);
+
+/* True for a syntactically right domain name of LDH labels (underscore accepted), no trailing dot, at most 255. */
+bool address_is_domain(struct text t);
