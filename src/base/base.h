@@ -7,12 +7,12 @@
 #include <stdint.h>
 #include <unistd.h>
 
-#define CLEANUP(f)    __attribute__((cleanup(f)))
-#define PRINTF(a, b)  __attribute__((format(printf, a, b)))
-#define MUST_CHECK    __attribute__((warn_unused_result))
-#define COUNT(array)  (sizeof(array) / sizeof((array)[0]))
-#define MIN(a, b)     ((a) < (b) ? (a) : (b))
-#define MAX(a, b)     ((a) > (b) ? (a) : (b))
+#define CLEANUP(f)   __attribute__((cleanup(f)))
+#define PRINTF(a, b) __attribute__((format(printf, a, b)))
+#define MUST_CHECK   __attribute__((warn_unused_result))
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+#define MIN(a, b)    ((a) < (b) ? (a) : (b))
+#define MAX(a, b)    ((a) > (b) ? (a) : (b))
 
 /* Close *fd if it is open and forget it; for CLEANUP(base_close). */
 static inline void base_close(int *fd)

@@ -47,11 +47,12 @@ char *clock_iso(int64_t wall_ms, char *ret_text)
 char *clock_mail_date(int64_t wall_ms, char *ret_text)
 {
 	static const char days[][4] = { "Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat" };
-	static const char months[][4] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
+	static const char months[][4] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep",
+		"Oct", "Nov", "Dec" };
 	struct tm tm = utc(wall_ms);
 
-	snprintf(ret_text, CLOCK_TEXT_MAX, "%s, %02d %s %04d %02d:%02d:%02d +0000", days[tm.tm_wday], tm.tm_mday,
-		months[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
+	snprintf(ret_text, CLOCK_TEXT_MAX, "%s, %02d %s %04d %02d:%02d:%02d +0000", days[tm.tm_wday],
+		tm.tm_mday, months[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
 	return ret_text;
 }
 
@@ -89,8 +90,8 @@ int clock_parse(const char *text, int64_t now, int64_t *ret_wall_ms)
 	if (text[used] != '\0') {
 		int more = 0;
 
-		if (sscanf(text + used, "T%2d:%2d:%2dZ%n", &tm.tm_hour, &tm.tm_min, &tm.tm_sec, &more) != 3 || more != 10 ||
-			text[used + more] != '\0')
+		if (sscanf(text + used, "T%2d:%2d:%2dZ%n", &tm.tm_hour, &tm.tm_min, &tm.tm_sec, &more) != 3 ||
+			more != 10 || text[used + more] != '\0')
 			return -EINVAL;
 	}
 	tm.tm_year -= 1900;

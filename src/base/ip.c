@@ -48,12 +48,15 @@ int ip_parse(struct text t, struct ip *ret_ip)
 	if (t.len > 0 && t.at[0] == '[') {
 		size_t close = text_find(t, ']');
 
-		if (close == t.len || parse_bare((struct text){ t.at + 1, close - 1 }, &ip) < 0 || ip.family != AF_INET6)
+		if (close == t.len || parse_bare((struct text){ t.at + 1, close - 1 }, &ip) < 0 ||
+			ip.family != AF_INET6)
 			return -EINVAL;
-		if (close + 1 < t.len && (t.at[close + 1] != ':' || parse_port(text_from(t, close + 2), &port) < 0))
+		if (close + 1 < t.len &&
+			(t.at[close + 1] != ':' || parse_port(text_from(t, close + 2), &port) < 0))
 			return -EINVAL;
 	} else if (colon < t.len && text_find(t, ':') == colon) {
-		if (parse_bare(text_first(t, colon), &ip) < 0 || parse_port(text_from(t, colon + 1), &port) < 0)
+		if (parse_bare(text_first(t, colon), &ip) < 0 ||
+			parse_port(text_from(t, colon + 1), &port) < 0)
 			return -EINVAL;
 	} else if (parse_bare(t, &ip) < 0) {
 		return -EINVAL;
@@ -112,7 +115,8 @@ bool ip_in_network(const struct ip *ip, const struct ip_network *network)
 {
 	struct ip plain = unmapped(ip);
 
-	return plain.family == network->address.family && same_bits(plain.bytes, network->address.bytes, network->prefix);
+	return plain.family == network->address.family &&
+	       same_bits(plain.bytes, network->address.bytes, network->prefix);
 }
 
 bool ip_is_loopback(const struct ip *ip)
@@ -134,7 +138,8 @@ char *ip_format_port(const struct ip *ip, char *ret_text)
 {
 	char bare[IP_TEXT_MAX];
 
-	snprintf(ret_text, IP_TEXT_MAX, ip->family == AF_INET6 ? "[%.46s]:%u" : "%.46s:%u", ip_format(ip, bare), ip->port);
+	snprintf(ret_text, IP_TEXT_MAX, ip->family == AF_INET6 ? "[%.46s]:%u" : "%.46s:%u",
+		ip_format(ip, bare), ip->port);
 	return ret_text;
 }
 
@@ -142,7 +147,8 @@ char *ip_format_literal(const struct ip *ip, char *ret_text)
 {
 	char bare[IP_TEXT_MAX];
 
-	snprintf(ret_text, IP_TEXT_MAX, ip->family == AF_INET6 ? "[IPv6:%.46s]" : "[%.46s]", ip_format(ip, bare));
+	snprintf(ret_text, IP_TEXT_MAX, ip->family == AF_INET6 ? "[IPv6:%.46s]" : "[%.46s]",
+		ip_format(ip, bare));
 	return ret_text;
 }
 

@@ -12,12 +12,12 @@ enum { IP_TEXT_MAX = 64 };
 struct ip {
 	sa_family_t family; /* AF_INET, AF_INET6, or 0 = none */
 	uint8_t bytes[16];  /* network order; IPv4 uses the first four */
-	uint16_t port;      /* host order; 0 = none */
+	uint16_t port;	    /* host order; 0 = none */
 };
 
 struct ip_network {
 	struct ip address;
-	unsigned prefix;    /* bits that must agree */
+	unsigned prefix; /* bits that must agree */
 };
 
 /* Parse `192.0.2.1`, `2001:db8::1`, each with an optional port as `192.0.2.1:25` or `[2001:db8::1]:25`;

@@ -20,7 +20,9 @@ struct line {
 	char at[4096];
 };
 
-static const char *const level_names[] = { [LOG_ERROR] = "error", [LOG_WARN] = "warn", [LOG_INFO] = "info", [LOG_DEBUG] = "debug" };
+static const char *const level_names[] = {
+	[LOG_ERROR] = "error", [LOG_WARN] = "warn", [LOG_INFO] = "info", [LOG_DEBUG] = "debug"
+};
 
 void log_open(int fd, const char *role, enum log_level level, enum log_format format)
 {
@@ -56,14 +58,17 @@ static void add_escaped(struct line *line, struct text value, enum log_format fo
 		else if (c >= 0x20 && c < 0x7f)
 			add(line, &value.at[i], 1);
 		else
-			add(line, code, (size_t)snprintf(code, sizeof code, format == LOG_JSON ? "\\u%04x" : "\\x%02x", c));
+			add(line, code,
+				(size_t)snprintf(
+					code, sizeof code, format == LOG_JSON ? "\\u%04x" : "\\x%02x", c));
 	}
 }
 
 static bool plain_word(struct text value)
 {
 	for (size_t i = 0; i < value.len; i++)
-		if (value.at[i] <= ' ' || value.at[i] >= 0x7f || value.at[i] == '"' || value.at[i] == '\\' || value.at[i] == '=')
+		if (value.at[i] <= ' ' || value.at[i] >= 0x7f || value.at[i] == '"' || value.at[i] == '\\' ||
+			value.at[i] == '=')
 			return false;
 	return value.len > 0;
 }
@@ -101,8 +106,8 @@ static void build_plain(struct line *line, const char *time, const char *level, 
 static void build_json(struct line *line, const char *time, const char *level, const char *event,
 	const struct log_pair *pairs, size_t count)
 {
-	const char *const head[] = { "{\"time\":\"", time, "\",\"level\":\"", level, "\",\"role\":\"", sink.role,
-		"\",\"event\":\"", event, "\"" };
+	const char *const head[] = { "{\"time\":\"", time, "\",\"level\":\"", level, "\",\"role\":\"",
+		sink.role, "\",\"event\":\"", event, "\"" };
 
 	for (size_t i = 0; i < COUNT(head); i++)
 		add_str(line, head[i]);

@@ -40,8 +40,8 @@ static inline struct log_pair log_num(const char *key, int64_t value)
 	return (struct log_pair){ .key = key, .number = value };
 }
 
-#define log_event(level, event, ...)                                                                              \
-	log_write(level, event, (const struct log_pair[]){ __VA_ARGS__ },                                             \
+#define log_event(level, event, ...)                                                                         \
+	log_write(level, event, (const struct log_pair[]){ __VA_ARGS__ },                                    \
 		sizeof((const struct log_pair[]){ __VA_ARGS__ }) / sizeof(struct log_pair))
 
 /* Write one event; use log_event(). Lines are cut at 4 KiB. Safe from any thread. */

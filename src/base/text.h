@@ -24,7 +24,8 @@ static inline struct text text_of(const char *string)
 /* The part of `t` from byte `start` on; empty when `start` lies behind the end. */
 static inline struct text text_from(struct text t, size_t start)
 {
-	return start >= t.len ? (struct text){ t.at + t.len, 0 } : (struct text){ t.at + start, t.len - start };
+	return start >= t.len ? (struct text){ t.at + t.len, 0 }
+			      : (struct text){ t.at + start, t.len - start };
 }
 
 /* The first `len` bytes of `t`, or all of it when it is shorter. */
@@ -64,7 +65,7 @@ char *text_copy(const void *owner, struct text t);
 char *text_copy_lower(const void *owner, struct text t);
 
 /* End the process with a clear message when `pointer` is NULL (out of memory); else return it. */
-void *text_must(void *pointer);
+void *text_must(void *pointer) __attribute__((returns_nonnull));
 
 /* Lower case of one ASCII character; everything else unchanged, whatever the locale. */
 static inline char text_lower(char c)

@@ -6,9 +6,10 @@
 #include "base/text.h"
 
 struct address {
-	struct text whole;  /* what stood between the angle brackets, without a source route */
-	struct text local;  /* as written: still quoted when it was quoted */
-	struct text domain; /* a domain name, or an address literal with its brackets; empty in `<postmaster>` */
+	struct text whole; /* what stood between the angle brackets, without a source route */
+	struct text local; /* as written: still quoted when it was quoted */
+	struct text
+		domain; /* a domain name, or an address literal with its brackets; empty in `<postmaster>` */
 };
 
 /* Parse a path at the start of `t`: `<a@b>`, `<@route:a@b>` (the route is dropped), and `<>` when `allow_null`
@@ -22,3 +23,6 @@ int address_parse(struct text t, struct address *ret_address);
 
 /* True for a syntactically right domain name of LDH labels (underscore accepted), no trailing dot, at most 255. */
 bool address_is_domain(struct text t);
+
+/* True for a right address literal with its brackets: `[192.0.2.1]`, `[IPv6:2001:db8::1]`. */
+bool address_is_literal(struct text t);

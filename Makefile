@@ -1,0 +1,59 @@
+# The commands of the project. Meson and ninja do the work; tools/ has the scripts.
+
+MAKEFLAGS += --no-print-directory
+# Debian's tools first, whatever else stands in front of them.
+export PATH := /usr/sbin:/usr/bin:/sbin:/bin:$(PATH)
+export PYTHONDONTWRITEBYTECODE := 1
+
+NINJA = ninja -j2 -C
+PYTEST = /usr/bin/python3 -m pytest -p no:cacheprovider -q -rfEs
+C_FILES = $(shell find src tests -name '*.[ch]')
+
+.PHONY: help build run check test crash crash-mutants format clean packages test-packages asan
+
+help:
+	@echo 'make build          optimised binary at build/postern'
+	@echo 'make run            build, then a gateway and a mail server on loopback, and one mail through them'
+	@echo 'make check          one sanitized build, unit tests, smoke tests, hygiene; under two minutes'
+	@echo 'make test           everything; the last line is "N passed, N failed"'
+	@echo 'make crash          the power-cut test alone'
+	@echo 'make crash-mutants  show that each sync is needed: without it the power-cut test fails'
+	@echo 'make format         clang-format all C files'
+	@echo 'make clean          remove build/'
+
+packages:
+	@tools/install-packages build
+
+test-packages:
+	@tools/install-packages build test
+
+build: packages
+	@tools/configure build/meson
+	@$(NINJA) build/meson
+	@ln -sfn meson/postern build/postern
+
+run: build
+	@tools/demo
+
+asan: test-packages
+	@tools/configure build/asan
+	@$(NINJA) build/asan
+
+check: asan
+	@meson test -C build/asan --no-rebuild --num-processes 2 --print-errorlogs
+	@$(PYTEST) -m 'smoke or hygiene' tests/system
+
+test: test-packages
+	@tools/test-all
+
+crash: asan
+	@$(PYTEST) tests/system/test_crash.py
+
+crash-mutants: asan
+	@tests/crash/mutants
+
+format: test-packages
+	@clang-format -i $(C_FILES)
+
+clean:
+	rm -rf build

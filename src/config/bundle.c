@@ -1,0 +1,305 @@
+/*
+ * Bundles: the files of one configuration generation, packed for a role. Master gathers them from disk and seals one
+ * memfd per role with only the entries that this role may see; a role opens the memfd and finds entries by path.
+ *
+ * Image: a header, then per entry its lengths, its path and its bytes, without gaps. Numbers are in host order: writer
+ * and reader are the same binary on the same machine. The reader still trusts nothing: the seals must be there (so
+ * that nobody can change the bytes under it) and each length is compared with what is left before it is used.
+ * Entries may be private keys: copies are wiped before their memory is given back, and mappings are not dumped.
+ */
+#include "config/bundle.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <talloc.h>
+
+#include "base/base.h"
+
+enum { FILE_MAX = 1 << 20, PATH_LEN_MAX = 4096, ENTRIES_MAX = 1 << 16, IMAGE_MAX = 1 << 30, VERSION = 1 };
+enum { SEALS_NEEDED = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE };
+
+static const char magic[8] = { 'P', 'O', 'S', 'T', 'B', 'N', 'D', '\n' };
+
+struct header {
+	char magic[8];
+	uint32_t version;
+	uint32_t count;
+	uint64_t generation;
+	uint64_t size; /* of the whole image */
+};
+
+struct entry_header {
+	uint32_t path_len;
+	uint32_t reserved; /* 0 */
+	uint64_t bytes_len;
+};
+
+struct entry {
+	const char *path;
+	struct text bytes;
+	char *copy; /* what bytes.at points into when the bundle owns it; wiped at the end */
+	unsigned readers;
+};
+
+struct bundle {
+	uint64_t generation;
+	struct entry *entries;
+	size_t count;
+	void *mapping; /* of bundle_open(), else NULL */
+	size_t mapping_size;
+};
+
+/* Runs before the entries are freed. */
+static int wipe(struct bundle *bundle)
+{
+	for (size_t i = 0; i < bundle->count; i++)
+		if (bundle->entries[i].copy != NULL)
+			explicit_bzero(bundle->entries[i].copy, bundle->entries[i].bytes.len);
+	if (bundle->mapping != NULL)
+		munmap(bundle->mapping, bundle->mapping_size);
+	return 0;
+}
+
+struct bundle *bundle_new(const void *owner, uint64_t generation)
+{
+	struct bundle *bundle = text_must(talloc_zero(owner, struct bundle));
+
+	bundle->generation = generation;
+	talloc_set_destructor(bundle, wipe);
+	return bundle;
+}
+
+uint64_t bundle_generation(const struct bundle *bundle)
+{
+	return bundle->generation;
+}
+
+static struct entry *find(const struct bundle *bundle, const char *path)
+{
+	for (size_t i = 0; i < bundle->count; i++)
+		if (strcmp(bundle->entries[i].path, path) == 0)
+			return &bundle->entries[i];
+	return NULL;
+}
+
+static struct entry *append(struct bundle *bundle, struct text path, unsigned readers)
+{
+	if ((bundle->count & (bundle->count - 1)) == 0)
+		bundle->entries = text_must(talloc_realloc(
+			bundle, bundle->entries, struct entry, (unsigned)MAX(bundle->count * 2, 1)));
+
+	struct entry *entry = &bundle->entries[bundle->count++];
+	*entry = (struct entry){ .path = text_copy(bundle, path), .bytes = TEXT(""), .readers = readers };
+	return entry;
+}
+
+void bundle_add(struct bundle *bundle, const char *path, struct text bytes, unsigned readers)
+{
+	struct entry *entry = find(bundle, path);
+
+	if (entry != NULL) {
+		entry->readers |= readers;
+		return;
+	}
+	entry = append(bundle, text_of(path), readers);
+	entry->copy = text_copy(bundle, bytes);
+	entry->bytes = (struct text){ entry->copy, bytes.len };
+}
+
+/* Fill `buf` (FILE_MAX + 1 bytes) from fd; the number of bytes, or a negative errno. */
+static ssize_t read_all(int fd, char *buf)
+{
+	size_t len = 0;
+
+	while (len <= FILE_MAX) {
+		ssize_t n = read(fd, buf + len, FILE_MAX + 1 - len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			return (ssize_t)len;
+		len += (size_t)n;
+	}
+	return -EFBIG;
+}
+
+int bundle_add_file(struct bundle *bundle, const char *path, unsigned readers)
+{
+	CLEANUP(base_close) int fd = -1;
+	struct stat st;
+
+	if (find(bundle, path) != NULL) {
+		bundle_add(bundle, path, TEXT(""), readers);
+		return 0;
+	}
+
+	/* O_NONBLOCK: a FIFO must not hang `check`. */
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;
+	if (st.st_size > FILE_MAX)
+		return -EFBIG;
+
+	char *buf = talloc_size(bundle, FILE_MAX + 1);
+	if (buf == NULL)
+		return -ENOMEM;
+
+	ssize_t n = read_all(fd, buf);
+	if (n >= 0)
+		bundle_add(bundle, path, (struct text){ buf, (size_t)n }, readers);
+
+	explicit_bzero(buf, FILE_MAX + 1);
+	talloc_free(buf);
+	return n < 0 ? (int)n : 0;
+}
+
+struct text bundle_find(const struct bundle *bundle, const char *path)
+{
+	const struct entry *entry = find(bundle, path);
+
+	return entry == NULL ? (struct text){ NULL, 0 } : entry->bytes;
+}
+
+static int write_all(int fd, const void *bytes, size_t len)
+{
+	const char *at = bytes;
+
+	while (len > 0) {
+		ssize_t n = write(fd, at, len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		at += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+static int write_entry(int fd, const struct entry *entry)
+{
+	struct entry_header header = { .path_len = (uint32_t)strlen(entry->path),
+		.bytes_len = entry->bytes.len };
+	int r = write_all(fd, &header, sizeof header);
+
+	if (r == 0)
+		r = write_all(fd, entry->path, header.path_len);
+	if (r == 0)
+		r = write_all(fd, entry->bytes.at, entry->bytes.len);
+	return r;
+}
+
+int bundle_seal(const struct bundle *bundle, unsigned reader)
+{
+	CLEANUP(base_close) int fd = memfd_create("postern-bundle", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	struct header header = {
+		.version = VERSION, .generation = bundle->generation, .size = sizeof header
+	};
+
+	if (fd < 0)
+		return -errno;
+
+	memcpy(header.magic, magic, sizeof magic);
+	for (size_t i = 0; i < bundle->count; i++) {
+		const struct entry *entry = &bundle->entries[i];
+		size_t path_len = strlen(entry->path);
+
+		if (!(entry->readers & reader))
+			continue;
+		if (path_len > PATH_LEN_MAX)
+			return -ENAMETOOLONG;
+		header.count++;
+		header.size += sizeof(struct entry_header) + path_len + entry->bytes.len;
+	}
+	if (header.count > ENTRIES_MAX || header.size > IMAGE_MAX)
+		return -EFBIG;
+
+	int r = write_all(fd, &header, sizeof header);
+	for (size_t i = 0; r == 0 && i < bundle->count; i++)
+		if (bundle->entries[i].readers & reader)
+			r = write_entry(fd, &bundle->entries[i]);
+	if (r < 0)
+		return r;
+	if (fcntl(fd, F_ADD_SEALS, SEALS_NEEDED | F_SEAL_SEAL) < 0)
+		return -errno;
+	return base_take(&fd);
+}
+
+/* Take the first entry of `rest` into the bundle; false when it does not fit. */
+static bool open_entry(struct bundle *bundle, struct text *rest)
+{
+	struct entry_header header;
+
+	if (rest->len < sizeof header)
+		return false;
+	memcpy(&header, rest->at, sizeof header);
+	*rest = text_from(*rest, sizeof header);
+
+	if (header.reserved != 0 || header.path_len == 0 || header.path_len > PATH_LEN_MAX ||
+		header.path_len > rest->len || header.bytes_len > rest->len - header.path_len)
+		return false;
+
+	struct text path = text_first(*rest, header.path_len);
+	struct text bytes = text_first(text_from(*rest, header.path_len), header.bytes_len);
+	if (memchr(path.at, '\0', path.len) != NULL)
+		return false;
+
+	append(bundle, path, BUNDLE_ALL)->bytes = bytes;
+	*rest = text_from(*rest, header.path_len + header.bytes_len);
+	return true;
+}
+
+static bool open_image(struct bundle *bundle, struct text image)
+{
+	struct header header;
+
+	if (image.len < sizeof header)
+		return false;
+	memcpy(&header, image.at, sizeof header);
+	if (memcmp(header.magic, magic, sizeof magic) != 0 || header.version != VERSION ||
+		header.size != image.len || header.count > ENTRIES_MAX)
+		return false;
+
+	struct text rest = text_from(image, sizeof header);
+	for (uint32_t i = 0; i < header.count; i++)
+		if (!open_entry(bundle, &rest))
+			return false;
+
+	bundle->generation = header.generation;
+	return rest.len == 0;
+}
+
+struct bundle *bundle_open(const void *owner, int fd)
+{
+	int seals = fcntl(fd, F_GET_SEALS);
+	struct stat st;
+
+	if (seals < 0 || (seals & SEALS_NEEDED) != SEALS_NEEDED || fstat(fd, &st) < 0 || st.st_size <= 0 ||
+		st.st_size > IMAGE_MAX)
+		return NULL;
+
+	size_t size = (size_t)st.st_size;
+	void *mapping = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (mapping == MAP_FAILED)
+		return NULL;
+	madvise(mapping, size, MADV_DONTDUMP);
+
+	struct bundle *bundle = bundle_new(owner, 0);
+	bundle->mapping = mapping;
+	bundle->mapping_size = size;
+	if (!open_image(bundle, (struct text){ mapping, size })) {
+		talloc_free(bundle);
+		return NULL;
+	}
+	return bundle;
+}

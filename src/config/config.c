@@ -1,0 +1,207 @@
+/*
+ * The configuration as the rest of the house sees it: read from a bundle (in every role), gathered from disk (in
+ * master and `postern check`), held and released, and asked about domains.
+ *
+ * A config is its own talloc root: nothing outside owns it, its last holder frees it. It does not change after
+ * config_read(), so threads share it without locks; only the count of holders is atomic.
+ */
+#include "config/config.h"
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <talloc.h>
+
+#include "base/base.h"
+#include "base/err.h"
+#include "base/text.h"
+#include "config/bundle.h"
+#include "config/check.h"
+#include "config/marks.h"
+#include "config/problems.h"
+#include "config/reader.h"
+#include "config/table.h"
+
+struct counted {
+	struct config config; /* first: a config is cast back to its struct counted */
+	atomic_uint holders;
+};
+
+/* The directory of `file` with its slash; "" when it has none. */
+static char *directory_of(const void *owner, const char *file)
+{
+	size_t slash = text_find_last(text_of(file), '/');
+
+	if (file[slash] == '\0')
+		return text_must(talloc_strdup(owner, ""));
+	return text_copy(owner, text_first(text_of(file), slash + 1));
+}
+
+/* Read and check; problems are noted in `marks`. Never NULL. */
+static struct config *load(const struct bundle *bundle, const char *file, struct marks *marks)
+{
+	struct counted *counted = text_must(talloc_zero(NULL, struct counted));
+	struct config *config = &counted->config;
+	struct text yaml = bundle_find(bundle, file);
+	char *directory = directory_of(counted, file);
+
+	atomic_init(&counted->holders, 1);
+	config->generation = bundle_generation(bundle);
+	config->file = text_must(talloc_strdup(counted, file));
+	if (yaml.at == NULL) {
+		marks_problem(marks, 0, "", "the configuration file is not in this generation");
+		marks_sort(marks);
+	} else if (reader_run(yaml, directory, config, marks)) {
+		check_references(config, marks);
+		check_whole(config, marks);
+	}
+	return config;
+}
+
+const struct config *config_read(const struct bundle *bundle, const char *file, struct problems *problems)
+{
+	struct marks *marks = marks_new(NULL);
+	struct config *config = load(bundle, file, marks);
+
+	/* The labels in the marks belong to the config: flush first. */
+	if (marks_flush(marks, file, problems) > 0) {
+		config_release(config);
+		config = NULL;
+	}
+	talloc_free(marks);
+	return config;
+}
+
+static void gather(
+	struct bundle *bundle, const char *path, unsigned readers, struct marks *marks, const char *key)
+{
+	int r = path == NULL ? 0 : bundle_add_file(bundle, path, readers);
+
+	if (r == -EFBIG)
+		marks_problem(marks, MARKS_LOOK_UP, key, "`%s` is larger than 1 MiB: name a PEM file", path);
+	else if (r == -EACCES || r == -EPERM)
+		marks_problem(marks, MARKS_LOOK_UP, key,
+			"`%s` cannot be read: %s; let the user that runs this read it", path, err_text(r));
+	else if (r < 0)
+		marks_problem(marks, MARKS_LOOK_UP, key,
+			"`%s` cannot be read: %s; correct the path or put the file there", path, err_text(r));
+}
+
+/* Every file that the configuration names, for the roles that need it. */
+static void gather_files(struct bundle *bundle, const struct config *config, struct marks *marks)
+{
+	for (size_t i = 0; i < config->certificate_count; i++) {
+		const struct config_certificate *certificate = &config->certificates[i];
+
+		gather(bundle, certificate->chain, BUNDLE_FRONT, marks,
+			text_must(talloc_asprintf(marks, "certificates[%zu].chain", i + 1)));
+		gather(bundle, certificate->key, BUNDLE_FRONT, marks,
+			text_must(talloc_asprintf(marks, "certificates[%zu].key", i + 1)));
+	}
+	gather(bundle, config->authorities.custom, BUNDLE_DELIVER, marks, "authorities.custom");
+}
+
+struct bundle *config_gather(const void *owner, const char *file, uint64_t generation,
+	struct problems *problems, const struct config **ret_config)
+{
+	struct bundle *bundle = bundle_new(owner, generation);
+	int r = bundle_add_file(bundle, file, BUNDLE_ALL);
+
+	if (r < 0) {
+		problems_add(problems, file, 0, "",
+			"cannot be read: %s; name the configuration file with -c FILE",
+			r == -EFBIG ? "it is larger than 1 MiB" : err_text(r));
+		talloc_free(bundle);
+		return NULL;
+	}
+
+	struct marks *marks = marks_new(NULL);
+	struct config *config = load(bundle, file, marks);
+	gather_files(bundle, config, marks);
+	if (marks_flush(marks, file, problems) > 0) {
+		config_release(config);
+		talloc_free(bundle);
+		bundle = NULL;
+	} else {
+		*ret_config = config;
+	}
+	talloc_free(marks);
+	return bundle;
+}
+
+const struct config *config_hold(const struct config *config)
+{
+	atomic_fetch_add(&((struct counted *)config)->holders, 1);
+	return config;
+}
+
+void config_release(const struct config *config)
+{
+	struct counted *counted = (struct counted *)config;
+
+	if (counted != NULL && atomic_fetch_sub(&counted->holders, 1) == 1)
+		talloc_free(counted);
+}
+
+/* How well the entry `pattern` fits `domain`: 0 not at all, 1 as `default`, more for longer parents, most exactly. */
+static size_t fit(const char *pattern, struct text domain)
+{
+	struct text p = text_of(pattern);
+
+	if (text_equal_nocase(p, domain))
+		return SIZE_MAX;
+	if (p.len > 1 && p.at[0] == '.' && domain.len > p.len && text_ends_nocase(domain, p))
+		return 1 + p.len;
+	return text_equal(p, TEXT("default")) ? 1 : 0;
+}
+
+const struct config_route *config_route_for(const struct config *config, struct text domain)
+{
+	const struct config_route *best = NULL;
+	size_t best_fit = 0;
+
+	for (size_t i = 0; i < config->route_count; i++) {
+		size_t n = fit(config->routes[i].domain, domain);
+
+		if (n > best_fit) {
+			best_fit = n;
+			best = &config->routes[i];
+		}
+	}
+	return best;
+}
+
+const struct config_destination *config_destination_for(const struct config *config, struct text domain)
+{
+	const struct config_destination *best = NULL;
+	size_t best_fit = 0;
+
+	for (size_t i = 0; i < config->destination_count; i++) {
+		size_t n = fit(config->destinations[i].domain, domain);
+
+		if (n > best_fit) {
+			best_fit = n;
+			best = &config->destinations[i];
+		}
+	}
+	return best;
+}
+
+bool config_accepts(const struct config *config, struct text domain)
+{
+	for (size_t i = 0; i < config->accepted_domain_count; i++)
+		if (text_equal_nocase(text_of(config->accepted_domains[i]), domain))
+			return true;
+	return false;
+}
+
+const char *config_tls_name(enum config_tls tls)
+{
+	const struct table_row *list = table_find(&table_top, TEXT("destinations"));
+	const struct table_word *w = table_find(list->inner, TEXT("tls"))->words;
+
+	while (w->word != NULL && w->value != (int)tls)
+		w++;
+	return w->word;
+}

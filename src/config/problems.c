@@ -1,0 +1,47 @@
+/*
+ * The list that `postern check` prints: every room adds what it finds wrong, nobody stops at the first problem.
+ * The reader of the configuration, config_gather() and the x_check() of the other rooms write it; the CLI prints it.
+ * All texts are copied into the list, so a problem outlives the configuration it speaks of.
+ */
+#include "config/problems.h"
+
+#include <stdarg.h>
+
+#include <talloc.h>
+
+#include "base/text.h"
+
+struct problems *problems_new(const void *owner)
+{
+	return text_must(talloc_zero(owner, struct problems));
+}
+
+void problems_add(
+	struct problems *problems, const char *file, unsigned line, const char *key, const char *format, ...)
+{
+	va_list arguments;
+
+	problems->list = text_must(
+		talloc_realloc(problems, problems->list, struct problem, (unsigned)problems->count + 1));
+	struct problem *problem = &problems->list[problems->count++];
+
+	problem->file = text_must(talloc_strdup(problems, file == NULL ? "" : file));
+	problem->line = line;
+	problem->key = text_must(talloc_strdup(problems, key == NULL ? "" : key));
+	va_start(arguments, format);
+	problem->text = text_must(talloc_vasprintf(problems, format, arguments));
+	va_end(arguments);
+}
+
+char *problems_format(const void *owner, const struct problem *problem)
+{
+	char *text = text_must(talloc_strdup(owner, problem->file));
+
+	if (problem->file[0] != '\0' && problem->line > 0)
+		text = text_must(talloc_asprintf_append(text, ":%u", problem->line));
+	if (text[0] != '\0')
+		text = text_must(talloc_strdup_append(text, ": "));
+	if (problem->key[0] != '\0')
+		text = text_must(talloc_asprintf_append(text, "%s: ", problem->key));
+	return text_must(talloc_strdup_append(text, problem->text));
+}

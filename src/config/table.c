@@ -1,0 +1,339 @@
+/*
+ * The table of the configuration file. The reader, `postern check`, `postern config show` and the manual all walk it,
+ * so a key stands here once and nowhere else: name, type, field, default, limits and its sentence of manual.
+ *
+ * A new setting is one row here, its field in config.h, and a case in tests/unit/test_config.c. Rules that need more
+ * than one value are in check.c. Keys and words of the product that are not built yet are in the `later` lists, so
+ * that the operator hears "not yet" instead of a spelling suggestion.
+ */
+#include "config/table.h"
+
+#include <string.h>
+
+#include <talloc.h>
+
+#include "base/base.h"
+#include "config/config.h"
+#include "config/value.h"
+
+#define AT(name, member)    offsetof(struct config_##name, member)
+#define TOP(member)	    offsetof(struct config, member)
+#define TOP_LIST(one, many) offsetof(struct config, many), offsetof(struct config, one##_count)
+#define ROWS(rows)	    (rows), COUNT(rows)
+#define LIMITS(from, to)    .min = (from), .max = (to)
+#define KiB(n)		    ((uint64_t)(n) << 10)
+#define MiB(n)		    ((uint64_t)(n) << 20)
+#define SECONDS(n)	    ((uint64_t)(n)*1000)
+#define HOURS(n)	    SECONDS((n)*3600)
+#define DAYS(n)		    HOURS((n)*24)
+
+_Static_assert(sizeof(enum config_tls) == sizeof(int) && sizeof(enum config_action) == sizeof(int) &&
+		       sizeof(enum config_listener_type) == sizeof(int) &&
+		       sizeof(enum log_level) == sizeof(int) && sizeof(enum log_format) == sizeof(int),
+	"TABLE_CHOICE stores an int");
+
+/* Words */
+
+static const struct table_word listener_types[] = {
+	{ "public", CONFIG_PUBLIC },
+	{ "private", CONFIG_PRIVATE },
+	{ "submission", TABLE_LATER },
+	{ "proxy", TABLE_LATER },
+	{ NULL, 0 },
+};
+
+static const struct table_word actions[] = {
+	{ "accept", CONFIG_ACCEPT },
+	{ "relay", CONFIG_RELAY },
+	{ "reject", CONFIG_REJECT },
+	{ NULL, 0 },
+};
+
+static const struct table_word tls_levels[] = {
+	{ "none", CONFIG_TLS_NONE },
+	{ "preferred", CONFIG_TLS_PREFERRED },
+	{ "required", CONFIG_TLS_REQUIRED },
+	{ "preferred-verify", TABLE_LATER },
+	{ "required-verify", TABLE_LATER },
+	{ "required-verify-hosted", TABLE_LATER },
+	{ NULL, 0 },
+};
+
+static const struct table_word log_levels[] = {
+	{ "error", LOG_ERROR },
+	{ "warn", LOG_WARN },
+	{ "info", LOG_INFO },
+	{ "debug", LOG_DEBUG },
+	{ NULL, 0 },
+};
+
+static const struct table_word log_formats[] = {
+	{ "plain", LOG_PLAIN },
+	{ "json", LOG_JSON },
+	{ NULL, 0 },
+};
+
+/* Checks */
+
+/* A next hop is an address with an optional port, in brackets or not: no name is resolved in this version. */
+static char *check_next_hop(const void *owner, struct text value, void *entry)
+{
+	struct config_route *route = entry;
+	struct text bare = value;
+	struct ip address;
+
+	/* `[192.0.2.1]` and `[192.0.2.1]:25` are `192.0.2.1` and `192.0.2.1:25`. */
+	char *open = NULL;
+	size_t close = text_find(value, ']');
+	if (value.len > 0 && value.at[0] == '[' && close < value.len &&
+		text_find(text_first(value, close), ':') == close) {
+		open = text_must(talloc_asprintf(owner, TEXT_FMT TEXT_FMT,
+			TEXT_ARG(text_from(text_first(value, close), 1)),
+			TEXT_ARG(text_from(value, close + 1))));
+		bare = text_of(open);
+	}
+
+	if (ip_parse(bare, &address) < 0)
+		return text_must(
+			talloc_strdup(owner, "must be an address such as 192.0.2.1:25 or "
+					     "[2001:db8::1]:25 for now: host names are not supported by "
+					     "this version yet"));
+	if (address.port == 0 && value_names_port(bare, &address))
+		return text_must(
+			talloc_strdup(owner, "must name a port from 1 to 65535, or none for port 25"));
+
+	if (address.port == 0)
+		address.port = 25;
+	route->address = address;
+	return NULL;
+}
+
+/* Sections */
+
+static const struct table_row certificate_rows[] = {
+	{ "name", TABLE_NAME, AT(certificate, name), .required = true,
+		.manual = "Name by which listeners refer to this certificate." },
+	{ "chain", TABLE_PATH, AT(certificate, chain), .required = true,
+		.manual = "PEM file with the certificate and its intermediate certificates, leaf first." },
+	{ "key", TABLE_PATH, AT(certificate, key), .required = true,
+		.manual = "PEM file with the private key of the certificate." },
+};
+
+static const struct table_section certificates = { "certificates", "name", sizeof(struct config_certificate),
+	ROWS(certificate_rows), .manual = "Certificates that the gateway presents." };
+
+static const struct table_row authority_rows[] = {
+	{ "system", TABLE_BOOL, AT(authorities, system), .standard = "true",
+		.manual = "Trust the certificate authorities of the operating system." },
+	{ "custom", TABLE_PATH, AT(authorities, custom),
+		.manual = "PEM file with further certificate authorities to trust." },
+};
+
+static const struct table_section authorities = { "authorities", NULL, sizeof(struct config_authorities),
+	ROWS(authority_rows), .manual = "Certificate authorities that the gateway trusts." };
+
+static const struct table_row policy_rows[] = {
+	{ "name", TABLE_NAME, AT(policy, name), .required = true,
+		.manual = "Name by which listeners and sender groups refer to this policy." },
+	{ "action", TABLE_CHOICE, AT(policy, action), .standard = "accept", .words = actions,
+		.manual = "accept: take mail for accepted_domains only; relay: take mail for every domain; "
+			  "reject: refuse the client." },
+	{ "tls", TABLE_CHOICE, AT(policy, tls), .standard = "preferred", .words = tls_levels,
+		.manual =
+			"none: STARTTLS is not offered; preferred: it is offered; required: no mail is taken "
+			"without it." },
+};
+
+static const char *const policy_later[] = { "verify_client", "smtp_auth", "tls_profile", "limits", NULL };
+
+static const struct table_section policies = { "mail_flow_policies", "name", sizeof(struct config_policy),
+	ROWS(policy_rows), policy_later, "What a client may do and how it must connect." };
+
+static const struct table_row listener_rows[] = {
+	{ "name", TABLE_NAME, AT(listener, name), .required = true,
+		.manual = "Name of the listener in logs and reports." },
+	{ "type", TABLE_CHOICE, AT(listener, type), .required = true, .words = listener_types,
+		.manual = "public: takes mail from the Internet; private: takes mail from our own systems." },
+	{ "address", TABLE_ADDRESS, AT(listener, address), .required = true,
+		.manual = "Address and port to listen on; port 0 lets the kernel choose one." },
+	{ "certificate", TABLE_REFERENCE, AT(listener, certificate), .inner = &certificates,
+		.manual = "The certificate to present; without one STARTTLS is not offered." },
+	{ "policy", TABLE_REFERENCE, AT(listener, policy), .required = true, .inner = &policies,
+		.manual = "The mail flow policy of clients that no sender group names." },
+};
+
+static const char *const listener_later[] = { "tls_profile", "proxy_protocol_from", "xclient_from",
+	"interface", NULL };
+
+static const struct table_section listeners = { "listeners", "name", sizeof(struct config_listener),
+	ROWS(listener_rows), listener_later, "Sockets on which the gateway takes mail." };
+
+static const struct table_row group_rows[] = {
+	{ "name", TABLE_NAME, AT(group, name), .required = true,
+		.manual = "Name of the group in logs and reports." },
+	{ "networks", TABLE_NETWORKS, AT(group, networks), AT(group, network_count), .required = true,
+		.manual = "The networks and addresses of the clients in this group." },
+	{ "policy", TABLE_REFERENCE, AT(group, policy), .required = true, .inner = &policies,
+		.manual = "The mail flow policy of these clients, on every listener." },
+};
+
+static const struct table_section groups = { "sender_groups", "name", sizeof(struct config_group),
+	ROWS(group_rows),
+	.manual = "Clients that get a policy of their own; the first group that matches counts." };
+
+static const struct table_row route_rows[] = {
+	{ "domain", TABLE_DOMAIN, AT(route, domain), .required = true,
+		.manual = "The recipient domain; `.example.com` means all domains below it, `default` all "
+			  "others." },
+	{ "next_hop", TABLE_NEXT_HOP, AT(route, next_hop), .required = true, .check = check_next_hop,
+		.manual = "Address of the mail server that takes this mail, with port 25 unless another is "
+			  "named, such "
+			  "as `192.0.2.1` or `[2001:db8::1]:2525`." },
+};
+
+static const struct table_section routes = { "routes", "domain", sizeof(struct config_route),
+	ROWS(route_rows), .manual = "Where mail goes." };
+
+static const struct table_row destination_rows[] = {
+	{ "domain", TABLE_DOMAIN, AT(destination, domain), .required = true,
+		.manual = "The recipient domain; `.example.com` means all domains below it, `default` all "
+			  "others." },
+	{ "tls", TABLE_CHOICE, AT(destination, tls), .standard = "preferred", .words = tls_levels,
+		.manual = "none: never STARTTLS; preferred: STARTTLS where the server offers it; required: "
+			  "no delivery "
+			  "without it." },
+};
+
+static const char *const destination_later[] = { "dane", "mta_sts", "tls_profile", "smtp_auth", "limits",
+	"interface", NULL };
+
+static const struct table_section destinations = { "destinations", "domain",
+	sizeof(struct config_destination), ROWS(destination_rows), destination_later,
+	"How mail is delivered; without a `default` entry the TLS level of all other domains is preferred." };
+
+static const struct table_row delivery_rows[] = {
+	{ "retry", TABLE_DURATIONS, AT(delivery, retry_ms), AT(delivery, retry_count),
+		.standard = "1m, 5m, 15m, 30m, 1h", LIMITS(100, DAYS(7)),
+		.manual = "Waiting times before the second, third, ... attempt; the last one repeats." },
+	{ "expire", TABLE_DURATION, AT(delivery, expire_ms), .standard = "5d", LIMITS(SECONDS(1), DAYS(30)),
+		.manual = "Age at which a mail that could not be delivered is returned to its sender." },
+	{ "concurrency", TABLE_NUMBER, AT(delivery, concurrency), .standard = "20", LIMITS(1, 64),
+		.manual = "Connections at once to one destination." },
+	{ "connections", TABLE_NUMBER, AT(delivery, connections), .standard = "40", LIMITS(1, 60),
+		.manual = "Connections at once to all destinations together." },
+};
+
+static const struct table_section delivery = { "delivery", NULL, sizeof(struct config_delivery),
+	ROWS(delivery_rows), .manual = "When and how eagerly mail is delivered." };
+
+static const struct table_row limit_rows[] = {
+	{ "connections", TABLE_NUMBER, AT(limits, connections), .standard = "1000", LIMITS(1, 20000),
+		.manual = "Sessions at once on all listeners together." },
+	{ "errors", TABLE_NUMBER, AT(limits, errors), .standard = "20", LIMITS(1, 1000),
+		.manual = "Protocol errors after which a session ends." },
+	{ "recipients", TABLE_NUMBER, AT(limits, recipients), .standard = "1000", LIMITS(100, 10000),
+		.manual = "Recipients of one message." },
+	{ "message_size", TABLE_SIZE, AT(limits, message_size), .standard = "50MiB",
+		LIMITS(KiB(64), MiB(1024)), .manual = "Size of one message." },
+	{ "idle_time", TABLE_DURATION, AT(limits, idle_time_ms), .standard = "5m",
+		LIMITS(SECONDS(1), HOURS(1)),
+		.manual = "Silence between two commands after which a session ends." },
+	{ "session_time", TABLE_DURATION, AT(limits, session_time_ms), .standard = "1h",
+		LIMITS(SECONDS(1), DAYS(7)), .manual = "Age at which a session ends." },
+};
+
+static const char *const limit_later[] = { "connections_per_network", "rate", "commands", "line", "header",
+	"queue_quota", "min_free_space", "min_free_inodes", NULL };
+
+static const struct table_section limits = { "limits", NULL, sizeof(struct config_limits), ROWS(limit_rows),
+	limit_later, "What a client may use up." };
+
+static const struct table_row log_rows[] = {
+	{ "level", TABLE_CHOICE, AT(log, level), .standard = "info", .words = log_levels,
+		.manual = "error: an operator must act; warn: will be tried again; info: sessions, mails and "
+			  "deliveries; debug: the dialogue." },
+	{ "format", TABLE_CHOICE, AT(log, format), .standard = "plain", .words = log_formats,
+		.manual = "One event per line, as `event key=value ...` or as a JSON object." },
+};
+
+static const char *const log_later[] = { "to", NULL };
+
+static const struct table_section logging = { "log", NULL, sizeof(struct config_log), ROWS(log_rows),
+	log_later, "What is logged." };
+
+static const struct table_row top_rows[] = {
+	{ "hostname", TABLE_HOSTNAME, TOP(hostname), .required = true,
+		.manual = "Full name of this gateway; it stands in greetings, EHLO and Received lines." },
+	{ "state_dir", TABLE_PATH, TOP(state_dir), .required = true,
+		.manual = "Directory of the queue; it must survive a reboot." },
+	{ "runtime_dir", TABLE_PATH, TOP(runtime_dir), .required = true,
+		.manual = "Directory of the control socket." },
+	{ "user", TABLE_NAME, TOP(user), .standard = "postern",
+		.manual = "User that the roles run as when the gateway is started by root." },
+	{ "certificates", TABLE_LIST, TOP_LIST(certificate, certificates), .inner = &certificates },
+	{ "authorities", TABLE_SECTION, TOP(authorities), .inner = &authorities },
+	{ "listeners", TABLE_LIST, TOP_LIST(listener, listeners), .required = true, .inner = &listeners },
+	{ "mail_flow_policies", TABLE_LIST, TOP_LIST(policy, policies), .inner = &policies },
+	{ "sender_groups", TABLE_LIST, TOP_LIST(group, groups), .inner = &groups },
+	{ "accepted_domains", TABLE_DOMAINS, TOP_LIST(accepted_domain, accepted_domains),
+		.manual = "Domains whose mail the gateway takes from everybody; each needs a route." },
+	{ "routes", TABLE_LIST, TOP_LIST(route, routes), .inner = &routes },
+	{ "destinations", TABLE_LIST, TOP_LIST(destination, destinations), .inner = &destinations },
+	{ "delivery", TABLE_SECTION, TOP(delivery), .inner = &delivery },
+	{ "limits", TABLE_SECTION, TOP(limits), .inner = &limits },
+	{ "log", TABLE_SECTION, TOP(log), .inner = &logging },
+};
+
+static const char *const top_later[] = { "dns", "tls", "tls_profiles", "crl_sources", "acme", "interfaces",
+	"recipients", "destination_settings", "mta_sts", "smtp_auth_profiles", "ldap_servers",
+	"radius_servers", "users_file", "aaa_groups", "group_policies", "email_proxy", "proxy_actions",
+	"content_rules", "alerts", "reports", "tracking", "metrics", "admin", "store", NULL };
+
+const struct table_section table_top = { NULL, NULL, sizeof(struct config), ROWS(top_rows), top_later,
+	"The top level of the file." };
+
+_Static_assert(
+	COUNT(top_rows) <= TABLE_ROWS_MAX, "the reader remembers the keys of a section in a fixed array");
+
+const struct table_row *table_find(const struct table_section *section, struct text name)
+{
+	for (size_t i = 0; i < section->count; i++)
+		if (text_equal(text_of(section->rows[i].name), name))
+			return &section->rows[i];
+	return NULL;
+}
+
+const struct table_row *table_list_of(const struct table_section *section)
+{
+	for (size_t i = 0; i < table_top.count; i++)
+		if (table_top.rows[i].type == TABLE_LIST && table_top.rows[i].inner == section)
+			return &table_top.rows[i];
+	return NULL;
+}
+
+bool table_is_list(const struct table_row *row)
+{
+	return row->type == TABLE_LIST || row->type == TABLE_DURATIONS || row->type == TABLE_NETWORKS ||
+	       row->type == TABLE_DOMAINS;
+}
+
+void *table_entry(const struct table_row *row, const void *base, size_t index)
+{
+	size_t count;
+	char *array;
+
+	memcpy(&count, (const char *)base + row->count, sizeof count);
+	memcpy(&array, (const char *)base + row->offset, sizeof array);
+	return index < count ? array + index * row->inner->size : NULL;
+}
+
+const char *table_label(const struct table_section *section, const void *entry)
+{
+	const char *label;
+
+	if (section->label == NULL)
+		return NULL;
+	memcpy(&label, (const char *)entry + table_find(section, text_of(section->label))->offset,
+		sizeof label);
+	return label;
+}

@@ -1,0 +1,541 @@
+/*
+ * Values of the configuration file: one line per type says how it is called, what it looks like, and which functions
+ * turn text into the value and the value into text. The YAML reader gives every value as text, defaults are text too,
+ * and `config show` prints what is read here, so that its output can be read again.
+ *
+ * Nothing here knows a key. Control characters never get this far (config/reader.c refuses them).
+ */
+#include "config/value.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include <talloc.h>
+
+#include "base/base.h"
+#include "base/ip.h"
+#include "config/table.h"
+
+enum { NAME_MAX_LEN = 64, HOST_MAX_LEN = 253, LABEL_MAX_LEN = 63, PATH_MAX_LEN = 1024, SHORT_MAX = 60 };
+
+/* No more digits than this before a unit, so that nothing overflows. */
+static const uint64_t count_max = 1000000000;
+
+struct unit {
+	const char *word;
+	uint64_t factor;
+};
+
+/* Smallest first. Printed is the first word of the largest unit that divides the value. */
+static const struct unit durations[] = {
+	{ "ms", 1 },
+	{ "s", 1000 },
+	{ "m", 60 * 1000 },
+	{ "h", 60 * 60 * 1000 },
+	{ "d", 24 * 60 * 60 * 1000 },
+};
+
+static const struct unit sizes[] = {
+	{ "", 1 },
+	{ "KiB", UINT64_C(1) << 10 },
+	{ "k", UINT64_C(1) << 10 },
+	{ "MiB", UINT64_C(1) << 20 },
+	{ "M", UINT64_C(1) << 20 },
+	{ "GiB", UINT64_C(1) << 30 },
+	{ "G", UINT64_C(1) << 30 },
+};
+
+static int read_unit(const struct unit *units, size_t count, struct text t, uint64_t *ret_number)
+{
+	size_t digits = 0;
+	uint64_t number;
+
+	while (digits < t.len && t.at[digits] >= '0' && t.at[digits] <= '9')
+		digits++;
+	if (digits == 0)
+		return -EINVAL;
+
+	struct text word = text_from(t, digits);
+	for (size_t i = 0; i < count; i++) {
+		if (!text_equal_nocase(text_of(units[i].word), word))
+			continue;
+		if (text_number(text_first(t, digits), count_max * (units[i].factor == 1 ? count_max : 1),
+			    &number) < 0)
+			return -ERANGE;
+		*ret_number = number * units[i].factor;
+		return 0;
+	}
+	return -EINVAL;
+}
+
+static char *show_unit(const void *owner, const struct unit *units, size_t count, uint64_t number)
+{
+	const struct unit *unit = &units[0];
+
+	if (number == 0)
+		return text_must(talloc_asprintf(owner, "0%s", units[0].word));
+	for (size_t i = 1; i < count; i++)
+		if (number % units[i].factor == 0 && units[i].factor > unit->factor)
+			unit = &units[i];
+	return text_must(talloc_asprintf(owner, "%" PRIu64 "%s", number / unit->factor, unit->word));
+}
+
+static bool is_letter_or_digit(char c)
+{
+	c = text_lower(c);
+	return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+}
+
+/* Letters, digits, and `. _ -` within. */
+static bool is_name(struct text t)
+{
+	if (t.len == 0 || t.len > NAME_MAX_LEN || !is_letter_or_digit(t.at[0]))
+		return false;
+	for (size_t i = 0; i < t.len; i++)
+		if (!is_letter_or_digit(t.at[i]) && strchr("._-", t.at[i]) == NULL)
+			return false;
+	return true;
+}
+
+static bool is_label(struct text t)
+{
+	if (t.len == 0 || t.len > LABEL_MAX_LEN || t.at[0] == '-' || t.at[t.len - 1] == '-')
+		return false;
+	for (size_t i = 0; i < t.len; i++)
+		if (!is_letter_or_digit(t.at[i]) && t.at[i] != '-')
+			return false;
+	return true;
+}
+
+/* A DNS name without final dot whose last label is no number; `labels` of them at least. */
+static bool is_domain(struct text t, size_t labels)
+{
+	size_t count = 0, dot;
+	struct text label;
+
+	if (t.len == 0 || t.len > HOST_MAX_LEN)
+		return false;
+	do {
+		dot = text_find(t, '.');
+		label = text_first(t, dot);
+		if (!is_label(label))
+			return false;
+		count++;
+		if (dot + 1 == t.len)
+			return false;
+		t = text_from(t, dot + 1);
+	} while (t.len > 0);
+
+	uint64_t number;
+	return count >= labels && text_number(label, UINT64_MAX, &number) == -EINVAL;
+}
+
+struct target {
+	const void *owner;
+	const char *directory;
+	const struct table_row *row;
+};
+
+static int in_range(const struct table_row *row, uint64_t number)
+{
+	return row->max != 0 && (number < row->min || number > row->max) ? -ERANGE : 0;
+}
+
+static void store_text(const struct target *target, struct text t, void *at)
+{
+	const char *copy = text_copy(target->owner, t);
+
+	memcpy(at, &copy, sizeof copy);
+}
+
+static void store_lower(const struct target *target, struct text t, void *at)
+{
+	const char *copy = text_copy_lower(target->owner, t);
+
+	memcpy(at, &copy, sizeof copy);
+}
+
+static int read_text(const struct target *target, struct text t, void *at)
+{
+	if (t.len == 0)
+		return -EINVAL;
+	store_text(target, t, at);
+	return 0;
+}
+
+static int read_name(const struct target *target, struct text t, void *at)
+{
+	if (!is_name(t))
+		return -EINVAL;
+	store_text(target, t, at);
+	return 0;
+}
+
+static int read_reference(const struct target *target, struct text t, void *at)
+{
+	(void)target;
+	(void)at;
+	return is_name(t) ? 0 : -EINVAL;
+}
+
+static int read_hostname(const struct target *target, struct text t, void *at)
+{
+	if (!is_domain(t, 2))
+		return -EINVAL;
+	store_text(target, t, at);
+	return 0;
+}
+
+static int read_plain_domain(const struct target *target, struct text t, void *at)
+{
+	if (!is_domain(t, 1) || text_equal_nocase(t, TEXT("default")))
+		return -EINVAL;
+	store_lower(target, t, at);
+	return 0;
+}
+
+static int read_domain(const struct target *target, struct text t, void *at)
+{
+	if (!is_domain(t.len > 0 && t.at[0] == '.' ? text_from(t, 1) : t, 1))
+		return -EINVAL;
+	store_lower(target, t, at);
+	return 0;
+}
+
+static int read_path(const struct target *target, struct text t, void *at)
+{
+	if (t.len == 0 || t.len > PATH_MAX_LEN)
+		return -EINVAL;
+
+	const char *path = text_must(talloc_asprintf(
+		target->owner, "%s" TEXT_FMT, t.at[0] == '/' ? "" : target->directory, TEXT_ARG(t)));
+	memcpy(at, &path, sizeof path);
+	return 0;
+}
+
+static int read_bool(const struct target *target, struct text t, void *at)
+{
+	bool yes = text_equal(t, TEXT("true"));
+
+	(void)target;
+	if (!yes && !text_equal(t, TEXT("false")))
+		return -EINVAL;
+	memcpy(at, &yes, sizeof yes);
+	return 0;
+}
+
+static int read_number(const struct target *target, struct text t, void *at)
+{
+	uint64_t number;
+	int r = text_number(t, UINT64_MAX, &number);
+
+	if (r == 0)
+		r = in_range(target->row, number);
+	if (r == 0)
+		memcpy(at, &number, sizeof number);
+	return r;
+}
+
+static int read_size(const struct target *target, struct text t, void *at)
+{
+	uint64_t number;
+	int r = read_unit(sizes, COUNT(sizes), t, &number);
+
+	if (r == 0)
+		r = in_range(target->row, number);
+	if (r == 0)
+		memcpy(at, &number, sizeof number);
+	return r;
+}
+
+static int read_duration(const struct target *target, struct text t, void *at)
+{
+	uint64_t number;
+	int r = read_unit(durations, COUNT(durations), t, &number);
+
+	if (r == 0)
+		r = in_range(target->row, number);
+	if (r == 0)
+		memcpy(at, &number, sizeof number);
+	return r;
+}
+
+bool value_names_port(struct text t, const struct ip *ip)
+{
+	size_t colon = text_find_last(t, ':');
+
+	return colon < t.len && (ip->family == AF_INET || (colon > 0 && t.at[colon - 1] == ']'));
+}
+
+static int read_address(const struct target *target, struct text t, void *at)
+{
+	struct ip ip;
+
+	(void)target;
+	if (ip_parse(t, &ip) < 0 || !value_names_port(t, &ip))
+		return -EINVAL;
+	memcpy(at, &ip, sizeof ip);
+	return 0;
+}
+
+static int read_network(const struct target *target, struct text t, void *at)
+{
+	struct ip_network network;
+
+	(void)target;
+	if (ip_network_parse(t, &network) < 0)
+		return -EINVAL;
+	memcpy(at, &network, sizeof network);
+	return 0;
+}
+
+static int read_choice(const struct target *target, struct text t, void *at)
+{
+	for (const struct table_word *w = target->row->words; w->word != NULL; w++) {
+		if (!text_equal(text_of(w->word), t))
+			continue;
+		if (w->value == TABLE_LATER)
+			return -ENOSYS;
+		memcpy(at, &w->value, sizeof w->value);
+		return 0;
+	}
+	return -EINVAL;
+}
+
+static char *show_text(const struct target *target, const void *at)
+{
+	const char *string;
+
+	memcpy(&string, at, sizeof string);
+	return string == NULL ? NULL : text_must(talloc_strdup(target->owner, string));
+}
+
+/* A relative path is shown as it was written, so that what is shown can stand in the same directory. */
+static char *show_path(const struct target *target, const void *at)
+{
+	size_t len = strlen(target->directory);
+	const char *path;
+
+	memcpy(&path, at, sizeof path);
+	if (path == NULL)
+		return NULL;
+	if (target->directory[0] != '/' && strncmp(path, target->directory, len) == 0)
+		path += len;
+	return text_must(talloc_strdup(target->owner, path));
+}
+
+static char *show_bool(const struct target *target, const void *at)
+{
+	bool yes;
+
+	memcpy(&yes, at, sizeof yes);
+	return text_must(talloc_strdup(target->owner, yes ? "true" : "false"));
+}
+
+static char *show_number(const struct target *target, const void *at)
+{
+	uint64_t number;
+
+	memcpy(&number, at, sizeof number);
+	return text_must(talloc_asprintf(target->owner, "%" PRIu64, number));
+}
+
+static char *show_size(const struct target *target, const void *at)
+{
+	uint64_t number;
+
+	memcpy(&number, at, sizeof number);
+	return show_unit(target->owner, sizes, COUNT(sizes), number);
+}
+
+static char *show_duration(const struct target *target, const void *at)
+{
+	uint64_t number;
+
+	memcpy(&number, at, sizeof number);
+	return show_unit(target->owner, durations, COUNT(durations), number);
+}
+
+static char *show_address(const struct target *target, const void *at)
+{
+	char text[IP_TEXT_MAX];
+	struct ip ip;
+
+	memcpy(&ip, at, sizeof ip);
+	return text_must(talloc_strdup(target->owner, ip_format_port(&ip, text)));
+}
+
+static char *show_network(const struct target *target, const void *at)
+{
+	char text[IP_TEXT_MAX];
+	struct ip_network network;
+
+	memcpy(&network, at, sizeof network);
+	return text_must(
+		talloc_asprintf(target->owner, "%s/%u", ip_format(&network.address, text), network.prefix));
+}
+
+static char *show_choice(const struct target *target, const void *at)
+{
+	const struct table_word *w = target->row->words;
+	int value;
+
+	memcpy(&value, at, sizeof value);
+	while (w->word != NULL && w->value != value)
+		w++;
+	return w->word == NULL ? NULL : text_must(talloc_strdup(target->owner, w->word));
+}
+
+static char *show_reference(const struct target *target, const void *at)
+{
+	const void *entry;
+
+	memcpy(&entry, at, sizeof entry);
+	if (entry == NULL)
+		return NULL;
+	return text_must(talloc_strdup(target->owner, table_label(target->row->inner, entry)));
+}
+
+#define NAME_EXPECTED "a name of up to 64 letters, digits and `.`, `_`, `-`, beginning with a letter or digit"
+
+static const struct kind {
+	const char *type, *expected;
+	size_t size;
+	int (*read)(const struct target *target, struct text t, void *at);
+	char *(*show)(const struct target *target, const void *at);
+} kinds[] = {
+	[TABLE_NEXT_HOP] = { "next hop", "an address such as 192.0.2.1:25 or [2001:db8::1]:25",
+		sizeof(char *), read_text, show_text },
+	[TABLE_NAME] = { "name", NAME_EXPECTED, sizeof(char *), read_name, show_text },
+	[TABLE_HOSTNAME] = { "host name", "a full host name such as mail.example.com", sizeof(char *),
+		read_hostname, show_text },
+	[TABLE_DOMAIN] = { "domain",
+		"a domain such as example.com, `.example.com` for all domains below it, or "
+		"`default` (non-ASCII names in their xn-- form)",
+		sizeof(char *), read_domain, show_text },
+	[TABLE_PATH] = { "path", "a path of at most 1024 bytes", sizeof(char *), read_path, show_path },
+	[TABLE_BOOL] = { "true/false", "`true` or `false`", sizeof(bool), read_bool, show_bool },
+	[TABLE_NUMBER] = { "number", "a whole number", sizeof(uint64_t), read_number, show_number },
+	[TABLE_SIZE] = { "size", "a size such as 10k, 50MiB or 1GiB", sizeof(uint64_t), read_size,
+		show_size },
+	[TABLE_DURATION] = { "duration", "a time with its unit, such as 500ms, 15s, 5m, 1h or 5d",
+		sizeof(int64_t), read_duration, show_duration },
+	[TABLE_ADDRESS] = { "address", "an address with a port such as 192.0.2.1:25 or [2001:db8::1]:25",
+		sizeof(struct ip), read_address, show_address },
+	[TABLE_CHOICE] = { "choice", "one word", sizeof(int), read_choice, show_choice },
+	[TABLE_REFERENCE] = { "reference", NAME_EXPECTED, sizeof(void *), read_reference, show_reference },
+	[TABLE_DURATIONS] = { "list of durations", "a time with its unit, such as 500ms, 15s, 5m, 1h or 5d",
+		sizeof(int64_t), read_duration, show_duration },
+	[TABLE_NETWORKS] = { "list of networks",
+		"an address or a network whose host bits are zero, such as 192.0.2.0/24 or 2001:db8::/32",
+		sizeof(struct ip_network), read_network, show_network },
+	[TABLE_DOMAINS] = { "list of domains",
+		"a domain such as example.com (non-ASCII names in their xn-- form)", sizeof(char *),
+		read_plain_domain, show_text },
+	[TABLE_SECTION] = { "section", "a section of `key: value` lines", 0, NULL, NULL },
+	[TABLE_LIST] = { "list of sections", "a section of `key: value` lines", 0, NULL, NULL },
+};
+
+const char *value_expected(const struct table_row *row)
+{
+	return kinds[row->type].expected;
+}
+
+const char *value_type(const struct table_row *row)
+{
+	return kinds[row->type].type;
+}
+
+char *value_show(const void *owner, const char *directory, const struct table_row *row, const void *at)
+{
+	const struct target target = { .owner = owner, .directory = directory, .row = row };
+
+	return kinds[row->type].show(&target, at);
+}
+
+size_t value_size(const struct table_row *row)
+{
+	return row->type == TABLE_LIST ? row->inner->size : kinds[row->type].size;
+}
+
+char *value_limits(const void *owner, const struct table_row *row)
+{
+	char *text = NULL;
+
+	if (row->type == TABLE_CHOICE) {
+		for (const struct table_word *w = row->words; w->word != NULL; w++)
+			if (w->value != TABLE_LATER)
+				text = text_must(text == NULL
+							 ? talloc_strdup(owner, w->word)
+							 : talloc_asprintf_append(text, ", %s", w->word));
+		return text;
+	}
+	if (row->max == 0)
+		return NULL;
+
+	const struct target target = { .owner = owner, .directory = "", .row = row };
+	char *min = kinds[row->type].show(&target, &row->min);
+	char *max = kinds[row->type].show(&target, &row->max);
+	return text_must(talloc_asprintf(owner, "%s to %s", min, max));
+}
+
+char *value_short(const void *owner, struct text t)
+{
+	size_t len = t.len;
+
+	if (len > SHORT_MAX) {
+		len = SHORT_MAX;
+		while (len > 0 && ((unsigned char)t.at[len] & 0xc0) == 0x80)
+			len--;
+	}
+	return text_must(talloc_asprintf(owner, "%.*s%s", (int)len, t.at, len < t.len ? "..." : ""));
+}
+
+/* The word of the choice that is nearest to `t`, when it is near. */
+static const char *nearest_word(const struct table_row *row, struct text t)
+{
+	const char *nearest = NULL;
+	size_t best = 3;
+
+	for (const struct table_word *w = row->words; w->word != NULL; w++) {
+		size_t distance = text_distance(text_of(w->word), t);
+
+		if (w->value != TABLE_LATER && distance < best && distance < t.len) {
+			best = distance;
+			nearest = w->word;
+		}
+	}
+	return nearest;
+}
+
+char *value_read(
+	const void *owner, const char *directory, const struct table_row *row, struct text t, void *at)
+{
+	const struct target target = { .owner = owner, .directory = directory, .row = row };
+	int r = kinds[row->type].read(&target, t, at);
+
+	if (r == 0)
+		return NULL;
+
+	const char *quote =
+		t.len == 0 ? "nothing" : text_must(talloc_asprintf(owner, "`%s`", value_short(owner, t)));
+	if (r == -ENOSYS)
+		return text_must(
+			talloc_asprintf(owner, "%s is not supported by this version yet: write one of %s",
+				quote, value_limits(owner, row)));
+	if (r == -ERANGE) {
+		char *limits = value_limits(owner, row);
+
+		return text_must(talloc_asprintf(owner, "%s is out of range: expected %s", quote,
+			limits == NULL ? "a smaller number" : limits));
+	}
+	if (row->type == TABLE_CHOICE) {
+		const char *nearest = nearest_word(row, t);
+
+		return text_must(talloc_asprintf(owner, "expected one of %s; found %s%s%s%s",
+			value_limits(owner, row), quote, nearest == NULL ? "" : " (did you mean `",
+			nearest == NULL ? "" : nearest, nearest == NULL ? "" : "`?)"));
+	}
+	return text_must(talloc_asprintf(owner, "expected %s; found %s", value_expected(row), quote));
+}

@@ -1,0 +1,222 @@
+/*
+ * Moving frames. One frame is one datagram of at most 64 KiB: a small header, then the body; a larger body lies in a
+ * sealed memfd that is the first descriptor. The receiver checks the seals: a mapped body cannot change under it.
+ */
+#include "ipc/channel.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include <talloc.h>
+
+#include "base/base.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "ipc/frame.h"
+
+enum { SEALS = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE };
+
+struct header {
+	uint16_t kind;
+	uint16_t in_memfd;
+	uint32_t len;
+};
+
+union ancillary {
+	struct cmsghdr align;
+	char bytes[CMSG_SPACE(sizeof(int) * (FRAME_FDS_MAX + 1))];
+};
+
+int channel_pair(int ret_fds[2])
+{
+	return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ret_fds) < 0 ? -errno
+												  : 0;
+}
+
+/* Wait until `fd` has `events`; 0, -ETIMEDOUT or ERR_STOPPED. */
+static int wait_for(int fd, short events, int stop_fd, int64_t deadline)
+{
+	struct pollfd polled[2] = { { .fd = fd, .events = events }, { .fd = stop_fd, .events = POLLIN } };
+
+	for (;;) {
+		int64_t left = deadline == CHANNEL_FOREVER ? -1 : deadline - clock_mono_ms();
+
+		if (deadline != CHANNEL_FOREVER && left <= 0)
+			left = 0;
+		int n = poll(polled, 2, (int)MIN(left, (int64_t)1000000));
+		if (n > 0 && polled[0].revents != 0)
+			return 0;
+		if (n > 0 && polled[1].revents != 0)
+			return ERR_STOPPED;
+		if (n == 0 && left == 0)
+			return -ETIMEDOUT;
+	}
+}
+
+/* The body in a new sealed memfd, or a negative errno. */
+static int body_memfd(const struct frame *frame)
+{
+	CLEANUP(base_close) int fd = memfd_create("frame", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	size_t done = 0;
+
+	if (fd < 0)
+		return -errno;
+
+	while (done < frame->len) {
+		ssize_t n = write(fd, frame->at + done, frame->len - done);
+
+		if (n < 0)
+			return -errno;
+		done += (size_t)n;
+	}
+	if (fcntl(fd, F_ADD_SEALS, SEALS) < 0)
+		return -errno;
+	return base_take(&fd);
+}
+
+static void attach_fds(struct msghdr *message, union ancillary *ancillary, const int *fds, unsigned count)
+{
+	if (count == 0)
+		return;
+
+	message->msg_control = ancillary->bytes;
+	message->msg_controllen = CMSG_SPACE(sizeof(int) * count);
+	struct cmsghdr *head = CMSG_FIRSTHDR(message);
+	head->cmsg_level = SOL_SOCKET;
+	head->cmsg_type = SCM_RIGHTS;
+	head->cmsg_len = CMSG_LEN(sizeof(int) * count);
+	memcpy(CMSG_DATA(head), fds, sizeof(int) * count);
+}
+
+int channel_send(int fd, const struct frame *frame, int64_t deadline)
+{
+	struct header header = {
+		.kind = frame->kind, .in_memfd = frame->len > FRAME_INLINE_MAX, .len = (uint32_t)frame->len
+	};
+	CLEANUP(base_close) int memfd = -1;
+	int fds[FRAME_FDS_MAX + 1];
+	unsigned count = 0;
+	union ancillary ancillary = { 0 };
+	struct iovec parts[2] = { { &header, sizeof header },
+		{ frame->at, header.in_memfd ? 0 : frame->len } };
+	struct msghdr message = { .msg_iov = parts, .msg_iovlen = 2 };
+
+	if (frame->failed)
+		return ERR_FORMAT;
+	if (header.in_memfd) {
+		memfd = body_memfd(frame);
+		if (memfd < 0)
+			return memfd;
+		fds[count++] = memfd;
+	}
+	for (unsigned i = 0; i < frame->fd_count; i++)
+		fds[count++] = frame->fds[i];
+	attach_fds(&message, &ancillary, fds, count);
+
+	while (sendmsg(fd, &message, MSG_NOSIGNAL) < 0) {
+		if (errno == EPIPE || errno == ECONNRESET || errno == ENOTCONN || errno == EBADF)
+			return ERR_CLOSED;
+		if (errno != EAGAIN && errno != EINTR && errno != ENOBUFS)
+			return -errno;
+
+		int r = wait_for(fd, POLLOUT, -1, deadline);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* Give the descriptors of `message` to `frame`; a body memfd is the first. */
+static void take_fds(struct msghdr *message, struct frame *frame, int *ret_memfd, bool in_memfd)
+{
+	int fds[FRAME_FDS_MAX + 1];
+
+	for (struct cmsghdr *head = CMSG_FIRSTHDR(message); head != NULL; head = CMSG_NXTHDR(message, head)) {
+		if (head->cmsg_level != SOL_SOCKET || head->cmsg_type != SCM_RIGHTS)
+			continue;
+
+		size_t count = (head->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		memcpy(fds, CMSG_DATA(head), count * sizeof(int));
+		for (size_t i = 0; i < count; i++) {
+			if (in_memfd && *ret_memfd < 0)
+				*ret_memfd = fds[i];
+			else
+				frame_put_fd(frame, fds[i]);
+		}
+	}
+}
+
+static int map_body(struct frame *frame, int memfd, size_t len)
+{
+	struct stat status;
+
+	if (memfd < 0 || len == 0 || len > FRAME_BODY_MAX)
+		return ERR_FORMAT;
+	int seals = fcntl(memfd, F_GET_SEALS);
+	if (seals < 0 || (seals & SEALS) != SEALS || fstat(memfd, &status) < 0 ||
+		status.st_size != (off_t)len)
+		return ERR_FORMAT;
+
+	void *at = mmap(NULL, len, PROT_READ, MAP_PRIVATE, memfd, 0);
+	if (at == MAP_FAILED)
+		return -errno;
+	frame->at = at;
+	frame->len = frame->mapped = len;
+	return 0;
+}
+
+int channel_receive(const void *owner, int fd, int stop_fd, int64_t deadline, struct frame **ret_frame)
+{
+	struct frame *frame = frame_new(owner, FRAME_ANSWER);
+	uint8_t *body = text_must(talloc_size(frame, FRAME_INLINE_MAX));
+	struct header header = { 0 };
+	union ancillary ancillary = { 0 };
+	CLEANUP(base_close) int memfd = -1;
+	struct iovec parts[2] = { { &header, sizeof header }, { body, FRAME_INLINE_MAX } };
+	struct msghdr message;
+	ssize_t n;
+	int r = 0;
+
+	do {
+		r = wait_for(fd, POLLIN, stop_fd, deadline);
+		if (r < 0)
+			goto failed;
+		message = (struct msghdr){ .msg_iov = parts,
+			.msg_iovlen = 2,
+			.msg_control = ancillary.bytes,
+			.msg_controllen = sizeof ancillary.bytes };
+		n = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
+	} while (n < 0 && (errno == EAGAIN || errno == EINTR));
+
+	if (n <= 0) {
+		r = ERR_CLOSED;
+		goto failed;
+	}
+	take_fds(&message, frame, &memfd, header.in_memfd == 1);
+	r = ERR_FORMAT;
+	if ((size_t)n < sizeof header || (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) || frame->failed ||
+		header.kind == 0 || header.kind >= FRAME_KIND_END || header.in_memfd > 1)
+		goto failed;
+
+	frame->kind = header.kind;
+	if (header.in_memfd) {
+		talloc_free(body);
+		r = map_body(frame, memfd, header.len);
+		if (r < 0)
+			goto failed;
+	} else {
+		if (header.len != (size_t)n - sizeof header)
+			goto failed;
+		frame->at = talloc_realloc(frame, body, uint8_t, MAX(header.len, 1u));
+		frame->len = header.len;
+	}
+	*ret_frame = frame;
+	return 0;
+
+failed:
+	talloc_free(frame);
+	return r;
+}

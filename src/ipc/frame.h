@@ -1,0 +1,81 @@
+#pragma once
+/* One message between two roles: a kind, a body of packed fields, and up to four descriptors.
+ * The reader takes the fields in the order in which the writer put them; every length is checked. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/text.h"
+
+enum { FRAME_FDS_MAX = 4, FRAME_INLINE_MAX = 60 * 1024, FRAME_BODY_MAX = 64 * 1024 * 1024 };
+
+/* Every kind of frame of the house. An ask is answered by FRAME_ANSWER on the same channel. */
+enum frame_kind {
+	FRAME_ANSWER = 1,
+	/* master -> role, on the role's control socket */
+	FRAME_GENERATION, /* prepare this generation; answered by READY or REFUSED */
+	FRAME_USE,	  /* use the prepared generation */
+	FRAME_DROP,	  /* forget the prepared generation */
+	FRAME_PEER,	  /* a control socket to another role */
+	FRAME_STATS,	  /* answered by ANSWER */
+	FRAME_STOP,	  /* drain, then end */
+	FRAME_READY,
+	FRAME_REFUSED,
+	/* any role -> its peer, on their control socket */
+	FRAME_CHANNEL,	/* here is one end of a new channel */
+	FRAME_ANNOUNCE, /* deliver -> queue: what I hold */
+	/* asks to queue */
+	FRAME_COMMIT,
+	FRAME_NEW_FILE,
+	FRAME_LEASE,
+	FRAME_RECORD,
+	FRAME_NOTES,
+	FRAME_TRACK,
+	/* command line -> master */
+	FRAME_CONTROL_STATUS,
+	FRAME_CONTROL_RELOAD,
+	FRAME_CONTROL_STOP,
+	FRAME_CONTROL_QUEUE, /* hand me a channel to queue */
+	FRAME_KIND_END,
+};
+
+struct frame {
+	uint16_t kind;
+	uint8_t *at;
+	size_t len, room;
+	size_t read; /* bytes taken so far */
+	bool failed; /* a get ran past the end, or a put was too large */
+	unsigned fd_count, fd_read;
+	int fds[FRAME_FDS_MAX];
+	size_t mapped; /* bytes to unmap when the body came in a memfd; 0 = talloc memory */
+};
+
+/* An empty frame owned by talloc parent `owner`; frees its descriptors and mapping with itself. */
+struct frame *frame_new(const void *owner, enum frame_kind kind);
+
+void frame_put_bool(struct frame *frame, bool value);
+void frame_put_number(struct frame *frame, int64_t value);
+void frame_put_text(struct frame *frame, struct text value);
+
+/* Adds a descriptor; the frame owns it from now on. At most FRAME_FDS_MAX. */
+void frame_put_fd(struct frame *frame, int fd);
+
+/* Take the next field; a missing or malformed one sets frame->failed and gives false, 0, empty text, -1. */
+bool frame_get_bool(struct frame *frame);
+int64_t frame_get_number(struct frame *frame);
+
+/* As frame_get_number(), and outside [min, max] the frame has failed and `min` is returned. */
+int64_t frame_get_range(struct frame *frame, int64_t min, int64_t max);
+
+/* Borrowed from the frame. */
+struct text frame_get_text(struct frame *frame);
+
+/* A copy of the next text, owned by `owner`. */
+char *frame_get_copy(struct frame *frame, const void *owner);
+
+/* The next descriptor; the caller owns it. */
+int frame_get_fd(struct frame *frame);
+
+/* 0 when every get succeeded and nothing is left over, else ERR_FORMAT. */
+int frame_done(const struct frame *frame);

@@ -1,0 +1,381 @@
+/*
+ * The only file in which a session or a delivery waits for the network. Sockets are non-blocking; one poll on the
+ * socket and the stop descriptor under one absolute deadline makes the code above it straight-line.
+ */
+#include "net/conn.h"
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdio.h>
+#include <sys/socket.h>
+
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <talloc.h>
+
+#include "base/base.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "net/tls.h"
+
+enum { BUFFER = 16384 };
+
+struct conn_private {
+	int fd, stop_fd;
+	int64_t deadline;
+	SSL *ssl;
+	size_t in_start, in_len, out_len;
+	char *in, *out; /* BUFFER bytes each, there only while they hold something */
+};
+
+static int private_destroy(struct conn_private *p)
+{
+	if (p->ssl != NULL) {
+		SSL_shutdown(p->ssl);
+		SSL_free(p->ssl);
+		ERR_clear_error();
+	}
+	base_close(&p->fd);
+	return 0;
+}
+
+struct conn *conn_new(int fd)
+{
+	struct conn *conn = text_must(talloc_zero(NULL, struct conn));
+	struct conn_private *p = text_must(talloc_zero(conn, struct conn_private));
+	struct sockaddr_storage address = { 0 };
+	socklen_t len = sizeof address;
+
+	conn->private = p;
+	p->fd = fd;
+	p->stop_fd = -1;
+	talloc_set_destructor(p, private_destroy);
+	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int));
+	if (getpeername(fd, (struct sockaddr *)&address, &len) == 0)
+		conn->peer = ip_from_sockaddr(&address);
+	len = sizeof address;
+	if (getsockname(fd, (struct sockaddr *)&address, &len) == 0)
+		conn->local = ip_from_sockaddr(&address);
+	conn->evidence.desired = conn->evidence.obtained = "none";
+	return conn;
+}
+
+void conn_free(struct conn *conn)
+{
+	talloc_free(conn);
+}
+
+void conn_freep(struct conn **conn)
+{
+	conn_free(*conn);
+	*conn = NULL;
+}
+
+void conn_set_deadline(struct conn *conn, int64_t deadline)
+{
+	conn->private->deadline = deadline;
+}
+
+void conn_set_stop(struct conn *conn, int stop_fd)
+{
+	conn->private->stop_fd = stop_fd;
+}
+
+/* Wait until the socket has `events`; 0, -ETIMEDOUT or ERR_STOPPED. */
+static int wait_for(int fd, short events, int stop_fd, int64_t deadline)
+{
+	struct pollfd polled[2] = { { .fd = fd, .events = events }, { .fd = stop_fd, .events = POLLIN } };
+
+	for (;;) {
+		int64_t left = deadline - clock_mono_ms();
+
+		if (left <= 0)
+			return -ETIMEDOUT;
+		int n = poll(polled, 2, (int)MIN(left, (int64_t)1000000));
+		if (n > 0 && polled[1].revents != 0)
+			return ERR_STOPPED;
+		if (n > 0)
+			return 0;
+	}
+}
+
+static int wait_conn(struct conn_private *p, short events)
+{
+	return wait_for(p->fd, events, p->stop_fd, p->deadline);
+}
+
+int conn_dial(const struct ip *address, const struct ip *source, int stop_fd, int64_t deadline,
+	struct conn **ret_conn)
+{
+	struct sockaddr_storage to;
+	socklen_t len = ip_to_sockaddr(address, &to);
+	CLEANUP(base_close) int fd = socket(address->family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int error = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (source != NULL && source->family != 0) {
+		struct sockaddr_storage from;
+		socklen_t from_len = ip_to_sockaddr(source, &from);
+
+		if (bind(fd, (struct sockaddr *)&from, from_len) < 0)
+			return -errno;
+	}
+	if (connect(fd, (struct sockaddr *)&to, len) < 0 && errno != EINPROGRESS)
+		return -errno;
+
+	int r = wait_for(fd, POLLOUT, stop_fd, deadline);
+	if (r < 0)
+		return r;
+	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &(socklen_t){ sizeof error }) < 0 || error != 0)
+		return error != 0 ? -error : -errno;
+
+	*ret_conn = conn_new(base_take(&fd));
+	conn_set_stop(*ret_conn, stop_fd);
+	return 0;
+}
+
+/* What an unfinished SSL call is waiting for; 0 when it may be tried again. */
+static int tls_wait(struct conn_private *p, int result)
+{
+	switch (SSL_get_error(p->ssl, result)) {
+	case SSL_ERROR_WANT_READ:
+		return wait_conn(p, POLLIN);
+	case SSL_ERROR_WANT_WRITE:
+		return wait_conn(p, POLLOUT);
+	case SSL_ERROR_ZERO_RETURN:
+	case SSL_ERROR_SYSCALL:
+		return ERR_CLOSED;
+	default:
+		/* A peer that closes without close_notify is a closed connection, anything else a broken record. */
+		return ERR_GET_REASON(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING ? ERR_CLOSED
+											      : ERR_TLS;
+	}
+}
+
+/* Receive once into the free part of the input buffer. */
+static int fill(struct conn_private *p)
+{
+	if (p->in == NULL)
+		p->in = text_must(talloc_size(p, BUFFER));
+	if (p->in_start > 0) {
+		memmove(p->in, p->in + p->in_start, p->in_len);
+		p->in_start = 0;
+	}
+
+	for (;;) {
+		char *at = p->in + p->in_len;
+		size_t room = BUFFER - p->in_len;
+		ssize_t n;
+		int r;
+
+		if (p->ssl != NULL) {
+			ERR_clear_error();
+			n = SSL_read(p->ssl, at, (int)room);
+			r = n > 0 ? 0 : tls_wait(p, (int)n);
+		} else {
+			n = recv(p->fd, at, room, 0);
+			if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+				return ERR_CLOSED;
+			r = n > 0 ? 0 : wait_conn(p, POLLIN);
+		}
+		if (r < 0)
+			return r;
+		if (n > 0) {
+			p->in_len += (size_t)n;
+			return 0;
+		}
+	}
+}
+
+void conn_take(struct conn *conn, size_t len)
+{
+	struct conn_private *p = conn->private;
+
+	p->in_start += len;
+	p->in_len -= len;
+}
+
+/* An idle connection keeps no buffer. */
+static void release_input(struct conn_private *p)
+{
+	if (p->in_len == 0 && p->in != NULL && p->ssl != NULL && SSL_pending(p->ssl) == 0) {
+		TALLOC_FREE(p->in);
+		p->in_start = 0;
+	}
+}
+
+/* Take a whole line out of the buffer; 1, 0 when more bytes are needed, or ERR_TOO_LONG. */
+static int take_line(struct conn *conn, size_t max, struct text *ret_line, bool *ret_bare_lf)
+{
+	struct conn_private *p = conn->private;
+
+	if (p->in_len == 0)
+		return 0;
+
+	struct text have = { p->in + p->in_start, p->in_len };
+	size_t end = text_find(have, '\n');
+	if (end > max + 1 || (end == have.len && have.len == BUFFER))
+		return ERR_TOO_LONG;
+	if (end == have.len)
+		return 0;
+
+	bool crlf = end > 0 && have.at[end - 1] == '\r';
+	*ret_line = text_first(have, crlf ? end - 1 : end);
+	*ret_bare_lf = !crlf;
+	conn_take(conn, end + 1);
+	return 1;
+}
+
+int conn_read_line(struct conn *conn, size_t max, struct text *ret_line, bool *ret_bare_lf)
+{
+	struct conn_private *p = conn->private;
+
+	if (p->in_len == 0)
+		release_input(p);
+	for (;;) {
+		int r = take_line(conn, max, ret_line, ret_bare_lf);
+
+		if (r == 0)
+			r = fill(p);
+		else if (r > 0)
+			return 0;
+		if (r < 0)
+			return r;
+	}
+}
+
+int conn_peek(struct conn *conn, struct text *ret_bytes)
+{
+	struct conn_private *p = conn->private;
+
+	if (p->in_len == 0) {
+		int r = fill(p);
+
+		if (r < 0)
+			return r;
+	}
+	*ret_bytes = (struct text){ p->in + p->in_start, p->in_len };
+	return 0;
+}
+
+bool conn_has_input(struct conn *conn)
+{
+	struct conn_private *p = conn->private;
+
+	return p->in_len > 0 || (p->ssl != NULL && SSL_pending(p->ssl) > 0);
+}
+
+/* Send all of `bytes` now. */
+static int send_all(struct conn_private *p, struct text bytes)
+{
+	while (bytes.len > 0) {
+		ssize_t n;
+		int r;
+
+		if (p->ssl != NULL) {
+			ERR_clear_error();
+			n = SSL_write(p->ssl, bytes.at, (int)bytes.len);
+			r = n > 0 ? 0 : tls_wait(p, (int)n);
+		} else {
+			n = send(p->fd, bytes.at, bytes.len, MSG_NOSIGNAL);
+			if (n < 0 && errno != EAGAIN && errno != EINTR)
+				return ERR_CLOSED;
+			r = n > 0 ? 0 : wait_conn(p, POLLOUT);
+		}
+		if (r < 0)
+			return r;
+		if (n > 0)
+			bytes = text_from(bytes, (size_t)n);
+	}
+	return 0;
+}
+
+int conn_flush(struct conn *conn)
+{
+	struct conn_private *p = conn->private;
+
+	if (p->out_len == 0)
+		return 0;
+
+	int r = send_all(p, (struct text){ p->out, p->out_len });
+	p->out_len = 0;
+	TALLOC_FREE(p->out);
+	return r;
+}
+
+int conn_write(struct conn *conn, struct text bytes)
+{
+	struct conn_private *p = conn->private;
+
+	while (bytes.len > 0) {
+		if (p->out == NULL)
+			p->out = text_must(talloc_size(p, BUFFER));
+
+		size_t n = MIN(bytes.len, BUFFER - p->out_len);
+		memcpy(p->out + p->out_len, bytes.at, n);
+		p->out_len += n;
+		bytes = text_from(bytes, n);
+		if (p->out_len == BUFFER) {
+			int r = conn_flush(conn);
+
+			if (r < 0)
+				return r;
+		}
+	}
+	return 0;
+}
+
+static int handshake(struct conn *conn, struct tls_context *context, int (*step)(SSL *), const char *sni)
+{
+	struct conn_private *p = conn->private;
+	int r = 0;
+
+	if (conn_has_input(conn) || p->out_len > 0)
+		return ERR_FORMAT;
+
+	TALLOC_FREE(p->in);
+	p->ssl = text_must(SSL_new(tls_context_native(context)));
+	if (SSL_set_fd(p->ssl, p->fd) != 1 || (sni != NULL && SSL_set_tlsext_host_name(p->ssl, sni) != 1))
+		return ERR_TLS;
+
+	for (;;) {
+		ERR_clear_error();
+		int n = step(p->ssl);
+
+		if (n == 1)
+			break;
+		r = tls_wait(p, n);
+		if (r < 0)
+			break;
+	}
+	if (r == ERR_TLS || r == ERR_CLOSED) {
+		tls_error_text(conn->evidence.reason, sizeof conn->evidence.reason);
+		SSL_free(p->ssl);
+		p->ssl = NULL;
+		return ERR_TLS;
+	}
+	if (r < 0) {
+		evidence_explain(&conn->evidence,
+			r == -ETIMEDOUT ? "the TLS handshake timed out" : "stopped during the TLS handshake");
+		SSL_free(p->ssl);
+		p->ssl = NULL;
+		return r;
+	}
+	conn->secured = true;
+	tls_observe(p->ssl, &conn->evidence);
+	return 0;
+}
+
+int conn_tls_accept(struct conn *conn, struct tls_context *context)
+{
+	return handshake(conn, context, SSL_accept, NULL);
+}
+
+int conn_tls_connect(struct conn *conn, struct tls_context *context, const char *sni)
+{
+	return handshake(conn, context, SSL_connect, sni);
+}

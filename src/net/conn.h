@@ -1,0 +1,62 @@
+#pragma once
+/*
+ * One TCP connection, in clear or in TLS, read and written as if blocking: every wait ends at the connection's deadline or
+ * when its stop descriptor becomes readable. Owned by one thread; a talloc root, so that it can be handed over.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/ip.h"
+#include "net/evidence.h"
+
+struct tls_context;
+
+struct conn {
+	struct ip peer, local;
+	struct evidence
+		evidence; /* of this leg; `desired` and `reason` are set by the user of the connection */
+	bool secured;	  /* TLS is up */
+	struct conn_private *private;
+};
+
+/* Take over the connected socket `fd` (closed with the connection). Never NULL. */
+struct conn *conn_new(int fd);
+
+/* Connect to `address` (from `source` unless its family is 0) before `deadline`; 0 and the connection, or a negative error. */
+int conn_dial(const struct ip *address, const struct ip *source, int stop_fd, int64_t deadline,
+	struct conn **ret_conn);
+
+/* Close and free; NULL is fine. For CLEANUP(conn_freep). */
+void conn_free(struct conn *conn);
+void conn_freep(struct conn **conn);
+
+/* Waits end at `deadline` (clock_mono_ms(), absolute). */
+void conn_set_deadline(struct conn *conn, int64_t deadline);
+
+/* Waits end with ERR_STOPPED once `stop_fd` is readable; -1 = never. */
+void conn_set_stop(struct conn *conn, int stop_fd);
+
+/* Read one line of at most `max` bytes, without its line end; borrowed until the next read. ret_bare_lf: it ended in LF without CR.
+ * 0, or -ETIMEDOUT, ERR_STOPPED, ERR_CLOSED, ERR_TLS, ERR_TOO_LONG (nothing was taken). */
+int conn_read_line(struct conn *conn, size_t max, struct text *ret_line, bool *ret_bare_lf);
+
+/* Wait until at least one byte is there and show what is (at most 16 KiB), without taking it; borrowed until the next read. */
+int conn_peek(struct conn *conn, struct text *ret_bytes);
+
+/* Take the first `len` bytes that conn_peek() showed. */
+void conn_take(struct conn *conn, size_t len);
+
+/* True when bytes have been received and not taken: the peer did not wait for our answer. */
+bool conn_has_input(struct conn *conn);
+
+/* Queue bytes for sending; sent by conn_flush(), or on the way when the buffer is full. 0 or a negative error. */
+int conn_write(struct conn *conn, struct text bytes);
+
+/* Send everything queued. */
+int conn_flush(struct conn *conn);
+
+/* Do the TLS handshake as server or as client (`sni`: name to ask for, or NULL). Unread clear bytes must be none: else ERR_FORMAT.
+ * On success `secured` and the evidence are set; ERR_TLS leaves the reason in the evidence; then only conn_free() is left to do. */
+int conn_tls_accept(struct conn *conn, struct tls_context *context);
+int conn_tls_connect(struct conn *conn, struct tls_context *context, const char *sni);

@@ -1,0 +1,54 @@
+/* TLS evidence is made into JSON once, by the process that saw the handshake; everybody else carries and stores the text. */
+#include "net/evidence.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <jansson.h>
+
+#include "base/text.h"
+
+/* Peer bytes may be no UTF-8: jansson would refuse them, so anything but printable ASCII becomes '?'. */
+static json_t *word(const char *text)
+{
+	char clean[EVIDENCE_NAME_MAX];
+	size_t len = 0;
+
+	if (text == NULL || text[0] == '\0')
+		return json_null();
+	for (; text[len] != '\0' && len < sizeof clean - 1; len++)
+		clean[len] = text[len] >= ' ' && text[len] < 0x7f ? text[len] : '?';
+	return json_stringn(clean, len);
+}
+
+static json_t *peer_json(const struct evidence *evidence)
+{
+	json_t *names = json_array();
+
+	if (evidence->peer_sha256[0] == '\0') {
+		json_decref(names);
+		return json_null();
+	}
+	for (size_t i = 0; i < evidence->name_count; i++)
+		json_array_append_new(names, word(evidence->names[i]));
+	return json_pack("{s:o, s:o}", "sha256", word(evidence->peer_sha256), "names", names);
+}
+
+char *evidence_json(const void *owner, const struct evidence *evidence)
+{
+	json_t *json = json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "desired", word(evidence->desired),
+		"obtained", word(evidence->obtained), "protocol", word(evidence->protocol), "cipher",
+		word(evidence->cipher), "group", word(evidence->group), "peer", peer_json(evidence), "reason",
+		word(evidence->reason));
+	char *dumped = text_must(json_dumps(json, JSON_COMPACT));
+	char *copy = text_copy(owner, text_of(dumped));
+
+	free(dumped);
+	json_decref(json);
+	return copy;
+}
+
+void evidence_explain(struct evidence *evidence, const char *reason)
+{
+	snprintf(evidence->reason, sizeof evidence->reason, "%s", reason);
+}

@@ -1,0 +1,21 @@
+#pragma once
+/* Certificates with their private keys. The one place that loads a private key; it hands out handles, never keys. */
+
+#include "base/text.h"
+
+struct config;
+struct identity;
+struct problems;
+struct tls_context;
+
+/* Load a PEM chain (leaf first) and the PEM key that belongs to it; owned by `owner`. NULL and one sentence for the operator in
+ * ret_why (static) when they are unusable. */
+struct identity *identity_load(const void *owner, struct text chain, struct text key, const char **ret_why);
+
+/* Let `context` prove itself with this identity; 0, or ERR_TLS. */
+int identity_use(const struct identity *identity, struct tls_context *context);
+
+/* For `postern check`: every certificate in the configuration loads and fits its key; CA files hold certificates.
+ * `bundle` holds the files. Problems are added. */
+struct bundle;
+void identity_check(const struct config *config, const struct bundle *bundle, struct problems *problems);

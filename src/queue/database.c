@@ -1,0 +1,251 @@
+/*
+ * The embedded database. It lives in a directory that is given as a descriptor, because role `queue` may not be able to walk
+ * the path to it: names are /proc/self/fd/N/queue.db, and a thin VFS keeps SQLite from resolving them to paths.
+ * page_size and auto_vacuum come before journal_mode=WAL; later they are ignored.
+ */
+#include "queue/database.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <talloc.h>
+
+#include "base/base.h"
+#include "base/err.h"
+
+enum { APPLICATION_ID = 0x506f7374 }; /* "Post" */
+
+static const char schema[] = "CREATE TABLE message (mid INTEGER PRIMARY KEY AUTOINCREMENT, received INTEGER "
+			     "NOT NULL, icid TEXT NOT NULL,"
+			     " client TEXT NOT NULL, helo TEXT NOT NULL, tls TEXT NOT NULL, sender TEXT NOT "
+			     "NULL, size INTEGER NOT NULL,"
+			     " file TEXT, digest BLOB) STRICT;"
+			     "CREATE TABLE content (mid INTEGER PRIMARY KEY, bytes BLOB NOT NULL) STRICT;"
+			     "CREATE TABLE recipient (mid INTEGER NOT NULL, rid INTEGER NOT NULL, address "
+			     "TEXT NOT NULL, domain TEXT NOT NULL,"
+			     " state INTEGER NOT NULL, attempts INTEGER NOT NULL, due INTEGER NOT NULL, "
+			     "PRIMARY KEY (mid, rid)) STRICT, WITHOUT ROWID;"
+			     "CREATE INDEX recipient_live ON recipient (mid, domain, due) WHERE state = 0;"
+			     "CREATE TABLE attempt (mid INTEGER NOT NULL, rid INTEGER NOT NULL, number "
+			     "INTEGER NOT NULL, time INTEGER NOT NULL,"
+			     " dcid TEXT NOT NULL, host TEXT NOT NULL, address TEXT NOT NULL, state INTEGER "
+			     "NOT NULL, reply TEXT NOT NULL,"
+			     " tls TEXT NOT NULL, PRIMARY KEY (mid, rid, number)) STRICT, WITHOUT ROWID;"
+			     "CREATE TABLE refusal (id INTEGER PRIMARY KEY, time INTEGER NOT NULL, icid TEXT "
+			     "NOT NULL, client TEXT NOT NULL,"
+			     " helo TEXT NOT NULL, tls TEXT NOT NULL, sender TEXT NOT NULL, recipient TEXT "
+			     "NOT NULL, reply TEXT NOT NULL) STRICT;";
+
+static sqlite3_vfs plain_names; /* written once by register_vfs() */
+
+static int keep_name(sqlite3_vfs *vfs, const char *name, int size, char *out)
+{
+	(void)vfs;
+	return snprintf(out, (size_t)size, "%s", name) < size ? SQLITE_OK : SQLITE_CANTOPEN;
+}
+
+static void register_vfs(void)
+{
+	plain_names = *sqlite3_vfs_find(NULL);
+	plain_names.zName = "postern";
+	plain_names.xFullPathname = keep_name;
+	if (sqlite3_vfs_register(&plain_names, 0) != SQLITE_OK)
+		abort();
+}
+
+static int why(const void *owner, int error, const char **ret_why, const char *format, const char *detail)
+{
+	char *text = talloc_asprintf(owner, "%s%s", format, detail);
+
+	*ret_why = text_must(text);
+	return error;
+}
+
+static int open_file(const void *owner, int directory_fd, int flags, sqlite3 **ret_db, const char **ret_why)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	char name[64];
+	sqlite3 *db = NULL;
+
+	pthread_once(&once, register_vfs);
+	snprintf(name, sizeof name, "/proc/self/fd/%d/queue.db", directory_fd);
+	if (sqlite3_open_v2(name, &db, flags | SQLITE_OPEN_NOMUTEX, "postern") != SQLITE_OK) {
+		int error = db == NULL ? -ENOMEM : database_error(db);
+
+		why(owner, error, ret_why,
+			"queue.db cannot be opened: ", db == NULL ? "no memory" : sqlite3_errmsg(db));
+		sqlite3_close(db);
+		return error;
+	}
+	sqlite3_busy_timeout(db, 10000);
+	*ret_db = db;
+	return 0;
+}
+
+static int64_t pragma(sqlite3 *db, const char *sql)
+{
+	sqlite3_stmt *statement = NULL;
+	int64_t value = -1;
+
+	if (sqlite3_prepare_v2(db, sql, -1, &statement, NULL) == SQLITE_OK &&
+		sqlite3_step(statement) == SQLITE_ROW)
+		value = sqlite3_column_int64(statement, 0);
+	sqlite3_finalize(statement);
+	return value;
+}
+
+/* Tables, version and mark in one transaction: a power cut leaves all or nothing of it. */
+static int create(sqlite3 *db)
+{
+	char marks[128];
+	int r = database_exec(db, "PRAGMA page_size = 8192; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA "
+				  "journal_mode = WAL; PRAGMA synchronous = FULL");
+
+	if (r == 0)
+		r = database_exec(db, "BEGIN IMMEDIATE");
+	if (r == 0)
+		r = database_exec(db, schema);
+	snprintf(marks, sizeof marks, "PRAGMA application_id = %d; PRAGMA user_version = %d", APPLICATION_ID,
+		DATABASE_SCHEMA);
+	if (r == 0)
+		r = database_exec(db, marks);
+	return r == 0 ? database_exec(db, "COMMIT") : r;
+}
+
+/* Refuse what is not ours before anything is written to it. */
+static int inspect(const void *owner, sqlite3 *db, bool *ret_empty, const char **ret_why)
+{
+	int64_t version = pragma(db, "PRAGMA user_version"),
+		tables = pragma(db, "SELECT count(*) FROM sqlite_schema");
+	char number[64];
+
+	if (version < 0 || tables < 0)
+		return why(owner, -EIO, ret_why, "queue.db cannot be read: ", sqlite3_errmsg(db));
+	*ret_empty = tables == 0;
+	if (version > DATABASE_SCHEMA) {
+		snprintf(number, sizeof number, "%lld", (long long)version);
+		return why(owner, -ENOTSUP, ret_why,
+			"queue.db was written by a newer version of postern; start that version again, or "
+			"move the state directory aside; its schema is ",
+			number);
+	}
+	if (!*ret_empty && pragma(db, "PRAGMA application_id") != APPLICATION_ID)
+		return why(owner, -ENOTSUP, ret_why,
+			"queue.db is a database of another program; name another state_dir", "");
+	return 0;
+}
+
+int database_open_writer(const void *owner, int directory_fd, sqlite3 **ret_db, const char **ret_why)
+{
+	sqlite3 *db;
+	bool empty;
+	int r = open_file(owner, directory_fd, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, &db, ret_why);
+
+	if (r < 0)
+		return r;
+	r = inspect(owner, db, &empty, ret_why);
+	if (r == 0 && empty) {
+		r = create(db);
+		if (r < 0)
+			why(owner, r, ret_why, "queue.db cannot be made: ", sqlite3_errmsg(db));
+	}
+	if (r == 0 && database_exec(db, "PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; PRAGMA "
+					"cell_size_check = ON") < 0)
+		r = why(owner, -EIO, ret_why, "queue.db cannot be read: ", sqlite3_errmsg(db));
+	if (r == 0 && fsync(directory_fd) < 0)
+		r = why(owner, -errno, ret_why, "the state directory cannot be synced: ", err_text(-errno));
+	if (r < 0)
+		sqlite3_close(db);
+	else
+		*ret_db = db;
+	return r;
+}
+
+int database_open_reader(const void *owner, int directory_fd, sqlite3 **ret_db, const char **ret_why)
+{
+	sqlite3 *db;
+	bool empty;
+	int r = open_file(owner, directory_fd, SQLITE_OPEN_READONLY, &db, ret_why);
+
+	if (r < 0)
+		return r;
+	r = inspect(owner, db, &empty, ret_why);
+	if (r == 0 && empty)
+		r = why(owner, -ENOENT, ret_why, "queue.db is empty: no gateway has run here yet", "");
+	if (r < 0)
+		sqlite3_close(db);
+	else
+		*ret_db = db;
+	return r;
+}
+
+void database_close(sqlite3 *db)
+{
+	sqlite3_close_v2(db);
+}
+
+int database_exec(sqlite3 *db, const char *sql)
+{
+	return sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : database_error(db);
+}
+
+sqlite3_stmt *database_prepare(sqlite3 *db, const char *sql)
+{
+	sqlite3_stmt *statement = NULL;
+
+	if (sqlite3_prepare_v3(db, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement, NULL) != SQLITE_OK) {
+		fprintf(stderr, "postern: statement \"%s\": %s\n", sql, sqlite3_errmsg(db));
+		abort();
+	}
+	return statement;
+}
+
+int database_error(sqlite3 *db)
+{
+	switch (sqlite3_errcode(db) & 0xff) {
+	case SQLITE_FULL:
+		return -ENOSPC;
+	case SQLITE_CONSTRAINT:
+	case SQLITE_MISMATCH:
+	case SQLITE_RANGE:
+	case SQLITE_TOOBIG:
+		return -EINVAL;
+	case SQLITE_IOERR:
+		return sqlite3_system_errno(db) == EDQUOT   ? -EDQUOT
+		       : sqlite3_system_errno(db) == ENOSPC ? -ENOSPC
+							    : -EIO;
+	default:
+		return -EIO;
+	}
+}
+
+void database_bind_text(sqlite3_stmt *statement, int place, struct text value)
+{
+	sqlite3_bind_text(statement, place, value.at == NULL ? "" : value.at, (int)value.len, SQLITE_STATIC);
+}
+
+void database_bind_number(sqlite3_stmt *statement, int place, int64_t value)
+{
+	sqlite3_bind_int64(statement, place, value);
+}
+
+struct text database_text(sqlite3_stmt *statement, int column)
+{
+	const char *at = (const char *)sqlite3_column_text(statement, column);
+
+	return at == NULL ? TEXT("") : (struct text){ at, (size_t)sqlite3_column_bytes(statement, column) };
+}
+
+int database_step(sqlite3_stmt *statement)
+{
+	int r = sqlite3_step(statement);
+
+	if (r == SQLITE_ROW)
+		return 1;
+
+	int error = r == SQLITE_DONE ? 0 : database_error(sqlite3_db_handle(statement));
+	sqlite3_reset(statement);
+	return error;
+}

@@ -1,0 +1,40 @@
+#pragma once
+/* SQLite as the store uses it: opening with the right pragmas, the schema, and errors as numbers. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <sqlite3.h>
+
+#include "base/text.h"
+
+enum { DATABASE_SCHEMA = 1 };
+
+/* Open `directory_fd`/queue.db and make it first when it is missing, its name synced. A connection for the writer
+ * (synchronous=FULL). 0, or a negative error with one sentence in ret_why (owned by `owner`). */
+int database_open_writer(const void *owner, int directory_fd, sqlite3 **ret_db, const char **ret_why);
+
+/* A connection that only reads, to a database that exists; as above. */
+int database_open_reader(const void *owner, int directory_fd, sqlite3 **ret_db, const char **ret_why);
+
+/* Close; NULL is fine. */
+void database_close(sqlite3 *db);
+
+/* Run one statement without results; 0, or a negative error (database_error()). */
+int database_exec(sqlite3 *db, const char *sql);
+
+/* Prepare a statement that is kept; a mistake in it ends the process. */
+sqlite3_stmt *database_prepare(sqlite3 *db, const char *sql);
+
+/* What the last failure of `db` means: -ENOSPC, -EDQUOT (nothing happened, try later), -EINVAL (this statement is wrong), -EIO (anything
+ * else: the store must be reopened). */
+int database_error(sqlite3 *db);
+
+/* Bind and read by position (bind from 1, columns from 0); texts are copied by SQLite or borrowed until the next step. */
+void database_bind_text(sqlite3_stmt *statement, int place, struct text value);
+void database_bind_number(sqlite3_stmt *statement, int place, int64_t value);
+struct text database_text(sqlite3_stmt *statement, int column);
+
+/* Step once: 1 = a row, 0 = done, negative = failed. After anything but a row the statement is reset. */
+int database_step(sqlite3_stmt *statement);

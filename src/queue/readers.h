@@ -1,0 +1,13 @@
+#pragma once
+/* A few connections that only read, borrowed for one query each. */
+
+#include <sqlite3.h>
+
+struct readers;
+
+/* Open them on `directory_fd`; 0, or a negative error with one sentence in ret_why. Owned by `owner`. */
+int readers_open(const void *owner, int directory_fd, struct readers **ret_readers, const char **ret_why);
+
+/* Borrow one (waits), give it back. */
+sqlite3 *readers_take(struct readers *readers);
+void readers_give(struct readers *readers, sqlite3 *db);

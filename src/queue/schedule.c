@@ -1,0 +1,387 @@
+/*
+ * Two levels of heaps: destinations by when they may send next, and in each destination its mail by due time. A
+ * destination at its concurrency is out of the outer heap. Items are plain malloc: a million of them must stay small.
+ * Lent items are found by (mid, domain) in a hash, which is as small as the number of deliveries under way.
+ */
+#include "queue/schedule.h"
+
+#include <stdlib.h>
+
+#include <talloc.h>
+#define HASH_NONFATAL_OOM 0
+#include <uthash.h>
+
+#include "base/base.h"
+#include "base/heap.h"
+#include "base/text.h"
+
+enum { PARK_FIRST_MS = 5000, PARK_LONGEST_MS = 10 * 60 * 1000 };
+
+struct domain {
+	UT_hash_handle hh;
+	char *name;
+	struct destination *destination;
+	uint64_t items; /* that wait or are lent; none = forgotten */
+};
+
+struct destination {
+	struct heap_node node; /* in schedule->ready; first member */
+	UT_hash_handle hh;
+	char *name;
+	uint64_t domains;    /* that are reached through it; none and nothing lent = forgotten */
+	struct heap waiting; /* of struct item */
+	unsigned lent;
+	unsigned failures; /* in a row; not 0 = only one item at a time */
+	int64_t parked_until;
+};
+
+struct item {
+	struct heap_node node; /* in destination->waiting; first member */
+	int64_t mid;
+	struct domain *domain;
+};
+
+/* Key and entry of a lent item. */
+struct lent {
+	UT_hash_handle hh;
+	struct {
+		int64_t mid;
+		const struct domain *domain; /* interned, so the pointer identifies it */
+	} key;
+	struct item *item;
+	struct destination *destination; /* whose place it takes; the domain's may have changed meanwhile */
+	uint64_t owner;
+};
+
+struct schedule {
+	unsigned concurrency;
+	uint64_t count;
+	struct heap ready; /* of struct destination */
+	struct destination *destinations;
+	struct domain *domains;
+	struct lent *lent;
+};
+
+static int schedule_destroy(struct schedule *s)
+{
+	struct destination *destination, *next_destination;
+	struct domain *domain, *next_domain;
+	struct lent *lent, *next_lent;
+
+	HASH_ITER (hh, s->lent, lent, next_lent) {
+		HASH_DEL(s->lent, lent);
+		free(lent->item);
+		free(lent);
+	}
+	HASH_ITER (hh, s->destinations, destination, next_destination) {
+		HASH_DEL(s->destinations, destination);
+		for (size_t i = 0; i < destination->waiting.count; i++)
+			free((struct item *)destination->waiting.nodes[i]);
+		heap_done(&destination->waiting);
+		free(destination->name);
+		free(destination);
+	}
+	HASH_ITER (hh, s->domains, domain, next_domain) {
+		HASH_DEL(s->domains, domain);
+		free(domain->name);
+		free(domain);
+	}
+	heap_done(&s->ready);
+	return 0;
+}
+
+struct schedule *schedule_new(const void *owner)
+{
+	struct schedule *s = text_must(talloc_zero(owner, struct schedule));
+
+	s->concurrency = 1;
+	talloc_set_destructor(s, schedule_destroy);
+	return s;
+}
+
+static struct domain *domain_of(struct schedule *s, const char *name, bool make)
+{
+	struct domain *domain;
+
+	HASH_FIND_STR(s->domains, name, domain);
+	if (domain == NULL && make) {
+		domain = text_must(calloc(1, sizeof *domain));
+		domain->name = text_must(strdup(name));
+		HASH_ADD_KEYPTR(hh, s->domains, domain->name, strlen(domain->name), domain);
+	}
+	return domain;
+}
+
+static struct destination *destination_of(struct schedule *s, const char *name, bool make)
+{
+	struct destination *destination;
+
+	HASH_FIND_STR(s->destinations, name, destination);
+	if (destination == NULL && make) {
+		destination = text_must(calloc(1, sizeof *destination));
+		destination->name = text_must(strdup(name));
+		HASH_ADD_KEYPTR(
+			hh, s->destinations, destination->name, strlen(destination->name), destination);
+	}
+	return destination;
+}
+
+static struct lent *lent_of(struct schedule *s, int64_t mid, const char *domain)
+{
+	struct lent *lent = NULL;
+	typeof(lent->key) key;
+
+	memset(&key, 0, sizeof key);
+	key.mid = mid;
+	key.domain = domain_of(s, domain, false);
+	HASH_FIND(hh, s->lent, &key, sizeof key, lent);
+	return lent;
+}
+
+/* Put the destination where it belongs in the outer heap, or take it out. */
+static void settle(struct schedule *s, struct destination *destination)
+{
+	struct heap_node *first = heap_first(&destination->waiting);
+	unsigned limit = destination->failures > 0 ? 1 : s->concurrency;
+
+	if (first == NULL || destination->lent >= limit)
+		heap_remove(&s->ready, &destination->node);
+	else
+		heap_set(&s->ready, &destination->node, MAX(first->key, destination->parked_until));
+}
+
+void schedule_set_concurrency(struct schedule *s, unsigned concurrency)
+{
+	struct destination *destination, *next;
+
+	s->concurrency = concurrency;
+	HASH_ITER (hh, s->destinations, destination, next)
+		settle(s, destination);
+}
+
+static void forget_destination(struct schedule *s, struct destination *destination)
+{
+	if (destination->domains > 0 || destination->lent > 0)
+		return;
+
+	heap_remove(&s->ready, &destination->node);
+	heap_done(&destination->waiting);
+	HASH_DEL(s->destinations, destination);
+	free(destination->name);
+	free(destination);
+}
+
+void schedule_route(struct schedule *s, const char *domain_name, const char *destination_name)
+{
+	struct domain *domain = domain_of(s, domain_name, true);
+	struct destination *destination = destination_of(s, destination_name, true),
+			   *before = domain->destination;
+
+	if (before == destination)
+		return;
+	domain->destination = destination;
+	destination->domains++;
+	if (before != NULL)
+		before->domains--;
+}
+
+/* Put a waiting item where its domain belongs. */
+static void place(struct schedule *s, struct item *item, int64_t due)
+{
+	struct destination *destination = item->domain->destination;
+
+	heap_set(&destination->waiting, &item->node, due);
+	settle(s, destination);
+}
+
+void schedule_rehome(struct schedule *s)
+{
+	struct destination *destination, *next;
+	struct heap all = { 0 };
+	struct heap_node *node;
+
+	HASH_ITER (hh, s->destinations, destination, next) {
+		while ((node = heap_first(&destination->waiting)) != NULL) {
+			heap_remove(&destination->waiting, node);
+			heap_set(&all, node, node->key);
+		}
+		settle(s, destination);
+	}
+	while ((node = heap_first(&all)) != NULL) {
+		heap_remove(&all, node);
+		place(s, (struct item *)node, node->key);
+	}
+	heap_done(&all);
+	HASH_ITER (hh, s->destinations, destination, next)
+		forget_destination(s, destination);
+}
+
+const char **schedule_domains(const struct schedule *s, const void *owner, size_t *ret_count)
+{
+	const char **names = text_must(talloc_array(owner, const char *, HASH_COUNT(s->domains) + 1));
+	struct domain *domain, *next;
+	size_t count = 0;
+
+	HASH_ITER (hh, s->domains, domain, next)
+		names[count++] = domain->name;
+	*ret_count = count;
+	return names;
+}
+
+void schedule_add(struct schedule *s, const char *destination, const char *domain, int64_t mid, int64_t due)
+{
+	struct item *item = text_must(calloc(1, sizeof *item));
+
+	schedule_route(s, domain, destination);
+	item->mid = mid;
+	item->domain = domain_of(s, domain, false);
+	item->domain->items++;
+	place(s, item, due);
+	s->count++;
+}
+
+static void lend(struct schedule *s, struct item *item, struct destination *destination, uint64_t owner)
+{
+	struct lent *lent = text_must(calloc(1, sizeof *lent));
+
+	heap_remove(&destination->waiting, &item->node);
+	destination->lent++;
+	lent->key.mid = item->mid;
+	lent->key.domain = item->domain;
+	lent->item = item;
+	lent->destination = destination;
+	lent->owner = owner;
+	HASH_ADD(hh, s->lent, key, sizeof lent->key, lent);
+	settle(s, destination);
+}
+
+bool schedule_lend(
+	struct schedule *s, const char *prefer, int64_t now, uint64_t owner, struct schedule_item *ret_item)
+{
+	struct destination *destination = prefer != NULL ? destination_of(s, prefer, false)
+							 : (struct destination *)heap_first(&s->ready);
+
+	if (destination == NULL || destination->node.place == 0 || destination->node.key > now)
+		return false;
+
+	struct item *item = (struct item *)heap_first(&destination->waiting);
+	lend(s, item, destination, owner);
+	*ret_item = (struct schedule_item){
+		.mid = item->mid, .domain = item->domain->name, .destination = destination->name
+	};
+	return true;
+}
+
+bool schedule_claim(struct schedule *s, int64_t mid, const char *domain, uint64_t owner)
+{
+	struct destination *destination, *next;
+
+	HASH_ITER (hh, s->destinations, destination, next) {
+		for (size_t i = 0; i < destination->waiting.count; i++) {
+			struct item *item = (struct item *)destination->waiting.nodes[i];
+
+			if (item->mid == mid && strcmp(item->domain->name, domain) == 0) {
+				lend(s, item, destination, owner);
+				return true;
+			}
+		}
+	}
+	return false;
+}
+
+/* Forget that the item is lent; the item, or NULL when it was not lent. */
+static struct item *take_back(struct schedule *s, struct lent *lent)
+{
+	if (lent == NULL)
+		return NULL;
+
+	struct item *item = lent->item;
+	HASH_DEL(s->lent, lent);
+	lent->destination->lent--;
+	settle(s, lent->destination);
+	if (lent->destination != item->domain->destination)
+		forget_destination(s, lent->destination);
+	free(lent);
+	return item;
+}
+
+bool schedule_finish(struct schedule *s, int64_t mid, const char *domain_name)
+{
+	struct item *item = take_back(s, lent_of(s, mid, domain_name));
+
+	if (item == NULL)
+		return false;
+
+	struct domain *domain = item->domain;
+	free(item);
+	s->count--;
+	if (--domain->items == 0) {
+		struct destination *destination = domain->destination;
+
+		destination->domains--;
+		HASH_DEL(s->domains, domain);
+		free(domain->name);
+		free(domain);
+		forget_destination(s, destination);
+	}
+	return true;
+}
+
+bool schedule_again(struct schedule *s, int64_t mid, const char *domain, int64_t due)
+{
+	struct item *item = take_back(s, lent_of(s, mid, domain));
+
+	if (item == NULL)
+		return false;
+	place(s, item, due);
+	return true;
+}
+
+void schedule_reached(struct schedule *s, int64_t mid, const char *domain, bool reached, int64_t now)
+{
+	struct lent *lent = lent_of(s, mid, domain);
+
+	if (lent == NULL)
+		return;
+
+	struct destination *destination = lent->destination;
+	if (reached) {
+		destination->failures = 0;
+		destination->parked_until = 0;
+	} else {
+		int64_t pause = PARK_FIRST_MS << MIN(destination->failures, 7u);
+
+		destination->failures++;
+		destination->parked_until = now + MIN(pause, (int64_t)PARK_LONGEST_MS);
+	}
+	settle(s, destination);
+}
+
+void schedule_free_owner(struct schedule *s, uint64_t owner, int64_t now)
+{
+	struct lent *lent, *next;
+
+	HASH_ITER (hh, s->lent, lent, next) {
+		if (lent->owner != owner)
+			continue;
+
+		place(s, take_back(s, lent), now);
+	}
+}
+
+int64_t schedule_next(struct schedule *s, const char *prefer)
+{
+	const struct heap_node *first = heap_first(&s->ready);
+
+	if (prefer != NULL) {
+		const struct destination *destination = destination_of(s, prefer, false);
+
+		first = destination == NULL || destination->node.place == 0 ? NULL : &destination->node;
+	}
+	return first == NULL ? INT64_MAX : first->key;
+}
+
+uint64_t schedule_count(const struct schedule *s)
+{
+	return s->count;
+}

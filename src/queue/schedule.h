@@ -1,0 +1,60 @@
+#pragma once
+/*
+ * What is due next: an in-memory index destination -> due times of its mail. Pure: time is passed in (clock_mono_ms()).
+ * An item is one mail for one recipient domain. A destination takes at most `concurrency` items at once; one that could
+ * not be reached is parked as a whole and then probed by one item at a time.
+ * Not thread-safe: queue/store guards it.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct schedule;
+
+/* An empty schedule owned by `owner`. */
+struct schedule *schedule_new(const void *owner);
+
+/* Items of one destination that may be out at once, from now on. */
+void schedule_set_concurrency(struct schedule *schedule, unsigned concurrency);
+
+/* Add a mail for `domain`, which is reached through `destination`, due at `due`. Texts are copied. */
+void schedule_add(
+	struct schedule *schedule, const char *destination, const char *domain, int64_t mid, int64_t due);
+
+/* From now on mail for `domain` is reached through `destination`; schedule_rehome() then moves what waits. */
+void schedule_route(struct schedule *schedule, const char *domain, const char *destination);
+void schedule_rehome(struct schedule *schedule);
+
+/* Names of all domains with mail; the array is owned by `owner`, the names are borrowed until the next change. */
+const char **schedule_domains(const struct schedule *schedule, const void *owner, size_t *ret_count);
+
+/* A lent item; texts are borrowed until it is given back. */
+struct schedule_item {
+	int64_t mid;
+	const char *domain, *destination;
+};
+
+/* Lend the next item that is due at `now` to `owner` (not 0): of destination `prefer` when that is not NULL (and of no other), else
+ * of the destination that has waited longest. False when nothing is due there. */
+bool schedule_lend(struct schedule *schedule, const char *prefer, int64_t now, uint64_t owner,
+	struct schedule_item *ret_item);
+
+/* Lend the waiting item of `mid` and `domain` to `owner` whether it is due or not (it holds it already); false when there is none. */
+bool schedule_claim(struct schedule *schedule, int64_t mid, const char *domain, uint64_t owner);
+
+/* Give a lent item back: finished, or due again at `due`. Nothing happens when it is not lent. True when it was. */
+bool schedule_finish(struct schedule *schedule, int64_t mid, const char *domain);
+bool schedule_again(struct schedule *schedule, int64_t mid, const char *domain, int64_t due);
+
+/* The destination of a lent item was reached, or was not: then it is parked from `now` on, longer each time. */
+void schedule_reached(struct schedule *schedule, int64_t mid, const char *domain, bool reached, int64_t now);
+
+/* Everything lent to `owner` is due again at `now`. */
+void schedule_free_owner(struct schedule *schedule, uint64_t owner, int64_t now);
+
+/* When the next item (of destination `prefer`, or of any when NULL) may be lent; INT64_MAX = nothing waits. */
+int64_t schedule_next(struct schedule *schedule, const char *prefer);
+
+/* Items that wait or are lent. */
+uint64_t schedule_count(const struct schedule *schedule);

@@ -1,0 +1,21 @@
+#pragma once
+/* What the files of the embedded store share. */
+
+#include <pthread.h>
+
+#include "queue/store.h"
+
+struct store {
+	int content_fd;
+	uint64_t start;	       /* wall clock of the opening; part of file names */
+	struct writer *writer; /* NULL in a reader */
+	struct readers *readers;
+	pthread_mutex_t lock;	/* guards what follows */
+	pthread_cond_t changed; /* something became due, or may have */
+	struct schedule *schedule;
+	const struct config *config;
+};
+
+/* Read a mail with its recipients of `domain` that are still queued; 0, -ENOENT when none is, or a negative error. */
+int store_load_lease(struct store *store, const void *parent, int64_t mid, const char *domain,
+	const char *destination, struct lease **ret_lease);

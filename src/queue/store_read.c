@@ -1,0 +1,288 @@
+/* The reading half of the embedded store: a mail for delivery, and pages of tracking records. */
+#include <talloc.h>
+
+#include "base/base.h"
+#include "base/clock.h"
+#include "queue/content.h"
+#include "queue/database.h"
+#include "queue/readers.h"
+#include "queue/store_private.h"
+
+enum { PAGE = 20 };
+
+static const char *column_copy(const void *owner, sqlite3_stmt *statement, int column)
+{
+	return text_copy(owner, database_text(statement, column));
+}
+
+static int read_recipients(sqlite3 *db, struct lease *lease)
+{
+	sqlite3_stmt *statement = database_prepare(db, "SELECT rid, address, attempts FROM recipient WHERE "
+						       "mid = ? AND domain = ? AND state = 0 ORDER BY rid");
+	struct envelope *e = &lease->envelope;
+	int r;
+
+	database_bind_number(statement, 1, lease->mid);
+	database_bind_text(statement, 2, text_of(lease->domain));
+	while ((r = database_step(statement)) == 1 && e->recipient_count < ENVELOPE_RECIPIENTS_MAX) {
+		e->recipients = text_must(
+			talloc_realloc(lease, e->recipients, const char *, (unsigned)e->recipient_count + 1));
+		lease->rids = text_must(
+			talloc_realloc(lease, lease->rids, int64_t, (unsigned)e->recipient_count + 1));
+		lease->rids[e->recipient_count] = sqlite3_column_int64(statement, 0);
+		lease->attempts = (uint32_t)sqlite3_column_int64(statement, 2);
+		e->recipients[e->recipient_count++] = column_copy(lease, statement, 1);
+	}
+	sqlite3_finalize(statement);
+	if (r < 0)
+		return r;
+	return e->recipient_count == 0 ? -ENOENT : 0;
+}
+
+/* Content from its row, or its checked file. */
+static int read_content(struct store *store, sqlite3_stmt *row, struct lease *lease)
+{
+	struct content *content = &lease->content;
+	struct digest digest;
+
+	content->size = (uint64_t)sqlite3_column_int64(row, 6);
+	if (sqlite3_column_type(row, 7) == SQLITE_NULL) {
+		if (sqlite3_column_type(row, 9) == SQLITE_NULL ||
+			(uint64_t)sqlite3_column_bytes(row, 9) != content->size)
+			return -EBADMSG;
+		content->bytes = (struct text){
+			text_copy(lease, (struct text){ sqlite3_column_blob(row, 9), content->size }),
+			content->size
+		};
+		return 0;
+	}
+	if (sqlite3_column_bytes(row, 8) != DIGEST_SIZE)
+		return -EBADMSG;
+	memcpy(digest.bytes, sqlite3_column_blob(row, 8), DIGEST_SIZE);
+	content->fd = content_read(
+		store->content_fd, (const char *)sqlite3_column_text(row, 7), content->size, &digest);
+	return MIN(content->fd, 0);
+}
+
+static int lease_destroy(struct lease *lease)
+{
+	base_close(&lease->content.fd);
+	return 0;
+}
+
+static int read_mail(struct store *store, sqlite3 *db, struct lease *lease)
+{
+	sqlite3_stmt *row = database_prepare(db,
+		"SELECT received, icid, client, helo, tls, sender, size, file, digest, bytes"
+		" FROM message LEFT JOIN content USING (mid) WHERE mid = ?");
+	struct envelope *e = &lease->envelope;
+
+	database_bind_number(row, 1, lease->mid);
+	int r = database_step(row);
+	if (r == 0)
+		r = -ENOENT;
+	if (r == 1) {
+		e->received_ms = sqlite3_column_int64(row, 0);
+		e->icid = column_copy(lease, row, 1);
+		e->client = column_copy(lease, row, 2);
+		e->helo = column_copy(lease, row, 3);
+		e->tls = column_copy(lease, row, 4);
+		e->sender = column_copy(lease, row, 5);
+		r = read_content(store, row, lease);
+	}
+	sqlite3_finalize(row);
+	return r;
+}
+
+int store_load_lease(struct store *store, const void *parent, int64_t mid, const char *domain,
+	const char *destination, struct lease **ret_lease)
+{
+	struct lease *lease = text_must(talloc_zero(parent, struct lease));
+	sqlite3 *db = readers_take(store->readers);
+
+	lease->mid = mid;
+	lease->content.fd = -1;
+	talloc_set_destructor(lease, lease_destroy);
+	lease->domain = text_copy(lease, text_of(domain));
+	lease->destination = text_copy(lease, text_of(destination));
+	int r = read_recipients(db, lease);
+	if (r == 0)
+		r = read_mail(store, db, lease);
+	readers_give(store->readers, db);
+	if (r < 0)
+		talloc_free(lease);
+	else
+		*ret_lease = lease;
+	return r;
+}
+
+static int read_attempts(
+	sqlite3 *db, const void *owner, int64_t mid, int64_t rid, struct store_tracked_recipient *recipient)
+{
+	sqlite3_stmt *statement = database_prepare(db, "SELECT time, dcid, host, address, reply, tls FROM "
+						       "attempt WHERE mid = ? AND rid = ? ORDER BY number");
+	int r;
+
+	database_bind_number(statement, 1, mid);
+	database_bind_number(statement, 2, rid);
+	while ((r = database_step(statement)) == 1) {
+		recipient->attempts = text_must(talloc_realloc(owner, recipient->attempts,
+			struct store_attempt, (unsigned)recipient->attempt_count + 1));
+		recipient->attempts[recipient->attempt_count++] = (struct store_attempt){
+			.time_ms = sqlite3_column_int64(statement, 0),
+			.dcid = column_copy(owner, statement, 1),
+			.host = column_copy(owner, statement, 2),
+			.address = column_copy(owner, statement, 3),
+			.reply = column_copy(owner, statement, 4),
+			.tls = column_copy(owner, statement, 5),
+		};
+	}
+	sqlite3_finalize(statement);
+	return r;
+}
+
+/* As tracking names them: a queued recipient that has been tried is deferred. */
+static const char *state_name(int64_t state, int64_t attempts)
+{
+	switch (state) {
+	case 1:
+		return "delivered";
+	case 2:
+		return "bounced";
+	default:
+		return attempts > 0 ? "deferred" : "queued";
+	}
+}
+
+static int read_tracked_recipients(sqlite3 *db, const void *owner, struct store_tracked *record)
+{
+	sqlite3_stmt *statement = database_prepare(
+		db, "SELECT rid, address, state, attempts FROM recipient WHERE mid = ? ORDER BY rid");
+	int r;
+
+	database_bind_number(statement, 1, record->mid);
+	while ((r = database_step(statement)) == 1) {
+		record->recipients = text_must(talloc_realloc(owner, record->recipients,
+			struct store_tracked_recipient, (unsigned)record->recipient_count + 1));
+		struct store_tracked_recipient *recipient = &record->recipients[record->recipient_count++];
+
+		*recipient = (struct store_tracked_recipient){
+			.address = column_copy(owner, statement, 1),
+			.state = state_name(
+				sqlite3_column_int64(statement, 2), sqlite3_column_int64(statement, 3)),
+		};
+		r = read_attempts(db, owner, record->mid, sqlite3_column_int64(statement, 0), recipient);
+		if (r < 0)
+			break;
+	}
+	sqlite3_finalize(statement);
+	return r;
+}
+
+static void bind_query(sqlite3_stmt *statement, const struct store_query *query, int64_t after)
+{
+	database_bind_number(statement, 1, after);
+	database_bind_number(statement, 2, query->since_ms);
+	sqlite3_bind_text(statement, 3, query->sender, -1, SQLITE_STATIC);
+	sqlite3_bind_text(statement, 4, query->recipient, -1, SQLITE_STATIC);
+	database_bind_number(statement, 5, query->mid);
+}
+
+/* Mails that match, from the cursor on. */
+static int track_mails(sqlite3 *db, const void *owner, const struct store_query *query,
+	struct store_cursor *cursor, struct store_tracked *records, size_t *count)
+{
+	sqlite3_stmt *statement = database_prepare(db,
+		"SELECT mid, received, size, sender, icid, client, helo, tls FROM message WHERE mid > ?1 AND "
+		"received >= ?2"
+		" AND (?3 IS NULL OR sender = ?3 COLLATE NOCASE) AND (?5 = 0 OR mid = ?5) AND (?4 IS NULL OR "
+		"EXISTS (SELECT 1 FROM recipient"
+		" WHERE recipient.mid = message.mid AND address = ?4 COLLATE NOCASE)) ORDER BY mid");
+	int r = 1;
+
+	bind_query(statement, query, cursor->mid);
+	while (*count < PAGE && (r = database_step(statement)) == 1) {
+		struct store_tracked *record = &records[(*count)++];
+
+		*record = (struct store_tracked){
+			.mid = sqlite3_column_int64(statement, 0),
+			.time_ms = sqlite3_column_int64(statement, 1),
+			.size = (uint64_t)sqlite3_column_int64(statement, 2),
+			.sender = column_copy(owner, statement, 3),
+			.icid = column_copy(owner, statement, 4),
+			.client = column_copy(owner, statement, 5),
+			.helo = column_copy(owner, statement, 6),
+			.tls = column_copy(owner, statement, 7),
+		};
+		cursor->mid = record->mid;
+		r = read_tracked_recipients(db, owner, record);
+		if (r < 0)
+			break;
+	}
+	sqlite3_finalize(statement);
+	return r;
+}
+
+static int track_refusals(sqlite3 *db, const void *owner, const struct store_query *query,
+	struct store_cursor *cursor, struct store_tracked *records, size_t *count)
+{
+	sqlite3_stmt *statement =
+		database_prepare(db, "SELECT id, time, sender, icid, client, helo, tls, recipient, reply "
+				     "FROM refusal WHERE id > ?1 AND time >= ?2"
+				     " AND (?3 IS NULL OR sender = ?3 COLLATE NOCASE) AND (?4 IS NULL OR "
+				     "recipient = ?4 COLLATE NOCASE) AND ?5 = 0 ORDER BY id");
+	int r = 1;
+
+	bind_query(statement, query, cursor->refusal);
+	while (*count < PAGE && (r = database_step(statement)) == 1) {
+		struct store_tracked *record = &records[(*count)++];
+		struct store_attempt *attempt = text_must(talloc_zero(owner, struct store_attempt));
+		struct store_tracked_recipient *recipient =
+			text_must(talloc_zero(owner, struct store_tracked_recipient));
+
+		cursor->refusal = sqlite3_column_int64(statement, 0);
+		*record = (struct store_tracked){
+			.time_ms = sqlite3_column_int64(statement, 1),
+			.sender = column_copy(owner, statement, 2),
+			.icid = column_copy(owner, statement, 3),
+			.client = column_copy(owner, statement, 4),
+			.helo = column_copy(owner, statement, 5),
+			.tls = column_copy(owner, statement, 6),
+			.recipients = recipient,
+			.recipient_count = 1,
+		};
+		*attempt = (struct store_attempt){ .time_ms = record->time_ms,
+			.dcid = "",
+			.host = "",
+			.address = "",
+			.tls = "",
+			.reply = column_copy(owner, statement, 8) };
+		*recipient = (struct store_tracked_recipient){ .address = column_copy(owner, statement, 7),
+			.state = "refused",
+			.attempts = attempt,
+			.attempt_count = 1 };
+	}
+	sqlite3_finalize(statement);
+	return r;
+}
+
+int store_track(struct store *store, const void *owner, const struct store_query *query,
+	struct store_cursor *cursor, struct store_tracked **ret_records, size_t *ret_count)
+{
+	struct store_tracked *records = text_must(talloc_zero_array(owner, struct store_tracked, PAGE));
+	sqlite3 *db = readers_take(store->readers);
+	size_t count = 0;
+
+	int r = track_mails(db, records, query, cursor, records, &count);
+	if (r == 0)
+		r = track_refusals(db, records, query, cursor, records, &count);
+	readers_give(store->readers, db);
+	if (r < 0) {
+		talloc_free(records);
+		return r;
+	}
+	cursor->ended = r == 0;
+	*ret_records = records;
+	*ret_count = count;
+	return 0;
+}

@@ -1,0 +1,356 @@
+/*
+ * One writer. All jobs that arrived while the last group was committed form the next group, one transaction, one sync.
+ * If a statement or the commit fails for want of space, the group is rolled back and each job is tried alone. Any other
+ * failure of a commit ends the role: after a failed sync nobody knows what is on the disk, recovery finds out.
+ */
+#include "queue/writer.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/queue.h>
+
+#include <talloc.h>
+
+#include "base/base.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "queue/database.h"
+
+enum job_kind { JOB_MAIL, JOB_OUTCOME, JOB_NOTES };
+
+struct job {
+	STAILQ_ENTRY(job) next;
+	enum job_kind kind;
+	struct writer_mail *mail;
+	struct writer_outcome *outcome;
+	const struct store_refusal *refusals;
+	size_t count;
+	int result;
+	bool done;
+	pthread_cond_t finished;
+};
+
+STAILQ_HEAD(jobs, job);
+
+struct writer {
+	pthread_mutex_t lock;
+	pthread_cond_t arrived;
+	pthread_t thread;
+	struct jobs jobs;
+	bool stopping;
+	sqlite3 *db;
+	sqlite3_stmt *begin, *commit, *rollback;
+	sqlite3_stmt *add_message, *add_content, *add_recipient, *add_attempt, *add_refusal;
+	sqlite3_stmt *set_recipient, *domain_live, *mail_live, *drop_content, *mail_file, *drop_file;
+};
+
+static void prepare(struct writer *w)
+{
+	const struct {
+		sqlite3_stmt **statement;
+		const char *sql;
+	} table[] = {
+		{ &w->begin, "BEGIN IMMEDIATE" },
+		{ &w->commit, "COMMIT" },
+		{ &w->rollback, "ROLLBACK" },
+		{ &w->add_message, "INSERT INTO message (received, icid, client, helo, tls, sender, size, "
+				   "file, digest) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)" },
+		{ &w->add_content, "INSERT INTO content (mid, bytes) VALUES (?, ?)" },
+		{ &w->add_recipient, "INSERT INTO recipient (mid, rid, address, domain, state, attempts, "
+				     "due) VALUES (?, ?, ?, ?, 0, 0, ?)" },
+		{ &w->add_attempt, "INSERT INTO attempt (mid, rid, number, time, dcid, host, address, state, "
+				   "reply, tls) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)" },
+		{ &w->add_refusal, "INSERT INTO refusal (time, icid, client, helo, tls, sender, recipient, "
+				   "reply) VALUES (?, ?, ?, ?, ?, ?, ?, ?)" },
+		{ &w->set_recipient, "UPDATE recipient SET state = ?, attempts = ?, due = ? WHERE mid = ? "
+				     "AND rid = ? AND state = 0 AND attempts = ?" },
+		{ &w->domain_live,
+			"SELECT 1 FROM recipient WHERE mid = ? AND domain = ? AND state = 0 LIMIT 1" },
+		{ &w->mail_live, "SELECT 1 FROM recipient WHERE mid = ? AND state = 0 LIMIT 1" },
+		{ &w->drop_content, "DELETE FROM content WHERE mid = ?" },
+		{ &w->mail_file, "SELECT file FROM message WHERE mid = ? AND file IS NOT NULL" },
+		{ &w->drop_file, "UPDATE message SET file = NULL WHERE mid = ?" },
+	};
+
+	for (size_t i = 0; i < COUNT(table); i++)
+		*table[i].statement = database_prepare(w->db, table[i].sql);
+}
+
+/* Domains are compared in lower case everywhere; the address keeps its spelling. */
+static int add_recipient(struct writer *w, const struct writer_mail *mail, size_t index)
+{
+	const char *address = mail->envelope->recipients[index];
+	char *domain = text_copy_lower(NULL, envelope_domain(address));
+
+	database_bind_number(w->add_recipient, 1, mail->mid);
+	database_bind_number(w->add_recipient, 2, (int64_t)index + 1);
+	database_bind_text(w->add_recipient, 3, text_of(address));
+	database_bind_text(w->add_recipient, 4, text_of(domain));
+	database_bind_number(w->add_recipient, 5, mail->due_ms);
+	int r = database_step(w->add_recipient);
+	talloc_free(domain);
+	return r;
+}
+
+static int run_mail(struct writer *w, struct writer_mail *mail)
+{
+	const struct envelope *e = mail->envelope;
+	const struct text texts[] = { text_of(e->icid), text_of(e->client), text_of(e->helo), text_of(e->tls),
+		text_of(e->sender) };
+
+	database_bind_number(w->add_message, 1, e->received_ms);
+	for (int i = 0; i < (int)COUNT(texts); i++)
+		database_bind_text(w->add_message, i + 2, texts[i]);
+	database_bind_number(w->add_message, 7, (int64_t)mail->size);
+	sqlite3_bind_text(w->add_message, 8, mail->file, -1, SQLITE_STATIC);
+	sqlite3_bind_blob(w->add_message, 9, mail->digest == NULL ? NULL : mail->digest->bytes, DIGEST_SIZE,
+		SQLITE_STATIC);
+	int r = database_step(w->add_message);
+	if (r < 0)
+		return r;
+
+	mail->mid = sqlite3_last_insert_rowid(w->db);
+	if (mail->file == NULL) {
+		database_bind_number(w->add_content, 1, mail->mid);
+		sqlite3_bind_blob(w->add_content, 2, mail->bytes.len == 0 ? "" : mail->bytes.at,
+			(int)mail->bytes.len, SQLITE_STATIC);
+		r = database_step(w->add_content);
+	}
+	for (size_t i = 0; r == 0 && i < e->recipient_count; i++)
+		r = add_recipient(w, mail, i);
+	return r;
+}
+
+/* 1 = recorded now, 0 = it had been before, negative = failed. */
+static int run_recipient(
+	struct writer *w, const struct writer_outcome *job, const struct outcome_recipient *recipient)
+{
+	const struct outcome *o = job->outcome;
+	/* Stored recipient states: 0 queued, 1 delivered, 2 bounced. */
+	static const int states[] = {
+		[OUTCOME_DELIVERED] = 1, [OUTCOME_DEFERRED] = 0, [OUTCOME_BOUNCED] = 2
+	};
+	const struct text texts[] = { text_of(o->dcid), text_of(o->host), text_of(o->address) };
+
+	const int64_t numbers[] = { states[recipient->state], o->attempt, job->due_ms, o->mid, recipient->rid,
+		(int64_t)o->attempt - 1 };
+	for (int i = 0; i < (int)COUNT(numbers); i++)
+		database_bind_number(w->set_recipient, i + 1, numbers[i]);
+	int r = database_step(w->set_recipient);
+	if (r < 0 || sqlite3_changes(w->db) == 0)
+		return r;
+
+	database_bind_number(w->add_attempt, 1, o->mid);
+	database_bind_number(w->add_attempt, 2, recipient->rid);
+	database_bind_number(w->add_attempt, 3, o->attempt);
+	database_bind_number(w->add_attempt, 4, o->time_ms);
+	for (int i = 0; i < (int)COUNT(texts); i++)
+		database_bind_text(w->add_attempt, i + 5, texts[i]);
+	database_bind_number(w->add_attempt, 8, recipient->state);
+	database_bind_text(w->add_attempt, 9, text_of(recipient->reply));
+	database_bind_text(w->add_attempt, 10, text_of(o->tls));
+	r = database_step(w->add_attempt);
+	return r < 0 ? r : 1;
+}
+
+static int is_live(sqlite3_stmt *statement, int64_t mid, const char *domain, bool *ret_live)
+{
+	database_bind_number(statement, 1, mid);
+	if (domain != NULL)
+		database_bind_text(statement, 2, text_of(domain));
+	int r = database_step(statement);
+	*ret_live = r == 1;
+	sqlite3_reset(statement);
+	return MIN(r, 0);
+}
+
+/* The last recipient is done: the content goes in the same transaction (S6). */
+static int drop_content(struct writer *w, int64_t mid, char *ret_file, size_t size)
+{
+	database_bind_number(w->drop_content, 1, mid);
+	int r = database_step(w->drop_content);
+	if (r < 0)
+		return r;
+
+	database_bind_number(w->mail_file, 1, mid);
+	r = database_step(w->mail_file);
+	if (r <= 0)
+		return r;
+	snprintf(ret_file, size, "%s", (const char *)sqlite3_column_text(w->mail_file, 0));
+	sqlite3_reset(w->mail_file);
+	database_bind_number(w->drop_file, 1, mid);
+	return database_step(w->drop_file);
+}
+
+static int run_outcome(struct writer *w, struct writer_outcome *job)
+{
+	const struct outcome *o = job->outcome;
+	bool live;
+	int r;
+
+	job->repeated = true;
+	job->file[0] = '\0';
+	for (size_t i = 0; i < o->recipient_count; i++) {
+		r = run_recipient(w, job, &o->recipients[i]);
+		if (r < 0)
+			return r;
+		if (r > 0)
+			job->repeated = false;
+	}
+	if (!job->repeated && job->dsn != NULL) {
+		r = run_mail(w, job->dsn);
+		if (r < 0)
+			return r;
+	}
+	r = is_live(w->domain_live, o->mid, o->domain, &job->waiting);
+	if (r == 0)
+		r = is_live(w->mail_live, o->mid, NULL, &live);
+	if (r == 0 && !live)
+		r = drop_content(w, o->mid, job->file, sizeof job->file);
+	return r;
+}
+
+static int run_notes(struct writer *w, const struct store_refusal *refusals, size_t count)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < count; i++) {
+		const struct store_refusal *n = &refusals[i];
+		const char *const texts[] = { n->icid, n->client, n->helo, n->tls, n->sender, n->recipient,
+			n->reply };
+
+		database_bind_number(w->add_refusal, 1, n->time_ms);
+		for (int t = 0; t < (int)COUNT(texts); t++)
+			database_bind_text(w->add_refusal, t + 2, text_of(texts[t]));
+		r = database_step(w->add_refusal);
+	}
+	return r;
+}
+
+static int run_job(struct writer *w, struct job *job)
+{
+	switch (job->kind) {
+	case JOB_MAIL:
+		return run_mail(w, job->mail);
+	case JOB_OUTCOME:
+		return run_outcome(w, job->outcome);
+	case JOB_NOTES:
+		return run_notes(w, job->refusals, job->count);
+	}
+	return -EINVAL;
+}
+
+/* One transaction; 0 when it is durable. The first failing job is named by ret_job. */
+static int run_transaction(struct writer *w, struct job *first, struct job *end)
+{
+	int r = database_step(w->begin);
+
+	for (struct job *job = first; r == 0 && job != end; job = STAILQ_NEXT(job, next))
+		r = run_job(w, job);
+	if (r == 0)
+		r = database_step(w->commit);
+	if (r == 0)
+		return 0;
+
+	if (r == -EIO) {
+		log_event(LOG_ERROR, "store_failed", log_str("reason", sqlite3_errmsg(w->db)));
+		_exit(EXIT_FAILURE);
+	}
+	if (!sqlite3_get_autocommit(w->db))
+		database_step(w->rollback);
+	return r;
+}
+
+static void run_group(struct writer *w, struct jobs *group)
+{
+	int r = run_transaction(w, STAILQ_FIRST(group), NULL);
+	struct job *job;
+
+	STAILQ_FOREACH (job, group, next)
+		job->result = r == 0 ? 0 : run_transaction(w, job, STAILQ_NEXT(job, next));
+}
+
+static void *writer_run(void *argument)
+{
+	struct writer *w = argument;
+	struct job *job;
+
+	pthread_mutex_lock(&w->lock);
+	for (;;) {
+		struct jobs group = STAILQ_HEAD_INITIALIZER(group);
+
+		while (STAILQ_EMPTY(&w->jobs) && !w->stopping)
+			pthread_cond_wait(&w->arrived, &w->lock);
+		if (STAILQ_EMPTY(&w->jobs))
+			break;
+		STAILQ_CONCAT(&group, &w->jobs);
+		pthread_mutex_unlock(&w->lock);
+		run_group(w, &group);
+		pthread_mutex_lock(&w->lock);
+		while ((job = STAILQ_FIRST(&group)) != NULL) {
+			STAILQ_REMOVE_HEAD(&group, next);
+			job->done = true;
+			pthread_cond_signal(&job->finished);
+		}
+	}
+	pthread_mutex_unlock(&w->lock);
+	return NULL;
+}
+
+struct writer *writer_start(const void *owner, sqlite3 *db)
+{
+	struct writer *w = text_must(talloc_zero(owner, struct writer));
+
+	w->db = db;
+	STAILQ_INIT(&w->jobs);
+	pthread_mutex_init(&w->lock, NULL);
+	pthread_cond_init(&w->arrived, NULL);
+	prepare(w);
+	if (pthread_create(&w->thread, NULL, writer_run, w) != 0)
+		abort();
+	return w;
+}
+
+void writer_stop(struct writer *w)
+{
+	pthread_mutex_lock(&w->lock);
+	w->stopping = true;
+	pthread_cond_signal(&w->arrived);
+	pthread_mutex_unlock(&w->lock);
+	pthread_join(w->thread, NULL);
+	for (sqlite3_stmt *statement; (statement = sqlite3_next_stmt(w->db, NULL)) != NULL;)
+		sqlite3_finalize(statement);
+	database_close(w->db);
+	pthread_cond_destroy(&w->arrived);
+	pthread_mutex_destroy(&w->lock);
+	talloc_free(w);
+}
+
+static int submit(struct writer *w, struct job *job)
+{
+	pthread_cond_init(&job->finished, NULL);
+	pthread_mutex_lock(&w->lock);
+	STAILQ_INSERT_TAIL(&w->jobs, job, next);
+	pthread_cond_signal(&w->arrived);
+	while (!job->done)
+		pthread_cond_wait(&job->finished, &w->lock);
+	pthread_mutex_unlock(&w->lock);
+	pthread_cond_destroy(&job->finished);
+	return job->result;
+}
+
+int writer_mail(struct writer *w, struct writer_mail *mail)
+{
+	return submit(w, &(struct job){ .kind = JOB_MAIL, .mail = mail });
+}
+
+int writer_outcome(struct writer *w, struct writer_outcome *outcome)
+{
+	return submit(w, &(struct job){ .kind = JOB_OUTCOME, .outcome = outcome });
+}
+
+int writer_notes(struct writer *w, const struct store_refusal *refusals, size_t count)
+{
+	return submit(w, &(struct job){ .kind = JOB_NOTES, .refusals = refusals, .count = count });
+}

@@ -1,0 +1,44 @@
+#pragma once
+/* Group commit: one thread that owns the writing connection. Callers wait until their job is synced or has failed. */
+
+#include <stdint.h>
+
+#include <sqlite3.h>
+
+#include "base/digest.h"
+#include "queue/envelope.h"
+#include "queue/store.h"
+
+struct writer;
+
+/* Start the thread; it takes over `db`. Owned by `owner`. */
+struct writer *writer_start(const void *owner, sqlite3 *db);
+
+/* End the thread after the jobs it has, and close the connection. */
+void writer_stop(struct writer *writer);
+
+/* A mail to insert; due at `due_ms` (wall clock). Content is either in memory or in the synced file `file`. */
+struct writer_mail {
+	const struct envelope *envelope;
+	struct text bytes;
+	const char *file;	     /* NULL = in `bytes` */
+	const struct digest *digest; /* of the file */
+	uint64_t size;
+	int64_t due_ms;
+	int64_t mid; /* out */
+};
+
+/* An outcome to record. */
+struct writer_outcome {
+	const struct outcome *outcome;
+	int64_t due_ms;		 /* for recipients that are deferred; wall clock */
+	struct writer_mail *dsn; /* or NULL */
+	bool repeated;		 /* out: it had been recorded before, nothing was changed */
+	bool waiting;		 /* out: a recipient of this domain is still queued */
+	char file[64];		 /* out: content file that is not needed any more; empty = none */
+};
+
+/* Each returns when its change is durable: 0, or -ENOSPC, -EDQUOT, -EINVAL with nothing changed. */
+int writer_mail(struct writer *writer, struct writer_mail *mail);
+int writer_outcome(struct writer *writer, struct writer_outcome *outcome);
+int writer_notes(struct writer *writer, const struct store_refusal *refusals, size_t count);

@@ -1,0 +1,121 @@
+/*
+ * The bytes between 354 and the reply to the dot, both ways (RFC 5321 section 4.5.2). session/ decodes what
+ * a client sends, deliver/ encodes what a server gets. Both are one state per byte, so how the network cuts
+ * the stream never matters.
+ *
+ * Inwards a line starts after CR LF and at the start of the data, and nowhere else; only there a dot means
+ * anything. That dot never comes out: it is either the first byte of the end mark or was stuffed. So after
+ * `CRLF . CR` with something else than LF behind it, the dot was stuffing and is gone, the CR comes out as
+ * the bare CR it is, and the next byte is read as if it stood in the middle of a line. The other way
+ * (keeping the dot) would give one message two readings, which is what smuggling lives from (conformance
+ * 1.22).
+ *
+ * Outwards no bare CR or LF ever leaves, whatever came in (conformance 1.25, 1.26).
+ */
+#include "wire/mail_data.h"
+
+/* Where the next byte stands. LINE_START is zero: a decoder or encoder may start zeroed. */
+enum state {
+	LINE_START,
+	IN_LINE,
+	AFTER_CR,     /* in: the CR came out; out: the CR is held back */
+	AFTER_DOT,    /* in: a dot at the start of a line, dropped */
+	AFTER_DOT_CR, /* in: that dot and a CR, which is held back */
+};
+
+struct mail_data_in mail_data_in_start(void)
+{
+	return (struct mail_data_in){ .state = LINE_START };
+}
+
+/* The state after `c` came out, where no dot has a meaning. */
+static unsigned after_byte(struct mail_data_in *in, char c)
+{
+	bool after_cr = in->state == AFTER_CR;
+
+	in->bare_cr |= after_cr && c != '\n';
+	in->bare_lf |= !after_cr && c == '\n';
+	if (c == '\r')
+		return AFTER_CR;
+	return after_cr && c == '\n' ? LINE_START : IN_LINE;
+}
+
+size_t mail_data_in_take(struct mail_data_in *in, struct text input, char *out, size_t *ret_len)
+{
+	size_t taken = 0, len = 0;
+
+	while (taken < input.len && !in->ended) {
+		char c = input.at[taken++];
+
+		if (in->state == LINE_START && c == '.') {
+			in->state = AFTER_DOT;
+			continue;
+		}
+		if (in->state == AFTER_DOT && c == '\r') {
+			in->state = AFTER_DOT_CR;
+			continue;
+		}
+		if (in->state == AFTER_DOT_CR && c == '\n') {
+			in->ended = true;
+			continue;
+		}
+		if (in->state == AFTER_DOT_CR) {
+			out[len++] = '\r';
+			in->state = AFTER_CR;
+		}
+		out[len++] = c;
+		in->state = after_byte(in, c);
+	}
+	*ret_len = len;
+	return taken;
+}
+
+struct mail_data_out mail_data_out_start(void)
+{
+	return (struct mail_data_out){ .state = LINE_START };
+}
+
+static size_t put_line_end(char *out)
+{
+	out[0] = '\r';
+	out[1] = '\n';
+	return 2;
+}
+
+size_t mail_data_out_take(struct mail_data_out *out_state, struct text input, char *out)
+{
+	unsigned state = out_state->state;
+	size_t len = 0;
+
+	for (size_t i = 0; i < input.len; i++) {
+		char c = input.at[i];
+
+		if (state == AFTER_CR || c == '\n') {
+			/* CRLF, a bare LF, or the bare CR before `c`: one line end. */
+			len += put_line_end(out + len);
+			state = LINE_START;
+			if (c == '\n')
+				continue;
+		}
+		if (c == '\r') {
+			state = AFTER_CR;
+			continue;
+		}
+		if (state == LINE_START && c == '.')
+			out[len++] = '.';
+		out[len++] = c;
+		state = IN_LINE;
+	}
+	out_state->state = state;
+	return len;
+}
+
+size_t mail_data_out_end(struct mail_data_out *out_state, char *out)
+{
+	size_t len = out_state->state == LINE_START ? 0 : put_line_end(out);
+
+	out[len++] = '.';
+	len += put_line_end(out + len);
+	*out_state = mail_data_out_start();
+	return len;
+}

@@ -1,0 +1,287 @@
+/* Good configurations: what the text says is what the structs hold, defaults included; domains find their entries. */
+#include "config/config.h"
+
+#include <inttypes.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <talloc.h>
+
+#include "base/base.h"
+#include "config/bundle.h"
+#include "config/problems.h"
+
+#define DIRS	 "hostname: gw.good.test\nstate_dir: state\nruntime_dir: run\n"
+#define POLICY	 "mail_flow_policies: [{name: open, tls: none}]\n"
+#define LISTENER "listeners: [{name: in, type: public, address: '127.0.0.1:0', policy: open}]\n"
+#define BASE	 DIRS POLICY LISTENER
+
+static const struct config *read_as(const char *file, const char *yaml)
+{
+	struct problems *problems = problems_new(NULL);
+	struct bundle *bundle = bundle_new(NULL, 7);
+
+	bundle_add(bundle, file, text_of(yaml), BUNDLE_ALL);
+	const struct config *config = config_read(bundle, file, problems);
+	for (size_t i = 0; i < problems->count; i++)
+		print_error("%s\n", problems_format(problems, &problems->list[i]));
+	assert_non_null(config);
+	assert_int_equal(problems->count, 0);
+	talloc_free(bundle);
+	talloc_free(problems);
+	return config;
+}
+
+static void defaults_are_those_of_the_manual(void **state)
+{
+	static const int64_t retry[] = { 60000, 300000, 900000, 1800000, 3600000 };
+	const struct config *c = read_as("x.yaml", BASE);
+
+	(void)state;
+	assert_int_equal(c->generation, 7);
+	assert_string_equal(c->file, "x.yaml");
+	assert_string_equal(c->user, "postern");
+	assert_true(c->authorities.system);
+	assert_null(c->authorities.custom);
+	assert_int_equal(c->policies[0].action, CONFIG_ACCEPT);
+	assert_int_equal(c->delivery.retry_count, COUNT(retry));
+	assert_memory_equal(c->delivery.retry_ms, retry, sizeof retry);
+	assert_int_equal(c->delivery.expire_ms, 5 * 24 * 3600 * INT64_C(1000));
+	assert_int_equal(c->delivery.concurrency, 20);
+	assert_int_equal(c->delivery.connections, 40);
+	assert_int_equal(c->limits.connections, 1000);
+	assert_int_equal(c->limits.errors, 20);
+	assert_int_equal(c->limits.recipients, 1000);
+	assert_int_equal(c->limits.message_size, 50 << 20);
+	assert_int_equal(c->limits.idle_time_ms, 300000);
+	assert_int_equal(c->limits.session_time_ms, 3600000);
+	assert_int_equal(c->log.level, LOG_INFO);
+	assert_int_equal(c->log.format, LOG_PLAIN);
+	assert_int_equal(
+		c->destination_count + c->route_count + c->group_count + c->accepted_domain_count, 0);
+	config_release(c);
+}
+
+static void every_key_reaches_its_field(void **state)
+{
+	const struct config *c = read_as("/etc/postern/p.yaml",
+		DIRS "user: mail\n"
+		     "certificates:\n"
+		     "  - {name: spare, chain: a.pem, key: a.key}\n"
+		     "  - {key: /keys/m.key, chain: pki/m.pem, name: main}\n"
+		     "authorities: {system: false, custom: ca.pem}\n"
+		     "listeners:\n"
+		     "  - name: in\n"
+		     "    type: private\n"
+		     "    address: '[::1]:2525'\n"
+		     "    certificate: main\n"
+		     "    policy: trusted\n"
+		     "mail_flow_policies:\n"
+		     "  - name: trusted\n"
+		     "    action: relay\n"
+		     "    tls: required\n"
+		     "  - {name: shut, action: reject}\n"
+		     "sender_groups:\n"
+		     "  - {name: ours, networks: [192.0.2.0/24, '2001:db8::/32'], policy: trusted}\n"
+		     "  - {name: rest, networks: [0.0.0.0/0], policy: shut}\n"
+		     "accepted_domains: [Good.Test, other.test]\n"
+		     "routes:\n"
+		     "  - {domain: GOOD.test, next_hop: 192.0.2.7}\n"
+		     "  - {domain: default, next_hop: '[2001:db8::7]:2526'}\n"
+		     "destinations: [{domain: .test, tls: required}]\n"
+		     "delivery: {retry: [500ms, 2s], expire: 1h, concurrency: 3, connections: 4}\n"
+		     "limits: {connections: 5, errors: 6, recipients: 100, message_size: 64k, idle_time: 8s, "
+		     "session_time: 1d}\n"
+		     "log: {level: debug, format: json}\n");
+
+	(void)state;
+	assert_string_equal(c->hostname, "gw.good.test");
+	assert_string_equal(c->state_dir, "/etc/postern/state");
+	assert_string_equal(c->runtime_dir, "/etc/postern/run");
+	assert_string_equal(c->user, "mail");
+	assert_int_equal(c->certificate_count, 2);
+	assert_string_equal(c->certificates[1].name, "main");
+	assert_string_equal(c->certificates[1].chain, "/etc/postern/pki/m.pem");
+	assert_string_equal(c->certificates[1].key, "/keys/m.key");
+	assert_int_equal(c->certificates[1].line, 7);
+	assert_false(c->authorities.system);
+	assert_string_equal(c->authorities.custom, "/etc/postern/ca.pem");
+	assert_int_equal(c->listeners[0].type, CONFIG_PRIVATE);
+	assert_int_equal(c->listeners[0].address.family, AF_INET6);
+	assert_int_equal(c->listeners[0].address.port, 2525);
+	assert_ptr_equal(c->listeners[0].certificate, &c->certificates[1]);
+	assert_ptr_equal(c->listeners[0].policy, &c->policies[0]);
+	assert_int_equal(c->listeners[0].line, 10);
+	assert_int_equal(c->policies[0].action, CONFIG_RELAY);
+	assert_int_equal(c->policies[0].tls, CONFIG_TLS_REQUIRED);
+	assert_int_equal(c->policies[1].action, CONFIG_REJECT);
+	assert_int_equal(c->policies[1].tls, CONFIG_TLS_PREFERRED);
+	assert_int_equal(c->groups[0].network_count, 2);
+	assert_int_equal(c->groups[0].networks[0].prefix, 24);
+	assert_int_equal(c->groups[0].networks[1].address.family, AF_INET6);
+	assert_ptr_equal(c->groups[1].policy, &c->policies[1]);
+	assert_string_equal(c->accepted_domains[0], "good.test");
+	assert_string_equal(c->routes[0].domain, "good.test");
+	assert_string_equal(c->routes[0].next_hop, "192.0.2.7");
+	assert_int_equal(c->routes[0].address.port, 25);
+	assert_int_equal(c->routes[1].address.port, 2526);
+	assert_int_equal(c->destinations[0].tls, CONFIG_TLS_REQUIRED);
+	assert_int_equal(c->delivery.retry_count, 2);
+	assert_int_equal(c->delivery.retry_ms[0], 500);
+	assert_int_equal(c->delivery.retry_ms[1], 2000);
+	assert_int_equal(c->delivery.expire_ms, 3600000);
+	assert_int_equal(c->delivery.concurrency, 3);
+	assert_int_equal(c->delivery.connections, 4);
+	assert_int_equal(c->limits.connections, 5);
+	assert_int_equal(c->limits.errors, 6);
+	assert_int_equal(c->limits.recipients, 100);
+	assert_int_equal(c->limits.message_size, 65536);
+	assert_int_equal(c->limits.idle_time_ms, 8000);
+	assert_int_equal(c->limits.session_time_ms, 24 * 3600 * INT64_C(1000));
+	assert_int_equal(c->log.level, LOG_DEBUG);
+	assert_int_equal(c->log.format, LOG_JSON);
+	config_release(c);
+}
+
+static void relative_paths_start_at_the_file(void **state)
+{
+	static const struct {
+		const char *name, *file, *want;
+	} cases[] = {
+		{ "no directory", "x.yaml", "state" },
+		{ "a relative directory", "etc/x.yaml", "etc/state" },
+		{ "the working directory", "./x.yaml", "./state" },
+		{ "an absolute directory", "/a/b/x.yaml", "/a/b/state" },
+		{ "the root", "/x.yaml", "/state" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		const struct config *c = read_as(cases[i].file, BASE);
+
+		if (strcmp(c->state_dir, cases[i].want) != 0)
+			fail_msg("%s: %s", cases[i].name, c->state_dir);
+		config_release(c);
+	}
+}
+
+static void next_hops_may_stand_in_brackets(void **state)
+{
+	static const struct {
+		const char *next_hop, *want;
+	} cases[] = {
+		{ "192.0.2.1", "192.0.2.1:25" },
+		{ "192.0.2.1:2525", "192.0.2.1:2525" },
+		{ "[192.0.2.1]", "192.0.2.1:25" },
+		{ "[192.0.2.1]:26", "192.0.2.1:26" },
+		{ "2001:db8::1", "[2001:db8::1]:25" },
+		{ "2001:db8::0", "[2001:db8::]:25" },
+		{ "[2001:db8::1]", "[2001:db8::1]:25" },
+		{ "[2001:db8::1]:65535", "[2001:db8::1]:65535" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		char *yaml = talloc_asprintf(
+			NULL, BASE "routes: [{domain: default, next_hop: '%s'}]\n", cases[i].next_hop);
+		const struct config *c = read_as("x.yaml", yaml);
+		char text[IP_TEXT_MAX];
+
+		assert_string_equal(c->routes[0].next_hop, cases[i].next_hop);
+		assert_string_equal(ip_format_port(&c->routes[0].address, text), cases[i].want);
+		config_release(c);
+		talloc_free(yaml);
+	}
+}
+
+static void the_nearest_domain_entry_counts(void **state)
+{
+	static const struct {
+		const char *name, *domain, *route, *destination;
+	} cases[] = {
+		{ "the exact name", "good.test", "good.test", NULL },
+		{ "in any case", "GOOD.Test", "good.test", NULL },
+		{ "the exact name before its parent", "a.good.test", "a.good.test", ".good.test" },
+		{ "the longest parent", "b.a.good.test", ".a.good.test", ".good.test" },
+		{ "a shorter parent", "x.good.test", ".good.test", ".good.test" },
+		{ "no parent of itself, so default", "a.test", "default", NULL },
+		{ "a name that ends alike is no child", "xgood.test", "default", NULL },
+		{ "all others", "other.example", "default", NULL },
+		{ "nothing", "", "default", NULL },
+		{ "a lone dot", ".good.test", ".good.test", ".good.test" },
+	};
+	const struct config *c = read_as("x.yaml", BASE "routes:\n"
+							"  - {domain: default, next_hop: 192.0.2.1}\n"
+							"  - {domain: .good.test, next_hop: 192.0.2.2}\n"
+							"  - {domain: .a.good.test, next_hop: 192.0.2.3}\n"
+							"  - {domain: a.good.test, next_hop: 192.0.2.4}\n"
+							"  - {domain: good.test, next_hop: 192.0.2.5}\n"
+							"destinations: [{domain: .good.test}]\n");
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		const struct config_route *route = config_route_for(c, text_of(cases[i].domain));
+		const struct config_destination *d = config_destination_for(c, text_of(cases[i].domain));
+
+		if (route == NULL || strcmp(route->domain, cases[i].route) != 0)
+			fail_msg("route of %s: %s", cases[i].name, route == NULL ? "none" : route->domain);
+		if ((d == NULL) != (cases[i].destination == NULL) ||
+			(d != NULL && strcmp(d->domain, cases[i].destination) != 0))
+			fail_msg("destination of %s: %s", cases[i].name, d == NULL ? "none" : d->domain);
+	}
+	config_release(c);
+}
+
+static void only_listed_domains_are_ours(void **state)
+{
+	const struct config *c = read_as("x.yaml", BASE "accepted_domains: [good.test, '2.test']\n"
+							"routes: [{domain: .test, next_hop: 192.0.2.1}, "
+							"{domain: default, next_hop: 192.0.2.1}]\n");
+
+	(void)state;
+	assert_true(config_accepts(c, TEXT("good.test")));
+	assert_true(config_accepts(c, TEXT("GOOD.TEST")));
+	assert_true(config_accepts(c, TEXT("2.test")));
+	assert_false(config_accepts(c, TEXT("a.good.test")));
+	assert_false(config_accepts(c, TEXT("good.tes")));
+	assert_false(config_accepts(c, TEXT("")));
+	config_release(c);
+}
+
+static void the_last_holder_frees(void **state)
+{
+	const struct config *c = read_as("x.yaml", BASE);
+
+	(void)state;
+	assert_ptr_equal(config_hold(c), c);
+	config_release(c);
+	assert_string_equal(c->hostname, "gw.good.test"); /* ASan: still there */
+	config_release(c);
+	config_release(NULL);
+}
+
+static void words_have_their_names(void **state)
+{
+	(void)state;
+	assert_string_equal(config_tls_name(CONFIG_TLS_NONE), "none");
+	assert_string_equal(config_tls_name(CONFIG_TLS_PREFERRED), "preferred");
+	assert_string_equal(config_tls_name(CONFIG_TLS_REQUIRED), "required");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(defaults_are_those_of_the_manual),
+		cmocka_unit_test(every_key_reaches_its_field),
+		cmocka_unit_test(relative_paths_start_at_the_file),
+		cmocka_unit_test(next_hops_may_stand_in_brackets),
+		cmocka_unit_test(the_nearest_domain_entry_counts),
+		cmocka_unit_test(only_listed_domains_are_ours),
+		cmocka_unit_test(the_last_holder_frees),
+		cmocka_unit_test(words_have_their_names),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,196 @@
+/* The Received field: its clauses, its lines, and that nobody can break out of it (conformance 1.64, 1.65). */
+#include "wire/received.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+#include <talloc.h>
+
+#include "base/base.h"
+
+#define DATE "Fri, 20 Nov 2026 10:20:30 +0000"
+#define L63  "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+#define D255 L63 "." L63 "." L63 "." L63
+#define P50  "((((((((((((((((((((((((((((((((((((((((((((((((((("
+#define P200 P50 P50 P50 P50
+
+/* The session of the example; each case changes what its name says. */
+static struct received example(void)
+{
+	return (struct received){
+		.helo = TEXT("client.example"),
+		.client = TEXT("[192.0.2.1]"),
+		.hostname = TEXT("gw.good.test"),
+		.esmtp = true,
+		.protocol = TEXT("TLSv1.3"),
+		.cipher = TEXT("TLS_AES_256_GCM_SHA384"),
+		.group = TEXT("x25519"),
+		.id = TEXT("65f0-12"),
+		.rcpt = TEXT("a@b.test"),
+		.date = TEXT(DATE),
+	};
+}
+
+static void gives(const char *name, const struct received *received, const char *want)
+{
+	void *owner = talloc_new(NULL);
+	char *got = received_format(owner, received);
+
+	assert_ptr_equal(talloc_parent(got), owner);
+	if (strcmp(got, want) != 0)
+		fail_msg("%s:\n%s", name, got);
+	talloc_free(owner);
+}
+
+static void test_1_64_clauses_stand_in_the_order_of_the_grammar(void **state)
+{
+	struct received r = example();
+
+	(void)state;
+	gives("ESMTP in TLS", &r,
+		"Received: from client.example ([192.0.2.1])\r\n"
+		"\tby gw.good.test (Postern) with ESMTPS\r\n"
+		"\tid 65f0-12\r\n"
+		"\tfor <a@b.test>\r\n"
+		"\ttls TLS_AES_256_GCM_SHA384 (TLSv1.3, x25519);\r\n"
+		"\t" DATE "\r\n");
+
+	r.esmtp = false;
+	r.group = TEXT("");
+	gives("1.64 HELO is SMTP even in TLS", &r,
+		"Received: from client.example ([192.0.2.1])\r\n"
+		"\tby gw.good.test (Postern) with SMTP\r\n"
+		"\tid 65f0-12\r\n"
+		"\tfor <a@b.test>\r\n"
+		"\ttls TLS_AES_256_GCM_SHA384 (TLSv1.3);\r\n"
+		"\t" DATE "\r\n");
+
+	r.esmtp = true;
+	r.protocol = r.cipher = r.rcpt = TEXT("");
+	gives("in clear, several recipients", &r,
+		"Received: from client.example ([192.0.2.1])\r\n"
+		"\tby gw.good.test (Postern) with ESMTP\r\n"
+		"\tid 65f0-12;\r\n"
+		"\t" DATE "\r\n");
+}
+
+static const struct {
+	const char *name;
+	struct text helo;
+	const char *want; /* the first line and what belongs to it */
+} helos[] = {
+	{ "an IPv6 literal", TEXT("[IPv6:::1]"), "from [IPv6:::1] ([192.0.2.1])" },
+	{ "no domain", TEXT("a..b"), "from unknown ([192.0.2.1]) (a..b)" },
+	{ "nothing", TEXT(""), "from unknown ([192.0.2.1])" },
+	{ "1.65 parentheses", TEXT("x) by (y"), "from unknown ([192.0.2.1]) (x\\) by \\(y)" },
+	{ "1.65 a backslash at the end", TEXT("x\\"), "from unknown ([192.0.2.1]) (x\\\\)" },
+	{ "1.65 CR LF and a field", TEXT("x\r\nBcc: y"), "from unknown ([192.0.2.1]) (x??Bcc: y)" },
+	{ "1.65 NUL, DEL and 8-bit bytes", TEXT("\0\x7f\xc3\xa4"), "from unknown ([192.0.2.1]) (???\?)" },
+	{ "a semicolon", TEXT("x;y"), "from unknown ([192.0.2.1]) (x;y)" },
+	{ "a long name", TEXT(D255), "from\r\n\t" D255 "\r\n\t([192.0.2.1])" },
+	{ "a name of 256", TEXT("_" D255),
+		"from unknown ([192.0.2.1])\r\n\t(_" L63 "." L63 "." L63 ".aaaaaaa)" },
+};
+
+static void test_1_65_the_name_of_the_client_breaks_nothing(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < COUNT(helos); i++) {
+		struct received r = example();
+		void *owner = talloc_new(NULL);
+		char *want = talloc_asprintf(owner,
+			"Received: %s\r\n\tby gw.good.test (Postern) with ESMTP\r\n\tid 65f0-12;\r\n\t" DATE
+			"\r\n",
+			helos[i].want);
+
+		r.helo = helos[i].helo;
+		r.protocol = r.cipher = r.rcpt = TEXT("");
+		gives(helos[i].name, &r, want);
+		talloc_free(owner);
+	}
+}
+
+static const struct {
+	const char *name;
+	struct text rcpt;
+	const char *want; /* NULL: no for clause */
+} rcpts[] = {
+	{ "a quoted local part", TEXT("\"a;\\\"(b\"@c"), "\r\n\tfor <\"a;\\\"(b\"@c>" },
+	{ "a literal", TEXT("a@[192.0.2.9]"), "\r\n\tfor <a@[192.0.2.9]>" },
+	{ "postmaster alone has no place in the grammar", TEXT("postmaster"), NULL },
+	{ "1.65 CR LF", TEXT("a@b\r\nBcc: x"), NULL },
+	{ "1.65 a NUL", TEXT("a@b\0"), NULL },
+	{ "a bracket", TEXT("a@b> x"), NULL },
+};
+
+static void test_1_65_the_recipient_breaks_nothing(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < COUNT(rcpts); i++) {
+		struct received r = example();
+		void *owner = talloc_new(NULL);
+		char *want = talloc_asprintf(owner,
+			"Received: from client.example ([192.0.2.1])\r\n"
+			"\tby gw.good.test (Postern) with ESMTP\r\n\tid 65f0-12%s;\r\n\t" DATE "\r\n",
+			rcpts[i].want != NULL ? rcpts[i].want : "");
+
+		r.rcpt = rcpts[i].rcpt;
+		r.protocol = r.cipher = TEXT("");
+		gives(rcpts[i].name, &r, want);
+		talloc_free(owner);
+	}
+}
+
+static void test_1_65_names_from_tls_are_quoted(void **state)
+{
+	struct received r = example();
+
+	(void)state;
+	r.cipher = TEXT("A;(\r\nB");
+	r.protocol = TEXT("x)y");
+	r.group = TEXT("\\\n\xff");
+	gives("1.65 cipher, protocol and group", &r,
+		"Received: from client.example ([192.0.2.1])\r\n"
+		"\tby gw.good.test (Postern) with ESMTPS\r\n"
+		"\tid 65f0-12\r\n"
+		"\tfor <a@b.test>\r\n"
+		"\ttls A????B (x\\)y, \\\\?\?);\r\n"
+		"\t" DATE "\r\n");
+}
+
+static void test_no_line_passes_998_octets_and_short_words_stay_within_78(void **state)
+{
+	struct received r = example();
+	void *owner = talloc_new(NULL);
+	size_t limits[2] = { 78, 998 };
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(limits); i++) {
+		char *field = received_format(owner, &r);
+
+		for (char *line = field, *end; *line != '\0'; line = end + 2) {
+			end = strstr(line, "\r\n");
+			assert_non_null(end);
+			assert_true((size_t)(end - line) <= limits[i]);
+			assert_true(line == field || (line[0] == '\t' && end - line > 1));
+		}
+		/* Second time: the worst of everything. */
+		r.helo = r.id = r.cipher = r.protocol = r.group = r.client = TEXT(P200 P200 P200 P200 P200);
+		r.rcpt = TEXT("\"" P50 "\"@" D255);
+	}
+	talloc_free(owner);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_1_64_clauses_stand_in_the_order_of_the_grammar),
+		cmocka_unit_test(test_1_65_the_name_of_the_client_breaks_nothing),
+		cmocka_unit_test(test_1_65_the_recipient_breaks_nothing),
+		cmocka_unit_test(test_1_65_names_from_tls_are_quoted),
+		cmocka_unit_test(test_no_line_passes_998_octets_and_short_words_stay_within_78),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
