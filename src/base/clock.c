@@ -96,6 +96,13 @@ int clock_parse(const char *text, int64_t now, int64_t *ret_wall_ms)
 	}
 	tm.tm_year -= 1900;
 	tm.tm_mon -= 1;
-	*ret_wall_ms = (int64_t)timegm(&tm) * 1000;
+
+	/* timegm() makes the 30th of February the 2nd of March; a time that does not come back unchanged was none. */
+	struct tm real = tm;
+	int64_t seconds = (int64_t)timegm(&real);
+	if (real.tm_year != tm.tm_year || real.tm_mon != tm.tm_mon || real.tm_mday != tm.tm_mday ||
+		real.tm_hour != tm.tm_hour || real.tm_min != tm.tm_min || real.tm_sec != tm.tm_sec)
+		return -EINVAL;
+	*ret_wall_ms = seconds * 1000;
 	return 0;
 }

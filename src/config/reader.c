@@ -475,6 +475,10 @@ static void read_document(struct reader *r)
 
 bool reader_run(struct text yaml, const char *directory, struct config *config, struct marks *marks)
 {
+	/* Some editors begin a file with a byte order mark. */
+	if (text_starts_nocase(yaml, TEXT("\xef\xbb\xbf")))
+		yaml = text_from(yaml, 3);
+
 	struct reader r = { .yaml = yaml, .directory = directory, .config = config, .marks = marks };
 
 	if (yaml.len > YAML_MAX) {

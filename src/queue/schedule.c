@@ -31,6 +31,7 @@ struct destination {
 	uint64_t domains;    /* that are reached through it; none and nothing lent = forgotten */
 	struct heap waiting; /* of struct item */
 	unsigned lent;
+	unsigned reserved; /* open connections that wait for mail */
 	unsigned failures; /* in a row; not 0 = only one item at a time */
 	int64_t parked_until;
 };
@@ -138,16 +139,25 @@ static struct lent *lent_of(struct schedule *s, int64_t mid, const char *domain)
 	return lent;
 }
 
-/* Put the destination where it belongs in the outer heap, or take it out. */
-static void settle(struct schedule *s, struct destination *destination)
+/* When the destination may send next; INT64_MAX = not before something changes. */
+static int64_t ready_at(const struct schedule *s, const struct destination *destination)
 {
-	struct heap_node *first = heap_first(&destination->waiting);
+	const struct heap_node *first = heap_first(&destination->waiting);
 	unsigned limit = destination->failures > 0 ? 1 : s->concurrency;
 
-	if (first == NULL || destination->lent >= limit)
+	return first == NULL || destination->lent >= limit ? INT64_MAX
+							   : MAX(first->key, destination->parked_until);
+}
+
+/* Put the destination where it belongs in the outer heap, or take it out. Items that are kept for waiting connections do not count. */
+static void settle(struct schedule *s, struct destination *destination)
+{
+	int64_t ready = ready_at(s, destination);
+
+	if (ready == INT64_MAX || destination->waiting.count <= destination->reserved)
 		heap_remove(&s->ready, &destination->node);
 	else
-		heap_set(&s->ready, &destination->node, MAX(first->key, destination->parked_until));
+		heap_set(&s->ready, &destination->node, ready);
 }
 
 void schedule_set_concurrency(struct schedule *s, unsigned concurrency)
@@ -161,7 +171,7 @@ void schedule_set_concurrency(struct schedule *s, unsigned concurrency)
 
 static void forget_destination(struct schedule *s, struct destination *destination)
 {
-	if (destination->domains > 0 || destination->lent > 0)
+	if (destination->domains > 0 || destination->lent > 0 || destination->reserved > 0)
 		return;
 
 	heap_remove(&s->ready, &destination->node);
@@ -255,13 +265,33 @@ static void lend(struct schedule *s, struct item *item, struct destination *dest
 	settle(s, destination);
 }
 
-bool schedule_lend(
-	struct schedule *s, const char *prefer, int64_t now, uint64_t owner, struct schedule_item *ret_item)
+void schedule_reserve(struct schedule *s, const char *name, bool waits)
+{
+	struct destination *destination = destination_of(s, name, true);
+
+	if (waits)
+		destination->reserved++;
+	else if (destination->reserved > 0)
+		destination->reserved--;
+	settle(s, destination);
+	forget_destination(s, destination);
+}
+
+/* The destination to lend from, or NULL when nothing is due there. */
+static struct destination *due_destination(struct schedule *s, const char *prefer, int64_t now)
 {
 	struct destination *destination = prefer != NULL ? destination_of(s, prefer, false)
 							 : (struct destination *)heap_first(&s->ready);
 
-	if (destination == NULL || destination->node.place == 0 || destination->node.key > now)
+	return destination == NULL || ready_at(s, destination) > now ? NULL : destination;
+}
+
+bool schedule_lend(
+	struct schedule *s, const char *prefer, int64_t now, uint64_t owner, struct schedule_item *ret_item)
+{
+	struct destination *destination = due_destination(s, prefer, now);
+
+	if (destination == NULL)
 		return false;
 
 	struct item *item = (struct item *)heap_first(&destination->waiting);
@@ -371,13 +401,13 @@ void schedule_free_owner(struct schedule *s, uint64_t owner, int64_t now)
 
 int64_t schedule_next(struct schedule *s, const char *prefer)
 {
-	const struct heap_node *first = heap_first(&s->ready);
-
 	if (prefer != NULL) {
 		const struct destination *destination = destination_of(s, prefer, false);
 
-		first = destination == NULL || destination->node.place == 0 ? NULL : &destination->node;
+		return destination == NULL ? INT64_MAX : ready_at(s, destination);
 	}
+
+	const struct heap_node *first = heap_first(&s->ready);
 	return first == NULL ? INT64_MAX : first->key;
 }
 

@@ -40,6 +40,10 @@ struct schedule_item {
 bool schedule_lend(struct schedule *schedule, const char *prefer, int64_t now, uint64_t owner,
 	struct schedule_item *ret_item);
 
+/* Somebody with an open connection to `destination` waits for its mail (or waits no longer): as many items are kept for them, so that
+ * connections are reused instead of opened beside idle ones. */
+void schedule_reserve(struct schedule *schedule, const char *destination, bool waits);
+
 /* Lend the waiting item of `mid` and `domain` to `owner` whether it is due or not (it holds it already); false when there is none. */
 bool schedule_claim(struct schedule *schedule, int64_t mid, const char *domain, uint64_t owner);
 

@@ -281,7 +281,11 @@ int store_lease(struct store *store, const void *parent, uint64_t owner, const c
 		char *domain, *destination;
 
 		pthread_mutex_lock(&store->lock);
+		if (prefer != NULL)
+			schedule_reserve(store->schedule, prefer, true);
 		bool found = lend(store, prefer, owner, until, &item);
+		if (prefer != NULL)
+			schedule_reserve(store->schedule, prefer, false);
 		if (found) {
 			domain = text_copy(NULL, text_of(item.domain));
 			destination = text_copy(domain, text_of(item.destination));

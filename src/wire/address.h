@@ -6,10 +6,9 @@
 #include "base/text.h"
 
 struct address {
-	struct text whole; /* what stood between the angle brackets, without a source route */
-	struct text local; /* as written: still quoted when it was quoted */
-	struct text
-		domain; /* a domain name, or an address literal with its brackets; empty in `<postmaster>` */
+	struct text whole;  /* what stood between the angle brackets, without a source route */
+	struct text local;  /* as written: still quoted when it was quoted */
+	struct text domain; /* a name, or an address literal with its brackets; empty in `<postmaster>` */
 };
 
 /* Parse a path at the start of `t`: `<a@b>`, `<@route:a@b>` (the route is dropped), and `<>` when `allow_null`

@@ -74,6 +74,15 @@ void crash_mark(const char *text)
 	trace_unlock();
 }
 
+/* No thread may die between a change and its record. (After kill -9 the last record may be missing.) */
+void _exit(int status)
+{
+	if (trace_wanted())
+		trace_lock();
+	NEXT(_exit)(status);
+	__builtin_unreachable();
+}
+
 /* Opening */
 
 static void put_create(uint64_t inode, int at, const char *path)

@@ -1,4 +1,4 @@
-/* Addresses: whatever is accepted lies inside the input, obeys the limits, and is accepted again on its own. */
+/* Addresses: what is accepted lies inside the input, obeys the limits, and is accepted again on its own. */
 #include "wire/address.h"
 
 #include <stdlib.h>

@@ -123,7 +123,7 @@ static void check_in(struct text t, uint32_t seed)
 	}
 }
 
-/* What sending `t` and reading it back must give: every line end CRLF, one more at the end of an open line. */
+/* What sending `t` and reading it must give: every line end CRLF, one more at the end of an open line. */
 static void reference_lines(struct text t, struct bytes *out)
 {
 	for (size_t i = 0; i < t.len; i++) {

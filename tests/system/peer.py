@@ -45,7 +45,7 @@ class Peer:
     starttls   "good", "absent", "refused" (454), "broken" (220, then no handshake), "inject" (bytes behind the 220)
     mail, rcpt, data, dot, rset, quit   replies; rcpt may also be a dictionary address -> reply(s)
     close_after_dot   how many times the connection is closed instead of answering the final dot
-    slow       event that is waited for (at most so many seconds) before each reply, as (Event, seconds)
+    pause      function that is called before each reply, for a slow server
     """
 
     def __init__(self, pki, esmtp=True, starttls="good", mail="250 2.1.0 ok", rcpt="250 2.1.5 ok",

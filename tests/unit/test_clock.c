@@ -63,6 +63,12 @@ static const struct {
 	{ "2026-11-21T10:20:30Zx", -EINVAL, 0 },
 	{ "2026-11-21x", -EINVAL, 0 },
 	{ "2026-1-1", -EINVAL, 0 },
+	{ "2026-13-01", -EINVAL, 0 },
+	{ "2026-00-01", -EINVAL, 0 },
+	{ "2026-02-30", -EINVAL, 0 },
+	{ "2026-11-21T25:00:00Z", -EINVAL, 0 },
+	{ "2026-11-21T10:60:00Z", -EINVAL, 0 },
+	{ "2026-11-21T-1:00:00Z", -EINVAL, 0 },
 };
 
 static void test_times_are_read(void **state)

@@ -31,7 +31,7 @@ static const struct {
 	{ "a comment only", "# nothing\n", " the file is empty: expected `hostname: ...` and other keys\n" },
 	{ "a list", "- a\n", "1: expected a section of `key: value` lines; found a list\n" },
 	{ "a word", "\nhello\n", "2: expected a section of `key: value` lines; found a single value\n" },
-	{ "no YAML", BASE "routes: [a\nlog: {}\n",
+	{ "no YAML", BASE "accepted_domains: [a.test\n",
 		"7: this is not YAML: while parsing a flow sequence, did not find expected ',' or ']'; check "
 		"indentation, quotes and special characters\n" },
 	{ "a tab as indentation", BASE "log:\n\tlevel: info\n",
@@ -44,6 +44,9 @@ static const struct {
 	{ "a second document", BASE "---\nuser: x\n",
 		"6: a second document begins here: put everything into one, and remove the line `---`\n" },
 	{ "brackets without end", BASE "user: [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\n",
+		"6: user: expected a name of up to 64 letters, digits and `.`, `_`, `-`, beginning with a "
+		"letter or "
+		"digit; found a list\n"
 		"6: nested more than 16 deep: check brackets and indentation\n" },
 	{ "an anchor and an alias", BASE "user: &u mail\nlog: {level: *u}\n",
 		"6: anchors (&) and aliases (*) are not supported: write the value out, or put it in quotes "

@@ -1,4 +1,4 @@
-/* The Received field: its clauses, its lines, and that nobody can break out of it (conformance 1.64, 1.65). */
+/* The Received field: its clauses, its lines, and that nobody breaks out of it (conformance 1.64, 1.65). */
 #include "wire/received.h"
 
 #include <setjmp.h>

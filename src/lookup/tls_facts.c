@@ -1,0 +1,21 @@
+/* Gathering is here, deciding is in policy: this file may look things up, that one may not. */
+#include "lookup/tls_facts.h"
+
+#include "config/config.h"
+
+struct tls_facts tls_facts_gather(const struct config *config, const char *domain)
+{
+	static const enum tls_level levels[] = {
+		[CONFIG_TLS_NONE] = TLS_LEVEL_NONE,
+		[CONFIG_TLS_PREFERRED] = TLS_LEVEL_PREFERRED,
+		[CONFIG_TLS_REQUIRED] = TLS_LEVEL_REQUIRED,
+	};
+	const struct config_destination *destination = config_destination_for(config, text_of(domain));
+
+	if (destination == NULL)
+		return (struct tls_facts){ .level = TLS_LEVEL_PREFERRED };
+	return (struct tls_facts){
+		.level = levels[destination->tls],
+		.level_configured = !text_equal(text_of(destination->domain), TEXT("default")),
+	};
+}

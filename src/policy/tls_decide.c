@@ -1,0 +1,52 @@
+/* Delivery TLS as tables: levels 1 to 3 of B36-B42 and the rows of B59. */
+#include "policy/tls_decide.h"
+
+#include "base/base.h"
+
+static const struct tls_decision by_level[][2] = {
+	/* by default, by an entry of `destinations` */
+	[TLS_LEVEL_NONE] = { { TLS_NEVER, "none", "TLS is switched off by default" },
+		{ TLS_NEVER, "none", "TLS is switched off for this destination" } },
+	[TLS_LEVEL_PREFERRED] = { { TLS_MAY, "preferred", "TLS is preferred by default" },
+		{ TLS_MAY, "preferred", "TLS is preferred for this destination" } },
+	[TLS_LEVEL_REQUIRED] = { { TLS_MUST, "required", "TLS is required by default" },
+		{ TLS_MUST, "required", "TLS is required for this destination" } },
+};
+
+struct tls_decision tls_decide(const struct tls_facts *facts)
+{
+	return by_level[facts->level][facts->level_configured];
+}
+
+/* After the 220 there is no way back to clear (decision 2 of the architecture; RFC 3207 section 4.1). A level that never sends
+ * STARTTLS cannot meet the last two outcomes; if it does, nothing is sent. */
+static const struct {
+	enum tls_step never, may, must;
+	const char *reason;
+} steps[] = {
+	/*                               never            may              must */
+	[TLS_OUTCOME_NO_ESMTP] = { TLS_STEP_CLEAR, TLS_STEP_CLEAR, TLS_STEP_DROP,
+		"the peer does not speak ESMTP" },
+	[TLS_OUTCOME_NOT_OFFERED] = { TLS_STEP_CLEAR, TLS_STEP_CLEAR, TLS_STEP_DROP,
+		"the peer does not offer STARTTLS" },
+	[TLS_OUTCOME_REFUSED] = { TLS_STEP_CLEAR, TLS_STEP_CLEAR, TLS_STEP_DROP,
+		"the peer refused STARTTLS" },
+	[TLS_OUTCOME_HANDSHAKE_FAILED] = { TLS_STEP_DROP, TLS_STEP_DROP, TLS_STEP_DROP,
+		"the TLS handshake failed" },
+	[TLS_OUTCOME_UP] = { TLS_STEP_DROP, TLS_STEP_SEND, TLS_STEP_SEND,
+		"the certificate is not checked at this level" },
+};
+
+enum tls_step tls_step(const struct tls_decision *decision, enum tls_outcome outcome, const char **ret_reason)
+{
+	*ret_reason = steps[outcome].reason;
+	switch (decision->tls) {
+	case TLS_NEVER:
+		return steps[outcome].never;
+	case TLS_MAY:
+		return steps[outcome].may;
+	case TLS_MUST:
+		return steps[outcome].must;
+	}
+	return TLS_STEP_DROP;
+}

@@ -1,0 +1,46 @@
+#pragma once
+/*
+ * How a mail must be protected on its way out. tls_decide() joins what is demanded (today: the destination's level; DANE,
+ * MTA-STS, REQUIRETLS and the lists join later); tls_step() says what to do as the connection goes (table B59). Pure.
+ */
+
+#include <stdbool.h>
+
+enum tls_level { TLS_LEVEL_NONE, TLS_LEVEL_PREFERRED, TLS_LEVEL_REQUIRED };
+
+/* Never = STARTTLS is not sent; may = used when offered; must = nothing is sent without it. */
+enum tls_demand { TLS_NEVER, TLS_MAY, TLS_MUST };
+
+struct tls_facts {
+	enum tls_level level;  /* of the destination */
+	bool level_configured; /* an entry of `destinations` named it; else the default */
+};
+
+struct tls_decision {
+	enum tls_demand tls;
+	const char *level;  /* static: none, preferred, required */
+	const char *reason; /* static; shown with every delivery */
+};
+
+/* What is demanded of the leg. */
+struct tls_decision tls_decide(const struct tls_facts *facts);
+
+/* What happened on the connection. At levels none, preferred and required the certificate is not checked, so every finished
+ * handshake is one outcome; the verifying levels will split TLS_OUTCOME_UP. */
+enum tls_outcome {
+	TLS_OUTCOME_NO_ESMTP,	      /* EHLO refused */
+	TLS_OUTCOME_NOT_OFFERED,      /* STARTTLS not in the EHLO reply */
+	TLS_OUTCOME_REFUSED,	      /* STARTTLS answered other than 220 */
+	TLS_OUTCOME_HANDSHAKE_FAILED, /* 220, then no TLS */
+	TLS_OUTCOME_UP,
+};
+
+enum tls_step {
+	TLS_STEP_CLEAR, /* go on in clear on the same connection */
+	TLS_STEP_SEND,	/* go on in TLS */
+	TLS_STEP_DROP,	/* send nothing: drop the connection, next host or defer */
+};
+
+/* What to do, and why (static). */
+enum tls_step tls_step(
+	const struct tls_decision *decision, enum tls_outcome outcome, const char **ret_reason);

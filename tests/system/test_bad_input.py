@@ -1,0 +1,291 @@
+"""Bad input: one clear sentence on stderr with file, line, key and cure; exit 1; nothing changed. And usage errors."""
+
+import re
+import socket
+import sqlite3
+
+import pytest
+
+import harness
+import smtp
+
+
+@pytest.fixture
+def gateway(make_gateway):
+    """A gateway that is not started."""
+    return make_gateway(start=False)
+
+
+def base(**more):
+    return harness.settings(next_hop="127.0.0.1:2530", **more)
+
+
+def refused(gateway, configuration, *words, commands=("check", "run")):
+    """Each command must exit 1, and say `words` on stderr; nothing is made."""
+    gateway.configure(configuration)
+    text = None
+    for command in commands:
+        done = gateway.command(command, timeout=45)
+        assert done.returncode == 1, f"{command}: exit {done.returncode}\n{done.stderr}"
+        text = done.stderr
+        for word in words:
+            assert word in text, f"{command}: {word!r} is not in:\n{text}"
+    assert not (gateway.folder / "state").exists() and not (gateway.folder / "run").exists(), "nothing was changed"
+    return text
+
+
+def line_of(gateway, needle):
+    for number, line in enumerate(gateway.file.read_text().splitlines(), 1):
+        if needle in line:
+            return number
+    raise AssertionError(needle)
+
+
+def test_unknown_key_names_the_nearest(gateway):
+    text = refused(gateway, dict(base(), acepted_domains=["x.test"]), "acepted_domains", "accepted_domains")
+    assert f"postern.yaml:{line_of(gateway, 'acepted_domains')}" in text
+
+
+def test_unknown_key_inside_a_list(gateway):
+    configuration = base()
+    configuration["listeners"][0]["adress"] = "127.0.0.1:25"
+    text = refused(gateway, configuration, "adress", "address")
+    assert f"postern.yaml:{line_of(gateway, 'adress')}" in text
+
+
+@pytest.mark.parametrize("key,value", [("limits", {"connections": "many"}), ("limits", {"idle_time": "5 parsecs"}),
+    ("limits", {"message_size": "-1"}), ("listeners", "inbound"), ("hostname", ["gw.good.test"]),
+    ("authorities", {"system": "perhaps"}), ("delivery", {"retry": ["soon"]}), ("hostname", "not a host name!"),
+    ("limits", {"connections": 10 ** 12})])
+def test_wrong_type_or_value(gateway, key, value):
+    text = refused(gateway, dict(base(), **{key: value}), key)
+    inner = next(iter(value)) if isinstance(value, dict) else key
+    assert re.search(rf"postern\.yaml:{line_of(gateway, inner + ':')}", text), text
+
+
+def test_all_errors_in_one_run(gateway):
+    configuration = base(limits={"connections": "many", "errors": 0}, hostnam="x")
+    configuration["listeners"][0]["policy"] = "acepted"
+    text = refused(gateway, configuration, "connections", "errors", "hostnam", "acepted", "accepted")
+    assert len([line for line in text.splitlines() if "postern.yaml:" in line]) >= 4
+
+
+def test_broken_yaml(gateway):
+    text = refused(gateway, "hostname: gw.good.test\nlisteners: [\n", "postern.yaml")
+    assert re.search(r"postern\.yaml:[23]", text)
+
+
+def test_duplicate_key(gateway):
+    gateway.configure(base())
+    text = gateway.file.read_text() + "hostname: other.test\n"
+    said = refused(gateway, text, "hostname")
+    assert f"postern.yaml:{len(text.splitlines())}" in said
+
+
+def test_missing_configuration_file(gateway):
+    for command in ("check", "run"):
+        done = harness.postern("-c", gateway.folder / "nowhere.yaml", command)
+        assert done.returncode == 1
+        assert "nowhere.yaml" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_missing_certificate_file(gateway):
+    configuration = base()
+    configuration["certificates"][0]["chain"] = "pki/nowhere.pem"
+    text = refused(gateway, configuration, "pki/nowhere.pem", "chain")
+    assert f"postern.yaml:{line_of(gateway, 'nowhere.pem')}" in text
+
+
+def test_missing_authorities_file(gateway):
+    refused(gateway, base(authorities={"system": False, "custom": "pki/none.pem"}), "pki/none.pem", "custom")
+
+
+def test_key_that_does_not_fit(gateway):
+    configuration = base()
+    configuration["certificates"][0]["key"] = "pki/other.key"
+    text = refused(gateway, configuration, "other.key", "fit")
+    assert "postern.yaml:" in text and "PRIVATE" not in text
+
+
+def test_certificate_that_is_none(gateway):
+    (gateway.folder / "pki/garbage.pem").write_text("this is no certificate\n")
+    configuration = base()
+    configuration["certificates"][0]["chain"] = "pki/garbage.pem"
+    refused(gateway, configuration, "garbage.pem")
+
+
+def test_unknown_reference_names_the_nearest(gateway):
+    configuration = base()
+    configuration["listeners"][0]["certificate"] = "mian"
+    refused(gateway, configuration, "mian", "main")
+
+
+def test_open_relay(gateway):
+    configuration = base(mail_flow_policies=[{"name": "accepted", "action": "relay"}])
+    configuration["listeners"][0]["address"] = "0.0.0.0:2525"
+    refused(gateway, configuration, "relay", "inbound", "postern.yaml:")
+
+
+def test_accepted_domain_without_a_route(gateway):
+    text = refused(gateway, base(accepted_domains=["good.test", "lost.test"]), "lost.test", "route")
+    assert "postern.yaml:" in text
+
+
+def test_next_hop_that_is_a_name(gateway):
+    text = refused(gateway, base(routes=[{"domain": "good.test", "next_hop": "mx.good.test"}]), "next_hop", "address")
+    assert f"postern.yaml:{line_of(gateway, 'mx.good.test')}" in text
+
+
+def test_key_of_a_later_version_is_not_called_a_typing_error(gateway):
+    refused(gateway, dict(base(), mta_sts={"enabled": True}), "mta_sts", "not")
+
+
+# What only `run` can find out
+
+
+def test_port_in_use(gateway):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        configuration = base()
+        configuration["listeners"][0]["address"] = address
+        gateway.configure(configuration)
+        assert gateway.command("check").returncode == 0, "check does not bind"
+        done = gateway.command("run", timeout=45)
+    assert done.returncode == 1
+    assert address in done.stderr and "inbound" in done.stderr, done.stderr
+    assert "in use" in done.stderr.lower()
+
+
+def test_two_gateways_on_one_state_directory(make_gateway, sink):
+    first = make_gateway(next_hop=sink.address)
+    second = make_gateway(next_hop=sink.address, start=False)
+    configuration = harness.settings(next_hop=sink.address, state_dir=str(first.folder / "state"))
+    second.configure(configuration)
+    done = second.command("run", timeout=45)
+    assert done.returncode == 1
+    assert str(first.folder / "state") in done.stderr, done.stderr
+    assert first.status()
+    smtp.submit(first.address(), "first@sender.test", "bob@good.test", harness.message())
+    first.tracked("delivered", sender="first@sender.test")
+
+
+def test_two_gateways_from_one_file(make_gateway, sink):
+    first = make_gateway(next_hop=sink.address)
+    done = first.command("run", timeout=45)
+    assert done.returncode == 1
+    assert first.status(), "the first one is still there"
+
+
+def test_newer_schema(make_gateway, sink):
+    gateway = make_gateway(next_hop=sink.address)
+    gateway.stop()
+    database = gateway.folder / "state/queue.db"
+    with sqlite3.connect(database) as db:
+        db.execute("PRAGMA user_version=99")
+    db.close()
+    before = database.read_bytes()
+    done = gateway.command("run", timeout=45)
+    assert done.returncode == 1, done.stderr
+    assert "queue.db" in done.stderr and "99" in done.stderr, done.stderr
+    assert database.read_bytes() == before, "nothing was changed"
+
+
+def test_file_that_is_not_our_database(make_gateway, sink):
+    gateway = make_gateway(next_hop=sink.address)
+    gateway.stop()
+    database = gateway.folder / "state/queue.db"
+    for path in database.parent.glob("queue.db*"):
+        path.unlink()
+    with sqlite3.connect(database) as db:
+        db.execute("CREATE TABLE somebody_else (x)")
+    db.close()
+    done = gateway.command("run", timeout=45)
+    assert done.returncode == 1, done.stderr
+    assert "queue.db" in done.stderr
+
+
+def test_missing_user(gateway):
+    import os
+    if os.geteuid() != 0:
+        pytest.skip("only root runs the roles as another user")
+    gateway.configure(base(user="no-such-user"))
+    done = gateway.command("run", timeout=45)
+    assert done.returncode == 1
+    assert "no-such-user" in done.stderr and "useradd" in done.stderr, done.stderr
+
+
+def test_state_directory_that_cannot_be_made(gateway):
+    (gateway.folder / "state").write_text("a file, not a directory\n")
+    gateway.configure(base())
+    done = gateway.command("run", timeout=45)
+    assert done.returncode == 1
+    assert "state" in done.stderr
+    assert (gateway.folder / "state").read_text() == "a file, not a directory\n"
+
+
+# Commands
+
+
+@pytest.mark.parametrize("arguments", [[], ["frobnicate"], ["status", "--frobnicate"], ["check", "extra"],
+    ["track", "--mid", "x"], ["track", "--sender"], ["sink"], ["sink", "--listen"], ["-c"]])
+def test_usage_errors_exit_2(gateway, arguments):
+    gateway.configure(base())
+    prefix = [] if arguments in (["-c"], []) else ["-c", gateway.file]
+    done = harness.postern(*prefix, *arguments)
+    assert done.returncode == 2, (done.returncode, done.stdout, done.stderr)
+    assert done.stderr.strip()
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("command", ["status", "stop", "reload"])
+def test_without_a_gateway_exit_75(gateway, command):
+    gateway.configure(base())
+    done = gateway.command(command)
+    assert done.returncode == 75, (done.returncode, done.stderr)
+    assert "run" in done.stderr, done.stderr
+    assert not (gateway.folder / "run").exists()
+
+
+def test_check_says_that_all_is_well(gateway):
+    gateway.configure(base())
+    done = gateway.command("check")
+    assert done.returncode == 0 and done.stdout.strip() and not done.stderr
+
+
+def test_version_and_help():
+    for option in ("--version", "--help"):
+        done = harness.postern(option)
+        assert done.returncode == 0 and done.stdout.strip(), option
+
+
+def test_config_show_round_trip(gateway):
+    configuration = base(limits={"message_size": "100KiB", "idle_time": "90s"},
+        sender_groups=[{"name": "ours", "networks": ["192.0.2.0/24", "2001:db8::/32"], "policy": "relayed"}],
+        mail_flow_policies=[{"name": "accepted", "tls": "required"}, {"name": "relayed", "action": "relay"}])
+    gateway.configure(configuration)
+    first = gateway.command("config", "show")
+    assert first.returncode == 0, first.stderr
+    gateway.configure(first.stdout)
+    assert gateway.command("check").returncode == 0, gateway.command("check").stderr
+    second = gateway.command("config", "show")
+    assert second.stdout == first.stdout
+    shown = gateway.json("config", "show")
+    assert shown["hostname"] == harness.HOSTNAME
+    assert shown["mail_flow_policies"][0]["tls"] == "required"
+
+
+def test_sink_with_a_port_in_use(pki, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        done = harness.postern("sink", "--listen", address, "--certificate", pki.server, "--key", pki.key, "--dir",
+            tmp_path)
+    assert done.returncode == 1 and address in done.stderr, done.stderr
+
+
+def test_sink_without_its_directory(pki, tmp_path):
+    done = harness.postern("sink", "--listen", "127.0.0.1:0", "--certificate", pki.server, "--key", pki.other_key,
+        "--dir", tmp_path)
+    assert done.returncode == 1 and "key" in done.stderr, done.stderr
+    done = harness.postern("sink", "--listen", "127.0.0.1:0", "--certificate", pki.server, "--key", pki.key, "--dir",
+        tmp_path / "a/b/nowhere")
+    assert done.returncode in (0, 1)
