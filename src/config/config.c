@@ -151,7 +151,7 @@ static size_t fit(const char *pattern, struct text domain)
 
 	if (text_equal_nocase(p, domain))
 		return SIZE_MAX;
-	if (p.len > 1 && p.at[0] == '.' && domain.len > p.len && text_ends_nocase(domain, p))
+	if (p.len > 1 && p.at[0] == '.' && text_ends_nocase(domain, p))
 		return 1 + p.len;
 	return text_equal(p, TEXT("default")) ? 1 : 0;
 }

@@ -24,10 +24,13 @@
 
 enum { FILES_MAX = 1000, LEASE_WAIT_MS = 5000 };
 
+/* The directory content/. */
 struct files {
-	bool missing; /* the directory itself is not there */
+	bool missing; /* it is not there */
 	size_t count;
-	char *names[FILES_MAX];
+	struct {
+		char *name, *token; /* of the mail, by its first line */
+	} list[FILES_MAX];
 };
 
 struct check {
@@ -53,6 +56,20 @@ static PRINTF(2, 3) void must(bool kept, const char *format, ...)
 	exit(EXIT_FAILURE);
 }
 
+static char *read_token(struct check *c, int fd)
+{
+	char line[100] = "", *token = NULL;
+
+	if (fd >= 0 && pread(fd, line, sizeof line - 1, 0) > 0 &&
+		sscanf(line, "Subject: %m[^\r]", &token) == 1) {
+		char *copy = text_must(talloc_strdup(c, token));
+
+		free(token);
+		return copy;
+	}
+	return text_must(talloc_strdup(c, ""));
+}
+
 static void list_files(struct check *c, struct files *files)
 {
 	char *path = text_must(talloc_asprintf(c, "%s/content", c->image));
@@ -65,7 +82,9 @@ static void list_files(struct check *c, struct files *files)
 		if (entry->d_name[0] == '.')
 			continue;
 		must(files->count < FILES_MAX, "check: too many content files");
-		files->names[files->count++] = text_must(talloc_strdup(c, entry->d_name));
+		CLEANUP(base_close) int fd = openat(dirfd(directory), entry->d_name, O_RDONLY | O_CLOEXEC);
+		files->list[files->count].name = text_must(talloc_strdup(c, entry->d_name));
+		files->list[files->count++].token = read_token(c, fd);
 	}
 	closedir(directory);
 }
@@ -73,7 +92,7 @@ static void list_files(struct check *c, struct files *files)
 static bool has_file(const struct files *files, const char *name)
 {
 	for (size_t i = 0; i < files->count; i++)
-		if (strcmp(files->names[i], name) == 0)
+		if (strcmp(files->list[i].name, name) == 0)
 			return true;
 	return false;
 }
@@ -123,13 +142,16 @@ static void check_recipient(struct check *c, const struct facts_mail *mail, sqli
 
 	must(index < mail->recipient_count && rid == (int64_t)index + 1 &&
 			strcmp(column(row, 1), mail->recipients[index]) == 0,
-		"G1: %s has recipient %s, which is not its recipient %zu", mail->token, column(row, 1), index + 1);
-	must(state >= 0 && state <= FACTS_BOUNCED && (allowed & 1u << state) != 0,
-		"G5: %s recipient %zu is in state %d, which it cannot be in", mail->token, index + 1, (int)state);
-	must(attempts >= (known == NULL ? 0 : known->tries) && attempts <= (known == NULL ? 0 : known->tries_begun),
-		"G5: %s recipient %zu has %d attempts", mail->token, index + 1, (int)attempts);
-	must(attempts == sqlite3_column_int64(row, 4), "G5: %s recipient %zu lacks rows of its attempts", mail->token,
+		"G1: %s has recipient %s, which is not its recipient %zu", mail->token, column(row, 1),
 		index + 1);
+	must(state >= 0 && state <= FACTS_BOUNCED && (allowed & 1u << state) != 0,
+		"G5: %s recipient %zu is in state %d, which it cannot be in", mail->token, index + 1,
+		(int)state);
+	must(attempts >= (known == NULL ? 0 : known->tries) &&
+			attempts <= (known == NULL ? 0 : known->tries_begun),
+		"G5: %s recipient %zu has %d attempts", mail->token, index + 1, (int)attempts);
+	must(attempts == sqlite3_column_int64(row, 4), "G5: %s recipient %zu lacks rows of its attempts",
+		mail->token, index + 1);
 }
 
 struct counts {
@@ -139,7 +161,8 @@ struct counts {
 static struct counts check_recipients(struct check *c, const struct facts_mail *mail)
 {
 	sqlite3_stmt *row = query(c,
-		"SELECT rid, address, state, attempts, (SELECT count(*) FROM attempt WHERE attempt.mid = recipient.mid"
+		"SELECT rid, address, state, attempts, (SELECT count(*) FROM attempt WHERE attempt.mid = "
+		"recipient.mid"
 		" AND attempt.rid = recipient.rid) FROM recipient WHERE mid = ? ORDER BY rid",
 		mail->found);
 	struct counts counts = { 0 };
@@ -147,7 +170,8 @@ static struct counts check_recipients(struct check *c, const struct facts_mail *
 
 	for (; next(c, row); index++) {
 		check_recipient(c, mail, row, index);
-		const struct facts_recipient *known = facts_find_recipient(c->facts, mail->found, (int64_t)index + 1);
+		const struct facts_recipient *known =
+			facts_find_recipient(c->facts, mail->found, (int64_t)index + 1);
 		bool live = sqlite3_column_int64(row, 2) == FACTS_QUEUED;
 
 		counts.live += live;
@@ -164,8 +188,8 @@ static void check_bytes(struct check *c, const struct facts_mail *mail, const vo
 {
 	char *wanted = mail_content(c, mail->token, mail->size);
 
-	must(size == mail->size && memcmp(bytes, wanted, size) == 0, "G2: the content of %s is not what was committed",
-		mail->token);
+	must(size == mail->size && memcmp(bytes, wanted, size) == 0,
+		"G2: the content of %s is not what was committed", mail->token);
 	talloc_free(wanted);
 }
 
@@ -181,34 +205,188 @@ static void check_fd(struct check *c, const struct facts_mail *mail, int fd)
 static void check_content(struct check *c, const struct facts_mail *mail, sqlite3_stmt *row)
 {
 	if (sqlite3_column_type(row, 3) == SQLITE_NULL) {
-		must(sqlite3_column_type(row, 4) == SQLITE_BLOB, "G2: the live mail %s has no content", mail->token);
+		must(sqlite3_column_type(row, 4) == SQLITE_BLOB, "G2: the live mail %s has no content",
+			mail->token);
 		check_bytes(c, mail, sqlite3_column_blob(row, 4), (size_t)sqlite3_column_bytes(row, 4));
 		return;
 	}
 	must(!c->before.missing, "G4: %s is live, and the directory content/ is lost", mail->token);
-	must(has_file(&c->after, column(row, 3)), "G3: %s is live, and its content file is lost", mail->token);
+	must(has_file(&c->after, column(row, 3)), "G3: %s is live, and its content file is lost",
+		mail->token);
 	char *path = text_must(talloc_asprintf(c, "%s/content/%s", c->image, column(row, 3)));
 	CLEANUP(base_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
 	check_fd(c, mail, fd);
 }
 
-/* A removed orphan with this mail's content: its outcome was recorded, its file was still there. */
-static bool was_swept(struct check *c, const char *token)
-{
-	char *wanted = text_must(talloc_asprintf(c, "Subject: %s\r\n", token));
-
-	for (size_t i = 0; i < c->before.count; i++)
-		if (strcmp(c->before.names[i], wanted) == 0)
-			return true;
-	return false;
-}
-
 static void classify(struct check *c, const struct facts_mail *mail, struct counts counts)
 {
 	if (counts.live == 0)
-		c->states[was_swept(c, mail->token) ? 6 : 7]++;
+		c->states[mail->swept ? 6 : 7]++;
 	else if (counts.leased > 0)
 		c->states[4]++;
 	else
 		c->states[counts.tried > 0 ? 5 : 3]++;
+}
+
+/* Each row is a mail that was begun, whole, and with its content while it is live. */
+static void check_rows(struct check *c)
+{
+	sqlite3_stmt *row =
+		query(c, "SELECT mid, icid, size, file, bytes FROM message LEFT JOIN content USING (mid)", 0);
+
+	while (next(c, row)) {
+		struct facts_mail *mail = facts_find_mail(c->facts, column(row, 1));
+
+		must(mail != NULL && !mail->gone, "G1: there is a mail %s, which nobody committed",
+			column(row, 1));
+		must(mail->found == 0, "G1: %s is there twice", mail->token);
+		mail->found = sqlite3_column_int64(row, 0);
+		must(mail->mid == 0 || mail->mid == mail->found, "G1: %s is not mail %lld, as was promised",
+			mail->token, (long long)mail->mid);
+		must((uint64_t)sqlite3_column_int64(row, 2) == mail->size, "G2: %s has another size",
+			mail->token);
+
+		struct counts counts = check_recipients(c, mail);
+		if (counts.live > 0)
+			check_content(c, mail, row);
+		else
+			must(sqlite3_column_type(row, 3) == SQLITE_NULL &&
+					sqlite3_column_type(row, 4) == SQLITE_NULL,
+				"G6: %s is finished and keeps its content", mail->token);
+		c->live += counts.live;
+		classify(c, mail, counts);
+	}
+	sqlite3_finalize(row);
+}
+
+/* Every promised mail has its row. */
+static void check_mails(struct check *c)
+{
+	int64_t rows = number_of(c, "SELECT count(*) FROM message", 0);
+
+	for (struct facts_mail *mail = c->facts->mails; mail != NULL; mail = mail->hh.next)
+		must(mail->mid == 0 || mail->found != 0, "%s: %s was committed and is lost%s",
+			rows == 0 ? "G4" : "G1", mail->token, rows == 0 ? ", as all others" : "");
+}
+
+/* An outcome is recorded as a whole: all its recipients and its DSN, or nothing; a promised one is recorded. */
+static void check_outcomes(struct check *c)
+{
+	sqlite3_stmt *row = query(c, "SELECT dcid FROM attempt", 0);
+
+	while (next(c, row)) {
+		struct facts_outcome *outcome = facts_find_outcome(c->facts, column(row, 0));
+
+		must(outcome != NULL, "G5: there is an outcome %s, which nobody recorded", column(row, 0));
+		outcome->found++;
+	}
+	sqlite3_finalize(row);
+	for (struct facts_outcome *o = c->facts->outcomes; o != NULL; o = o->hh.next) {
+		must(o->found == (o->promised ? o->count : 0) || (!o->promised && o->found == o->count),
+			"G5: outcome %s was %s and %zu of its %zu recipients have it", o->id,
+			o->promised ? "recorded" : "begun", o->found, o->count);
+		if (o->dsn == NULL)
+			continue;
+		must((o->dsn->found != 0) == (o->found > 0),
+			"G5: outcome %s is %srecorded and its DSN %s is %sthere", o->id,
+			o->found > 0 ? "" : "not ", o->dsn->token, o->dsn->found != 0 ? "" : "not ");
+	}
+}
+
+static bool is_named(struct check *c, const char *name)
+{
+	sqlite3_stmt *row = query(c,
+		"SELECT 1 FROM message WHERE file = ?1 AND EXISTS"
+		" (SELECT 1 FROM recipient WHERE recipient.mid = message.mid AND state = 0)",
+		0);
+
+	sqlite3_bind_text(row, 1, name, -1, SQLITE_STATIC);
+	bool named = next(c, row);
+	sqlite3_finalize(row);
+	return named;
+}
+
+/* After the start no file is left that no live mail names. */
+static void check_orphans(struct check *c)
+{
+	for (size_t i = 0; i < c->after.count; i++)
+		must(is_named(c, c->after.list[i].name),
+			"G6: no live mail names content file %s, and it was not removed",
+			c->after.list[i].name);
+	for (size_t i = 0; i < c->before.count; i++) {
+		struct facts_mail *mail = facts_find_mail(c->facts, c->before.list[i].token);
+
+		if (mail != NULL && !has_file(&c->after, c->before.list[i].name))
+			mail->swept = true;
+	}
+}
+
+/* The store lends every live recipient once, with the content of its mail. */
+static void check_leases(struct check *c)
+{
+	size_t given = 0;
+
+	for (;;) {
+		struct lease *lease = NULL;
+
+		must(store_lease(c->store, c, 1, NULL, given < c->live ? LEASE_WAIT_MS : 0, &lease) == 0,
+			"G1: the store cannot lend");
+		if (lease == NULL)
+			break;
+		struct facts_mail *mail = facts_find_mail(c->facts, lease->envelope.icid);
+		must(mail != NULL && mail->found == lease->mid, "G1: the store lends an unknown mail %s",
+			lease->envelope.icid);
+		if (lease->content.fd >= 0)
+			check_fd(c, mail, lease->content.fd);
+		else
+			check_bytes(c, mail, lease->content.bytes.at, lease->content.bytes.len);
+		given += lease->envelope.recipient_count;
+		talloc_free(lease);
+	}
+	must(given == c->live, "G1: %zu recipients are queued, and the store lends %zu of them", c->live,
+		given);
+}
+
+static void check_database(struct check *c)
+{
+	char *path = text_must(talloc_asprintf(c, "%s/queue.db", c->image));
+
+	must(sqlite3_open_v2(path, &c->db, SQLITE_OPEN_READONLY, NULL) == SQLITE_OK, "G4: queue.db: %s",
+		sqlite3_errmsg(c->db));
+	sqlite3_stmt *row = query(c, "PRAGMA integrity_check", 0);
+	must(next(c, row) && strcmp(column(row, 0), "ok") == 0, "G4: queue.db is damaged: %s",
+		column(row, 0));
+	sqlite3_finalize(row);
+	check_orphans(c);
+	check_rows(c);
+	check_mails(c);
+	check_outcomes(c);
+	sqlite3_close(c->db);
+}
+
+static void print_states(struct check *c)
+{
+	for (struct facts_mail *mail = c->facts->mails; mail != NULL; mail = mail->hh.next)
+		if (mail->found == 0 && (mail->swept || mail->in_hand))
+			c->states[mail->swept ? 2 : 1]++;
+	for (size_t i = 1; i < COUNT(c->states); i++)
+		printf("S%zu=%zu%s", i, c->states[i], i + 1 < COUNT(c->states) ? " " : "\n");
+}
+
+int main(int argc, char **argv)
+{
+	struct check *c = text_must(talloc_zero(NULL, struct check));
+
+	must(argc == 3, "usage: check IMAGE MARKS");
+	c->image = argv[1];
+	c->facts = facts_read(c, argv[2]);
+	list_files(c, &c->before);
+	c->store = mail_open_store(c, c->image, "G4: the store cannot be opened: ");
+	list_files(c, &c->after);
+	check_database(c);
+	check_leases(c);
+	print_states(c);
+	talloc_free(c->store);
+	talloc_free(c);
+	return EXIT_SUCCESS;
 }

@@ -152,8 +152,11 @@ static void on_record(struct facts *facts, char **words)
 		long long mid, rid;
 		char state;
 
-		must(sscanf(entries[i], "%lld:%lld:%c", &mid, &rid, &state) == 3, "a mark `record` is malformed");
-		outcome->states[i] = state == 'd' ? FACTS_DELIVERED : state == 'b' ? FACTS_BOUNCED : FACTS_QUEUED;
+		must(sscanf(entries[i], "%lld:%lld:%c", &mid, &rid, &state) == 3,
+			"a mark `record` is malformed");
+		outcome->states[i] = state == 'd'   ? FACTS_DELIVERED
+				     : state == 'b' ? FACTS_BOUNCED
+						    : FACTS_QUEUED;
 		outcome->recipients[i] = recipient_of(facts, mid, rid);
 		outcome->recipients[i]->allowed |= 1u << outcome->states[i];
 		outcome->recipients[i]->tries_begun++;

@@ -20,7 +20,8 @@ struct facts_mail {
 	bool gone;     /* broken off: must never be seen */
 	bool in_hand;  /* begun by the process that ran when the power went, and not finished */
 	bool is_dsn;   /* promised with its outcome */
-	int64_t found; /* the checker's: its row */
+	int64_t found; /* the checker's: its row, 0 = none */
+	bool swept;    /* the checker's: its file was there and the store removed it */
 };
 
 /* A recipient with an outcome or a lease. */
@@ -29,9 +30,9 @@ struct facts_recipient {
 	struct {
 		int64_t mid, rid;
 	} key;
-	unsigned allowed;	/* set of 1 << state */
+	unsigned allowed;	     /* set of 1 << state */
 	unsigned tries, tries_begun; /* outcomes promised, and begun */
-	uint64_t leased;	/* to whom; 0 = nobody */
+	uint64_t leased;	     /* to whom; 0 = nobody */
 };
 
 struct facts_outcome {

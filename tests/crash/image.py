@@ -130,6 +130,20 @@ class Chance:
         return self.random.random() < 0.5
 
 
+class Luck:
+    """The fate of a disk whose power never fails: everything is kept."""
+
+    @staticmethod
+    def keeps_data():
+        return True
+
+    keeps_names = keeps_data
+
+    @staticmethod
+    def tears():
+        return False
+
+
 class Trace:
     """The records of a trace file: a list of (kind, inode, other, number, names, start and stop of the data)."""
 
@@ -212,6 +226,10 @@ class Disk:
     def write_image(self, path, random):
         """Write what the disk may hold when the power fails now, as the directory `path`."""
         write_directory(self.root, path, Chance(random))
+
+    def write_all(self, path):
+        """Write what the program sees now."""
+        write_directory(self.root, path, Luck())
 
 
 def write_directory(directory, path, chance):

@@ -65,7 +65,7 @@ static void must(bool done, const char *what)
 }
 
 /* A number below `limit` (xorshift). */
-static size_t throw(struct worker *w, size_t limit)
+static size_t throw(struct worker * w, size_t limit)
 {
 	w->dice ^= w->dice << 13;
 	w->dice ^= w->dice >> 7;
@@ -190,8 +190,8 @@ static char *list_rids(const void *owner, const struct lease *lease)
 	char *list = text_must(talloc_strdup(owner, ""));
 
 	for (size_t i = 0; i < lease->envelope.recipient_count; i++)
-		list = text_must(talloc_asprintf_append(
-			list, "%s%lld", i == 0 ? "" : ",", (long long)lease->rids[i]));
+		list = text_must(
+			talloc_asprintf_append(list, "%s%lld", i == 0 ? "" : ",", (long long)lease->rids[i]));
 	return list;
 }
 
@@ -227,7 +227,9 @@ static void add_dsn(const void *owner, struct worker *w, const struct lease *lea
 
 static void mark_record(const void *owner, const struct outcome *outcome)
 {
-	static const char letters[] = { [OUTCOME_DELIVERED] = 'd', [OUTCOME_DEFERRED] = 'q', [OUTCOME_BOUNCED] = 'b' };
+	static const char letters[] = {
+		[OUTCOME_DELIVERED] = 'd', [OUTCOME_DEFERRED] = 'q', [OUTCOME_BOUNCED] = 'b'
+	};
 	char *list = text_must(talloc_strdup(owner, ""));
 
 	for (size_t i = 0; i < outcome->recipient_count; i++)
@@ -249,8 +251,8 @@ static void record(struct worker *w, const struct lease *lease)
 		.tls = "{}",
 		.recipient_count = lease->envelope.recipient_count };
 
-	outcome.recipients =
-		text_must(talloc_zero_array(lease, struct outcome_recipient, (unsigned)outcome.recipient_count));
+	outcome.recipients = text_must(
+		talloc_zero_array(lease, struct outcome_recipient, (unsigned)outcome.recipient_count));
 	for (size_t i = 0; i < outcome.recipient_count; i++)
 		outcome.recipients[i].rid = lease->rids[i];
 	if (choose(w, &outcome) && lease->envelope.sender[0] != '\0')
@@ -301,7 +303,9 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < COUNT(workers); i++) {
 		struct worker *w = &workers[i];
 
-		*w = (struct worker){ .seed = seed, .number = i + 1, .dice = (seed + 1) * 0x9e3779b97f4a7c15u + i };
+		*w = (struct worker){
+			.seed = seed, .number = i + 1, .dice = (seed + 1) * 0x9e3779b97f4a7c15u + i
+		};
 		must(pthread_create(&w->thread, NULL, i < CLIENTS ? client_run : deliverer_run, w) == 0,
 			"starting a thread");
 	}

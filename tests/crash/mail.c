@@ -15,22 +15,23 @@
 #include "config/problems.h"
 #include "queue/store.h"
 
-static const char yaml[] = "hostname: gw.test\n"
-			   "state_dir: state\n"
-			   "runtime_dir: run\n"
-			   "listeners: [{name: in, type: public, address: 127.0.0.1:2525, policy: all}]\n"
-			   "mail_flow_policies: [{name: all, action: accept, tls: none}]\n"
-			   "delivery: {retry: [100ms, 200ms, 1h], concurrency: 64}\n"
-			   "accepted_domains: [d0.test, d1.test, d2.test, d3.test, d4.test, d5.test, d6.test, d7.test]\n"
-			   "routes:\n"
-			   "  - {domain: d0.test, next_hop: 127.0.0.10:25}\n"
-			   "  - {domain: d1.test, next_hop: 127.0.0.11:25}\n"
-			   "  - {domain: d2.test, next_hop: 127.0.0.12:25}\n"
-			   "  - {domain: d3.test, next_hop: 127.0.0.13:25}\n"
-			   "  - {domain: d4.test, next_hop: 127.0.0.14:25}\n"
-			   "  - {domain: d5.test, next_hop: 127.0.0.15:25}\n"
-			   "  - {domain: d6.test, next_hop: 127.0.0.16:25}\n"
-			   "  - {domain: d7.test, next_hop: 127.0.0.17:25}\n";
+static const char yaml[] =
+	"hostname: gw.test\n"
+	"state_dir: state\n"
+	"runtime_dir: run\n"
+	"listeners: [{name: in, type: public, address: 127.0.0.1:2525, policy: all}]\n"
+	"mail_flow_policies: [{name: all, action: accept, tls: none}]\n"
+	"delivery: {retry: [100ms, 200ms, 1h], concurrency: 64}\n"
+	"accepted_domains: [d0.test, d1.test, d2.test, d3.test, d4.test, d5.test, d6.test, d7.test]\n"
+	"routes:\n"
+	"  - {domain: d0.test, next_hop: 127.0.0.10:25}\n"
+	"  - {domain: d1.test, next_hop: 127.0.0.11:25}\n"
+	"  - {domain: d2.test, next_hop: 127.0.0.12:25}\n"
+	"  - {domain: d3.test, next_hop: 127.0.0.13:25}\n"
+	"  - {domain: d4.test, next_hop: 127.0.0.14:25}\n"
+	"  - {domain: d5.test, next_hop: 127.0.0.15:25}\n"
+	"  - {domain: d6.test, next_hop: 127.0.0.16:25}\n"
+	"  - {domain: d7.test, next_hop: 127.0.0.17:25}\n";
 
 static const struct config *read_config(const void *owner)
 {
@@ -48,7 +49,8 @@ static const struct config *read_config(const void *owner)
 
 struct store *mail_open_store(const void *owner, const char *directory, const char *prefix)
 {
-	int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* the store keeps it as long as it lives */
+	int fd = open(
+		directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* the store keeps it as long as it lives */
 	const struct config *config = read_config(owner);
 	const char *why = "the directory cannot be opened";
 	struct store *store = NULL;
@@ -67,6 +69,7 @@ char *mail_content(const void *owner, const char *token, size_t size)
 	size_t len = (size_t)snprintf(content, size + 1, "Subject: %s\r\n\r\n", token);
 
 	for (unsigned line = 0; len < size; line++)
-		len += (size_t)snprintf(content + len, size + 1 - len, "%s line %u of the body\r\n", token, line);
+		len += (size_t)snprintf(
+			content + len, size + 1 - len, "%s line %u of the body\r\n", token, line);
 	return content;
 }

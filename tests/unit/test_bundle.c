@@ -223,11 +223,14 @@ static void lengths_are_compared_before_they_are_used(void **state)
 		{ "bytes that overflow with the path", 40, 8, UINT64_MAX },
 		{ "bytes that overflow by a little", 40, 8, UINT64_MAX - 11 },
 		{ "a NUL in the path", 50, 1, 0 },
+		{ "a path that ends behind the image", 109, 4, 6 }, /* of the last entry */
+		{ "bytes that end behind the image", 117, 8, 1 },
 	};
 	size_t len;
 	char *bytes = image(&len);
 
 	(void)state;
+	assert_int_equal(len, 130);
 	for (size_t i = 0; i < COUNT(cases); i++) {
 		char *copy = talloc_memdup(bytes, bytes, len);
 

@@ -147,6 +147,26 @@ static void values_are_shown_in_their_shortest_form(void **state)
 	}
 }
 
+static void paths_are_shown_as_they_work(void **state)
+{
+	static const struct {
+		const char *file, *want;
+	} cases[] = {
+		{ "relay.yaml", "\nstate_dir: state\n" },
+		{ "etc/relay.yaml", "\nstate_dir: state\n" }, /* relative to the file, as written */
+		{ "/etc/relay.yaml", "\nstate_dir: /etc/state\n" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		char *shown = show(NULL, cases[i].file, RELAY, false);
+
+		if (strstr(shown, cases[i].want) == NULL)
+			fail_msg("%s:\n%s", cases[i].file, shown);
+		talloc_free(shown);
+	}
+}
+
 static void json_has_numbers_and_truth_values(void **state)
 {
 	static const char *const wants[] = { "\"system\": true", "\"connections\": 1000",
@@ -314,6 +334,7 @@ int main(void)
 		cmocka_unit_test(the_example_is_shown_with_its_defaults),
 		cmocka_unit_test(what_is_shown_can_be_read_again),
 		cmocka_unit_test(values_are_shown_in_their_shortest_form),
+		cmocka_unit_test(paths_are_shown_as_they_work),
 		cmocka_unit_test(json_has_numbers_and_truth_values),
 		cmocka_unit_test(the_manual_names_every_key_that_is_shown),
 		cmocka_unit_test_setup_teardown(

@@ -1,0 +1,27 @@
+#pragma once
+/* Stages 5 and 6 of a mail's life: take a leased mail to its next hop and say what became of it. */
+
+#include "queue/envelope.h"
+
+struct config;
+struct link;
+struct metrics;
+struct peer;
+struct tls_context;
+
+/* What deliveries need of the house; borrowed while they run. */
+struct deliver_house {
+	const struct config *config;
+	struct tls_context *tls;
+	struct metrics *metrics;
+	uint64_t incarnation;
+	int stop_fd; /* readable: end now */
+};
+
+/* Deliver `lease` over *link when that fits, else over a new one (which replaces it; NULL = none is open). The outcome is owned by `owner`
+ * and complete: every recipient has a state, and bounces come with their DSN. */
+struct outcome *deliver_attempt(
+	const struct deliver_house *house, struct link **link, const struct lease *lease, const void *owner);
+
+/* The id of the next outbound connection, owned by `owner`. */
+char *deliver_next_dcid(const struct deliver_house *house, const void *owner);

@@ -1,0 +1,256 @@
+/*
+ * Opening a connection to the next hop. Reads top to bottom: dial, greeting, EHLO, STARTTLS, EHLO again. What to do when TLS is
+ * missing or fails is never decided here: tls_step() says it.
+ */
+#include "deliver/link.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include <talloc.h>
+
+#include "base/base.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "config/config.h"
+#include "deliver/deliver.h"
+#include "report/metrics.h"
+
+/* RFC 5321 section 4.5.3.2, in seconds. */
+enum { CONNECT_S = 30, GREETING_S = 300, EHLO_S = 300, STARTTLS_S = 120, LINE_MAX = 2048 };
+
+static int vput(struct link *link, const char *format, va_list arguments)
+{
+	char *line = text_must(talloc_vasprintf(NULL, format, arguments));
+	int r = conn_write(link->conn, text_of(line));
+
+	if (r == 0)
+		r = conn_write(link->conn, TEXT("\r\n"));
+	if (r < 0)
+		link->broken = true;
+	talloc_free(line);
+	return r;
+}
+
+int link_put(struct link *link, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	int r = vput(link, format, arguments);
+	va_end(arguments);
+	return r;
+}
+
+int link_reply(struct link *link, unsigned seconds, struct smtp_reply *ret_reply)
+{
+	struct smtp_reply reply = { 0 };
+	struct text line;
+	bool bare_lf;
+	int r;
+
+	conn_set_deadline(link->conn, clock_mono_ms() + (int64_t)seconds * 1000);
+	r = conn_flush(link->conn);
+	while (r == 0 && !reply.complete) {
+		r = conn_read_line(link->conn, LINE_MAX, &line, &bare_lf);
+		if (r == 0)
+			r = smtp_reply_line(&reply, line);
+	}
+	if (r < 0)
+		link->broken = true;
+	else
+		*ret_reply = reply;
+	return r;
+}
+
+int link_ask(struct link *link, unsigned seconds, struct smtp_reply *ret_reply, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	int r = vput(link, format, arguments);
+	va_end(arguments);
+	return r == 0 ? link_reply(link, seconds, ret_reply) : r;
+}
+
+void link_close(struct link *link)
+{
+	struct conn *conn;
+
+	if (link == NULL)
+		return;
+	conn = link->conn;
+	if (conn != NULL && !link->broken && link_put(link, "QUIT") == 0) {
+		conn_set_deadline(conn, clock_mono_ms() + 1000);
+		conn_flush(conn);
+	}
+	log_event(LOG_INFO, "delivery_closed", log_str("dcid", link->dcid), log_num("mails", link->mails));
+	conn_free(conn);
+	talloc_free(link);
+}
+
+static void fail(struct failure *failure, const struct link *link, const char *status, const char *what,
+	const char *detail)
+{
+	snprintf(failure->reply, sizeof failure->reply, "%s %s%s%s", status, what,
+		detail[0] == '\0' ? "" : ": ", detail);
+	if (link->conn != NULL)
+		failure->evidence = link->conn->evidence;
+}
+
+/* 220, or why not. A refusal at the door concerns the destination, not the mail: it is tried again. */
+static int greeting(struct link *link, struct failure *failure)
+{
+	struct smtp_reply reply;
+	int r = link_reply(link, GREETING_S, &reply);
+
+	if (r < 0) {
+		fail(failure, link, "450 4.4.2", "no greeting from the peer", err_text(r));
+		return r;
+	}
+	if (smtp_reply_class(&reply) == 2)
+		return 0;
+	fail(failure, link, "450 4.3.2", "the peer refused the connection", reply.text);
+	return -ECONNREFUSED;
+}
+
+/* EHLO, or HELO where that is allowed. ret_esmtp tells which; 0 or a negative error with the failure. */
+static int say_hello(
+	const struct deliver_house *house, struct link *link, bool *ret_esmtp, struct failure *failure)
+{
+	const char *name = house->config->hostname;
+	struct smtp_reply reply;
+	int r = link_ask(link, EHLO_S, &link->offers, "EHLO %s", name);
+
+	*ret_esmtp = r == 0 && smtp_reply_class(&link->offers) == 2;
+	if (*ret_esmtp)
+		return 0;
+	if (r == 0 && smtp_reply_class(&link->offers) == 4) {
+		fail(failure, link, "450 4.3.2", "the peer refused EHLO", link->offers.text);
+		return -ECONNREFUSED;
+	}
+	link->offers = (struct smtp_reply){ 0 };
+	if (r == 0)
+		r = link_ask(link, EHLO_S, &reply, "HELO %s", name);
+	if (r == 0 && smtp_reply_class(&reply) == 2)
+		return 0;
+	if (r == 0)
+		fail(failure, link, "450 4.3.2", "the peer refused HELO", reply.text);
+	else
+		fail(failure, link, "450 4.4.2", "the connection was lost at EHLO", err_text(r));
+	return r < 0 ? r : -ECONNREFUSED;
+}
+
+/* Try to start TLS on a greeted connection; what came of it, with the peer's words or the TLS error in `detail`. */
+static enum tls_outcome start_tls(
+	const struct deliver_house *house, struct link *link, bool esmtp, char *detail, size_t size)
+{
+	struct smtp_reply reply;
+
+	detail[0] = '\0';
+	if (!esmtp)
+		return TLS_OUTCOME_NO_ESMTP;
+	if (!link->offers.has_starttls)
+		return TLS_OUTCOME_NOT_OFFERED;
+
+	int r = link_ask(link, STARTTLS_S, &reply, "STARTTLS");
+	if (r == 0 && reply.code != 220) {
+		snprintf(detail, size, "%s", reply.text);
+		return TLS_OUTCOME_REFUSED;
+	}
+	if (r == 0 && conn_has_input(link->conn)) {
+		snprintf(detail, size, "bytes followed the 220 in clear");
+		return TLS_OUTCOME_HANDSHAKE_FAILED;
+	}
+	if (r == 0)
+		r = conn_tls_connect(link->conn, house->tls, NULL);
+	if (r == 0)
+		return TLS_OUTCOME_UP;
+	snprintf(detail, size, "%s", r == ERR_TLS ? link->conn->evidence.reason : err_text(r));
+	return TLS_OUTCOME_HANDSHAKE_FAILED;
+}
+
+/* Protect the greeted connection as demanded, and keep the evidence. 0, or a negative error with the failure. */
+static int protect(const struct deliver_house *house, struct link *link, const struct tls_decision *decision,
+	bool esmtp, struct failure *failure)
+{
+	struct evidence *evidence = &link->conn->evidence;
+	char detail[SMTP_REPLY_TEXT_MAX], reason[EVIDENCE_REASON_MAX];
+	const char *why;
+
+	if (decision->tls == TLS_NEVER) {
+		evidence_explain(evidence, decision->reason);
+		return 0;
+	}
+
+	enum tls_outcome outcome = start_tls(house, link, esmtp, detail, sizeof detail);
+	enum tls_step step = tls_step(decision, outcome, &why);
+	snprintf(reason, sizeof reason, "%s; %s%s%.100s", decision->reason, why,
+		detail[0] == '\0' ? "" : ": ", detail);
+	evidence_explain(evidence, reason);
+	switch (step) {
+	case TLS_STEP_CLEAR:
+		log_event(LOG_WARN, "tls_downgrade", log_str("dcid", link->dcid),
+			log_str("destination", link->destination), log_str("reason", reason));
+		return link->broken ? -ECONNRESET : 0;
+	case TLS_STEP_DROP:
+		link->broken = true;
+		log_event(LOG_WARN, "tls_failed", log_str("dcid", link->dcid),
+			log_str("destination", link->destination), log_str("reason", reason));
+		fail(failure, link, "450 4.7.5", "TLS", reason);
+		return ERR_TLS;
+	case TLS_STEP_SEND:
+		break;
+	}
+	metrics_count_tls(house->metrics, METRIC_TLS_OUT_1_2, evidence->protocol);
+	if (say_hello(house, link, &esmtp, failure) < 0)
+		return -ECONNREFUSED;
+	return 0;
+}
+
+int link_open(const struct deliver_house *house, const struct ip *address, const char *destination,
+	const struct tls_decision *decision, struct link **ret_link, struct failure *ret_failure)
+{
+	struct link *link = text_must(talloc_zero(NULL, struct link));
+	bool esmtp;
+
+	*ret_failure = (struct failure){ .unreachable = true,
+		.evidence = { .desired = decision->level, .obtained = "none" } };
+	link->destination = text_copy(link, text_of(destination));
+	link->dcid = deliver_next_dcid(house, link);
+	link->demand = decision->tls;
+	ip_format_port(address, link->address);
+
+	int r = conn_dial(address, NULL, house->stop_fd, clock_mono_ms() + CONNECT_S * 1000, &link->conn);
+	if (r < 0) {
+		fail(ret_failure, link, "450 4.4.1", "cannot connect", err_text(r));
+		evidence_explain(&ret_failure->evidence, "there was no connection");
+		goto failed;
+	}
+	link->conn->evidence.desired = decision->level;
+	r = greeting(link, ret_failure);
+	if (r == 0)
+		r = say_hello(house, link, &esmtp, ret_failure);
+	if (r == 0)
+		r = protect(house, link, decision, esmtp, ret_failure);
+	if (r < 0)
+		goto failed;
+
+	log_event(LOG_INFO, "delivery_connected", log_str("dcid", link->dcid),
+		log_str("destination", destination), log_str("address", link->address),
+		log_str("tls", link->conn->evidence.obtained),
+		log_str("protocol", link->conn->evidence.protocol),
+		log_str("reason", link->conn->evidence.reason));
+	*ret_link = link;
+	return 0;
+
+failed:
+	log_event(LOG_WARN, "delivery_connect_failed", log_str("dcid", link->dcid),
+		log_str("destination", destination), log_str("address", link->address),
+		log_str("reason", ret_failure->reply));
+	link->broken = true;
+	conn_free(link->conn);
+	talloc_free(link);
+	return r;
+}

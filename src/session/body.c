@@ -1,0 +1,80 @@
+/* Small mails never touch a file here; large ones go straight to the file that will hold them. */
+#include "session/body.h"
+
+#include <talloc.h>
+
+#include "base/base.h"
+#include "queue/queue.h"
+
+static int body_destroy(struct body *body)
+{
+	base_close(&body->content.fd);
+	return 0;
+}
+
+struct body *body_new(const void *owner)
+{
+	struct body *body = text_must(talloc_zero(owner, struct body));
+
+	body->content.fd = -1;
+	talloc_set_destructor(body, body_destroy);
+	return body;
+}
+
+static int write_all(int fd, struct text bytes)
+{
+	while (bytes.len > 0) {
+		ssize_t n = write(fd, bytes.at, bytes.len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		bytes = text_from(bytes, (size_t)n);
+	}
+	return 0;
+}
+
+static void keep(struct body *body, struct text bytes)
+{
+	if (body->len + bytes.len > body->room) {
+		body->room = MAX(body->room * 2, body->len + bytes.len);
+		body->room = MAX(body->room, (size_t)8192);
+		body->memory = text_must(talloc_realloc_size(body, body->memory, body->room));
+	}
+	memcpy(body->memory + body->len, bytes.at, bytes.len);
+	body->len += bytes.len;
+	body->content.bytes = (struct text){ body->memory, body->len };
+}
+
+/* Move what is in memory to a file of `queue`. */
+static int spill(struct body *body, struct peer *queue, int stop_fd)
+{
+	int fd = queue_new_file(queue, 0, stop_fd);
+
+	if (fd < 0)
+		return fd;
+	body->content.fd = fd;
+	int r = write_all(fd, (struct text){ body->memory, body->len });
+	TALLOC_FREE(body->memory);
+	body->len = body->room = 0;
+	body->content.bytes = TEXT("");
+	return r;
+}
+
+int body_add(struct body *body, struct peer *queue, int stop_fd, struct text bytes)
+{
+	int r = 0;
+
+	if (bytes.len == 0)
+		return 0;
+	if (body->content.fd < 0 && body->len + bytes.len > ENVELOPE_INLINE_MAX)
+		r = spill(body, queue, stop_fd);
+	if (r == 0 && body->content.fd >= 0)
+		r = write_all(body->content.fd, bytes);
+	else if (r == 0)
+		keep(body, bytes);
+	if (r == 0)
+		body->content.size += bytes.len;
+	return r;
+}

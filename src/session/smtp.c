@@ -1,0 +1,297 @@
+/*
+ * The session from greeting to goodbye: one loop over one table. A verb runs only when the session has what it needs and the
+ * listener's TLS rule (policy/inbound) lets it. Every failure has two texts: a reply for the client, an event for the operator.
+ */
+#include "session/smtp.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <talloc.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "config/config.h"
+#include "policy/inbound.h"
+#include "report/metrics.h"
+#include "report/notes.h"
+#include "session/smtp_private.h"
+
+enum { LINE_MAX = 2048 }; /* RFC 5321 section 4.5.3.1: 512, and room for MAIL and RCPT parameters */
+
+enum { GREETED = 1 << 0, MAIL = 1 << 1 };
+
+static enum smtp_next do_noop(struct smtp *s, const struct smtp_command *command)
+{
+	(void)command;
+	return smtp_say(s, "250 2.0.0 ok");
+}
+
+static enum smtp_next do_help(struct smtp *s, const struct smtp_command *command)
+{
+	(void)command;
+	return smtp_say(s, "214 2.0.0 EHLO STARTTLS MAIL RCPT DATA RSET NOOP QUIT");
+}
+
+static enum smtp_next do_vrfy(struct smtp *s, const struct smtp_command *command)
+{
+	(void)command;
+	return smtp_say(s, "252 2.5.0 send some mail, it will be tried");
+}
+
+static enum smtp_next do_quit(struct smtp *s, const struct smtp_command *command)
+{
+	(void)command;
+	smtp_say(s, "221 2.0.0 goodbye");
+	return SMTP_HANG_UP;
+}
+
+static enum smtp_next do_unknown(struct smtp *s, const struct smtp_command *command)
+{
+	(void)command;
+	return smtp_refuse(s, "500 5.5.2 command not recognized");
+}
+
+/* The whole protocol on one screen. */
+static const struct verb {
+	enum inbound_command kind;
+	unsigned needs;
+	enum smtp_next (*run)(struct smtp *s, const struct smtp_command *command);
+} verbs[] = {
+	[SMTP_EHLO] = { INBOUND_HARMLESS, 0, smtp_ehlo },
+	[SMTP_HELO] = { INBOUND_OTHER, 0, smtp_helo },
+	[SMTP_STARTTLS] = { INBOUND_STARTTLS, 0, smtp_starttls },
+	[SMTP_MAIL] = { INBOUND_OTHER, GREETED, smtp_mail },
+	[SMTP_RCPT] = { INBOUND_OTHER, GREETED | MAIL, smtp_rcpt },
+	[SMTP_DATA] = { INBOUND_OTHER, GREETED | MAIL, smtp_data },
+	[SMTP_RSET] = { INBOUND_OTHER, 0, smtp_rset },
+	[SMTP_NOOP] = { INBOUND_HARMLESS, 0, do_noop },
+	[SMTP_QUIT] = { INBOUND_HARMLESS, 0, do_quit },
+	[SMTP_VRFY] = { INBOUND_OTHER, 0, do_vrfy },
+	[SMTP_HELP] = { INBOUND_OTHER, 0, do_help },
+	[SMTP_UNKNOWN] = { INBOUND_OTHER, 0, do_unknown },
+};
+
+static const char *const flaw_replies[] = {
+	[SMTP_BAD_SYNTAX] = "501 5.5.4 bad argument",
+	[SMTP_BAD_ADDRESS] = "501 5.1.3 bad address",
+	[SMTP_UNKNOWN_PARAMETER] = "555 5.5.4 unknown parameter",
+};
+
+enum smtp_next smtp_say(struct smtp *s, const char *reply)
+{
+	if (conn_write(s->conn, text_of(reply)) < 0 || conn_write(s->conn, TEXT("\r\n")) < 0)
+		return SMTP_HANG_UP;
+	log_event(LOG_DEBUG, "smtp_reply", log_str("icid", s->icid), log_str("reply", reply));
+	return SMTP_GO_ON;
+}
+
+enum smtp_next smtp_sayf(struct smtp *s, const char *format, ...)
+{
+	char reply[512];
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(reply, sizeof reply, format, arguments);
+	va_end(arguments);
+	return smtp_say(s, reply);
+}
+
+enum smtp_next smtp_refuse(struct smtp *s, const char *reply)
+{
+	if (++s->errors <= s->house->config->limits.errors)
+		return smtp_say(s, reply);
+	smtp_say(s, "421 4.7.0 too many errors");
+	log_event(
+		LOG_INFO, "session_refused", log_str("icid", s->icid), log_str("reason", "too many errors"));
+	return SMTP_HANG_UP;
+}
+
+void smtp_note(
+	struct smtp *s, const char *event, const char *recipient, const char *reply, const char *reason)
+{
+	const struct transaction *transaction = s->greeting == NULL ? NULL : s->greeting->transaction;
+	char *tls = evidence_json(NULL, &s->conn->evidence);
+	const struct store_refusal refusal = {
+		.time_ms = clock_wall_ms(),
+		.icid = s->icid,
+		.client = s->client,
+		.helo = s->greeting == NULL ? "" : s->greeting->name,
+		.tls = tls,
+		.sender = transaction == NULL ? "" : transaction->sender,
+		.recipient = recipient,
+		.reply = reply,
+	};
+
+	metrics_count(s->house->metrics, METRIC_REJECTED);
+	notes_add(s->house->notes, &refusal);
+	log_event(LOG_INFO, event, log_str("icid", s->icid), log_str("client", s->client),
+		log_str("sender", refusal.sender), log_str("recipient", recipient), log_str("reply", reply),
+		log_str("reason", reason));
+	talloc_free(tls);
+}
+
+static struct inbound_facts facts_of(const struct smtp *s, enum inbound_command kind)
+{
+	static const enum inbound_tls levels[] = {
+		[CONFIG_TLS_NONE] = INBOUND_TLS_NONE,
+		[CONFIG_TLS_PREFERRED] = INBOUND_TLS_PREFERRED,
+		[CONFIG_TLS_REQUIRED] = INBOUND_TLS_REQUIRED,
+	};
+
+	return (struct inbound_facts){
+		.tls = levels[s->policy->tls],
+		.command = kind,
+		.secured = s->conn->secured,
+		.usable = s->house->tls != NULL,
+	};
+}
+
+bool smtp_offers_starttls(const struct smtp *s)
+{
+	struct inbound_facts facts = facts_of(s, INBOUND_STARTTLS);
+
+	return inbound_offers_starttls(&facts);
+}
+
+void smtp_set_deadline(struct smtp *s)
+{
+	conn_set_deadline(s->conn, MIN(s->ends, clock_mono_ms() + s->house->config->limits.idle_time_ms));
+}
+
+static enum smtp_next run_command(struct smtp *s, const struct smtp_command *command)
+{
+	const struct verb *verb = &verbs[command->verb];
+	struct inbound_facts facts = facts_of(s, verb->kind);
+
+	switch (inbound_decide(&facts)) {
+	case INBOUND_NEED_TLS:
+		s->need_tls_refused = true;
+		return smtp_refuse(s, "530 5.7.0 Must issue a STARTTLS command first");
+	case INBOUND_NOT_OFFERED:
+		return smtp_refuse(s, "502 5.5.1 STARTTLS is not offered here");
+	case INBOUND_SECOND_TLS:
+		return smtp_refuse(s, "503 5.5.1 TLS is already in use");
+	case INBOUND_UNAVAILABLE:
+		return smtp_refuse(s, "454 4.7.0 TLS not available due to temporary reason");
+	case INBOUND_GO_ON:
+		break;
+	}
+	if ((verb->needs & GREETED) && s->greeting == NULL)
+		return smtp_refuse(s, "503 5.5.1 EHLO comes first");
+	if ((verb->needs & MAIL) && s->greeting->transaction == NULL)
+		return smtp_refuse(s, "503 5.5.1 MAIL comes first");
+	if (command->flaw == SMTP_BAD_ADDRESS && command->verb == SMTP_MAIL)
+		return smtp_refuse(s, "501 5.1.7 bad sender address");
+	if (command->flaw != SMTP_FINE)
+		return smtp_refuse(s, flaw_replies[command->flaw]);
+	return verb->run(s, command);
+}
+
+/* The next line from the client; replies are sent first, unless more commands are here already (RFC 2920). */
+static int read_command(struct smtp *s, struct text *ret_line, bool *ret_bare_lf)
+{
+	int r = 0;
+
+	smtp_set_deadline(s);
+	if (!conn_has_input(s->conn))
+		r = conn_flush(s->conn);
+	if (r < 0)
+		return r;
+	conn_set_stop(s->conn, s->house->drain_fd);
+	r = conn_read_line(s->conn, LINE_MAX, ret_line, ret_bare_lf);
+	conn_set_stop(s->conn, s->house->stop_fd);
+	return r;
+}
+
+/* Why the loop ended without QUIT, said to the client where it can still hear it. */
+static void say_why(struct smtp *s, int error)
+{
+	smtp_set_deadline(s);
+	if (error == -ETIMEDOUT && clock_mono_ms() >= s->ends)
+		smtp_say(s, "421 4.4.2 this session has lasted too long");
+	else if (error == -ETIMEDOUT)
+		smtp_say(s, "421 4.4.2 you were silent for too long");
+	else if (error == ERR_STOPPED)
+		smtp_say(s, "421 4.3.2 the server is shutting down");
+	else if (error == ERR_TOO_LONG)
+		smtp_say(s, "500 5.5.2 line too long");
+	if (error == -ETIMEDOUT)
+		conn_set_deadline(s->conn, clock_mono_ms() + 1000);
+}
+
+static void converse(struct smtp *s)
+{
+	struct text line;
+	bool bare_lf;
+	int r;
+
+	smtp_sayf(s, "220 %s ESMTP Postern", s->house->config->hostname);
+	while ((r = read_command(s, &line, &bare_lf)) == 0) {
+		struct smtp_command command = smtp_command_parse(line);
+
+		if (bare_lf) {
+			smtp_say(s, "521 5.5.2 bare <LF> received");
+			log_event(LOG_INFO, "session_refused", log_str("icid", s->icid),
+				log_str("reason", "bare LF in a command"));
+			return;
+		}
+		log_event(LOG_DEBUG, "smtp_command", log_str("icid", s->icid), log_text("line", line));
+		if (run_command(s, &command) == SMTP_HANG_UP)
+			return;
+	}
+	say_why(s, r);
+}
+
+/* The first sender group that holds the client's address names its policy; else the listener does. */
+static const struct config_policy *policy_of(const struct smtp_house *house, const struct ip *client)
+{
+	const struct config *config = house->config;
+
+	for (size_t i = 0; i < config->group_count; i++)
+		for (size_t n = 0; n < config->groups[i].network_count; n++)
+			if (ip_in_network(client, &config->groups[i].networks[n]))
+				return config->groups[i].policy;
+	return house->listener->policy;
+}
+
+static void log_end(struct smtp *s)
+{
+	if (s->need_tls_refused && s->mails == 0)
+		log_event(LOG_INFO, "tls_required", log_str("icid", s->icid), log_str("client", s->client),
+			log_str("reason", "TLS was required but the client did not start it"));
+	log_event(LOG_INFO, "session_end", log_str("icid", s->icid), log_num("mails", (int64_t)s->mails),
+		log_num("errors", (int64_t)s->errors));
+}
+
+void smtp_session_run(struct conn *conn, const struct smtp_house *house, const char *icid)
+{
+	struct smtp s = {
+		.conn = conn, .house = house, .icid = icid, .policy = policy_of(house, &conn->peer)
+	};
+
+	ip_format(&conn->peer, s.client);
+	s.ends = clock_mono_ms() + house->config->limits.session_time_ms;
+	conn->evidence.desired = config_tls_name(s.policy->tls);
+	evidence_explain(&conn->evidence, s.policy->tls == CONFIG_TLS_NONE ? "the listener does not offer TLS"
+									   : "the client did not start TLS");
+	smtp_set_deadline(&s);
+	conn_set_stop(conn, house->stop_fd);
+	metrics_count(house->metrics, METRIC_CONNECTIONS);
+	log_event(LOG_INFO, "session_start", log_str("icid", icid),
+		log_str("listener", house->listener->name), log_str("client", s.client));
+
+	if (s.policy->action == CONFIG_REJECT) {
+		static const char reply[] = "554 5.7.1 mail from your address is not accepted here";
+
+		smtp_note(&s, "connection_refused", NULL, reply, "policy rejects this client");
+		smtp_say(&s, reply);
+	} else {
+		converse(&s);
+	}
+	conn_flush(conn);
+	TALLOC_FREE(s.greeting);
+	log_end(&s);
+}

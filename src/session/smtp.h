@@ -1,0 +1,26 @@
+#pragma once
+/* Stage 2 of a mail's life: the SMTP conversation with a client, straight line (RFC 5321, RFC 3207). */
+
+#include "net/conn.h"
+
+struct config;
+struct config_listener;
+struct metrics;
+struct notes;
+struct peer;
+struct tls_context;
+
+/* What a session needs of the house; borrowed until smtp_session_run() returns. */
+struct smtp_house {
+	const struct config *config;
+	const struct config_listener *listener;
+	struct tls_context *tls; /* NULL = the listener has no usable certificate */
+	struct peer *queue;
+	struct metrics *metrics;
+	struct notes *notes;
+	int drain_fd; /* readable: end at the next command boundary with 421 */
+	int stop_fd;  /* readable: end now */
+};
+
+/* Talk to the client until it or we hang up. `icid` names the connection in logs and tracking. The connection stays the caller's. */
+void smtp_session_run(struct conn *conn, const struct smtp_house *house, const char *icid);

@@ -1,0 +1,68 @@
+#pragma once
+/*
+ * The state of one SMTP session, by phase: a transaction lives inside a greeting, a greeting inside the session. Freeing the outer one
+ * frees the inner one, so "MAIL without EHLO" or "RCPT from before STARTTLS" cannot be expressed.
+ */
+
+#include "base/base.h"
+#include "queue/envelope.h"
+#include "session/smtp.h"
+#include "wire/smtp_command.h"
+
+struct config_policy;
+
+/* After MAIL. */
+struct transaction {
+	const char *sender;
+	const char **recipients;
+	size_t recipient_count;
+	size_t attempted; /* RCPT commands, refused ones included */
+};
+
+/* After EHLO or HELO. */
+struct greeting {
+	bool esmtp;
+	const char *name; /* as the client said it */
+	struct transaction *transaction;
+};
+
+struct smtp {
+	struct conn *conn;
+	const struct smtp_house *house;
+	const struct config_policy *policy; /* of this client on this listener */
+	const char *icid;
+	char client[IP_TEXT_MAX];
+	int64_t ends; /* monotonic: the session's own deadline */
+	uint64_t errors;
+	uint64_t mails;	       /* accepted in this session */
+	bool need_tls_refused; /* a command was answered 530: log B33 if nothing is accepted */
+	struct greeting *greeting;
+};
+
+enum smtp_next { SMTP_GO_ON, SMTP_HANG_UP };
+
+/* Answer with one line; flushed when the client waits for it. */
+enum smtp_next smtp_say(struct smtp *s, const char *reply);
+enum smtp_next smtp_sayf(struct smtp *s, const char *format, ...) PRINTF(2, 3);
+
+/* As smtp_say(), and it counts as an error: 421 after limits.errors of them. */
+enum smtp_next smtp_refuse(struct smtp *s, const char *reply);
+
+/* A refused connection or recipient: log and tracking. `recipient` may be NULL. */
+void smtp_note(
+	struct smtp *s, const char *event, const char *recipient, const char *reply, const char *reason);
+
+/* True when EHLO lists STARTTLS. */
+bool smtp_offers_starttls(const struct smtp *s);
+
+/* Waits end after the idle time or the session time, whichever is first. */
+void smtp_set_deadline(struct smtp *s);
+
+/* One function for each verb. */
+enum smtp_next smtp_ehlo(struct smtp *s, const struct smtp_command *command);
+enum smtp_next smtp_helo(struct smtp *s, const struct smtp_command *command);
+enum smtp_next smtp_starttls(struct smtp *s, const struct smtp_command *command);
+enum smtp_next smtp_mail(struct smtp *s, const struct smtp_command *command);
+enum smtp_next smtp_rcpt(struct smtp *s, const struct smtp_command *command);
+enum smtp_next smtp_data(struct smtp *s, const struct smtp_command *command);
+enum smtp_next smtp_rset(struct smtp *s, const struct smtp_command *command);
