@@ -47,7 +47,7 @@ test: test-packages
 	@tools/test-all
 
 crash: asan
-	@$(PYTEST) tests/system/test_crash.py
+	@tests/crash/run --build build/asan
 
 crash-mutants: asan
 	@tests/crash/mutants

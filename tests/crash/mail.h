@@ -5,9 +5,9 @@
 
 struct store;
 
-enum { MAIL_DOMAINS = 8 };
+enum { MAIL_DOMAINS = 24 };
 
-/* Open the store in `directory` with domains d0.test to d7.test; ends the process with exit status 1 and the store's
+/* Open the store in `directory` with the domains d0.test, d1.test, ...; ends the process with exit status 1 and the store's
  * words on standard output (after `prefix`) when it cannot. Owned by `owner`. */
 struct store *mail_open_store(const void *owner, const char *directory, const char *prefix);
 
