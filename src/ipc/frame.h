@@ -1,5 +1,5 @@
 #pragma once
-/* One message between two roles: a kind, a body of packed fields, and up to four descriptors.
+/* One message between two roles: a kind, a body of packed fields, and up to 128 descriptors.
  * The reader takes the fields in the order in which the writer put them; every length is checked. */
 
 #include <stdbool.h>
@@ -8,7 +8,7 @@
 
 #include "base/text.h"
 
-enum { FRAME_FDS_MAX = 4, FRAME_INLINE_MAX = 60 * 1024, FRAME_BODY_MAX = 64 * 1024 * 1024 };
+enum { FRAME_FDS_MAX = 128, FRAME_INLINE_MAX = 60 * 1024, FRAME_BODY_MAX = 64 * 1024 * 1024 };
 
 /* Every kind of frame of the house. An ask is answered by FRAME_ANSWER on the same channel. */
 enum frame_kind {

@@ -35,6 +35,8 @@ int queue_note(struct peer *queue, const struct store_refusal *refusals, size_t 
 struct frame *queue_commit_answer(struct store *store, struct frame *ask, const void *owner);
 struct frame *queue_new_file_answer(struct store *store, struct frame *ask, const void *owner);
 struct frame *queue_lease_answer(struct store *store, struct frame *ask, const void *owner, uint64_t lessee);
+/* The answer of queue_lease_answer() could not be sent: what it lends is free again. */
+void queue_lease_lost(struct store *store, struct frame *answer);
 struct frame *queue_record_answer(struct store *store, struct frame *ask, const void *owner);
 struct frame *queue_note_answer(struct store *store, struct frame *ask, const void *owner);
 
@@ -53,5 +55,5 @@ struct queue_held {
 	const char *domain;
 };
 struct frame *queue_announce(const void *owner, uint64_t lessee, const struct queue_held *held, size_t count);
-/* Claim everything in the frame for the announcer; its incarnation, or 0 when malformed. */
+/* Claim everything in the frame for the announcer and admit it; its incarnation, or 0 when malformed. */
 uint64_t queue_announced(struct store *store, struct frame *frame);

@@ -54,6 +54,16 @@ struct frame *queue_lease_answer(struct store *store, struct frame *ask, const v
 	return answer;
 }
 
+void queue_lease_lost(struct store *store, struct frame *answer)
+{
+	if (!frame_get_bool(answer))
+		return;
+
+	int64_t mid = frame_get_number(answer);
+	frame_get_text(answer); /* destination */
+	store_unlease(store, mid, frame_get_copy(answer, answer));
+}
+
 static int ask_number(struct peer *queue, struct frame *ask, int64_t within_ms, int stop_fd)
 {
 	struct frame *answer;
@@ -150,5 +160,8 @@ uint64_t queue_announced(struct store *store, struct frame *frame)
 
 		store_claim(store, lessee, mid, domain);
 	}
-	return frame_done(frame) < 0 ? 0 : lessee;
+	if (frame_done(frame) < 0)
+		return 0;
+	store_admit(store, lessee);
+	return lessee;
 }

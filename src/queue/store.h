@@ -29,16 +29,25 @@ int store_commit(struct store *store, const struct envelope *envelope, const str
 /* An unnamed file on the store's file system for `size` bytes of content (0 = unknown); the descriptor, or -ENOSPC and the like. */
 int store_new_file(struct store *store, uint64_t size);
 
-/* Lend the next mail that is due to `owner` (one incarnation of `deliver`, not 0): of destination `prefer` only, or of any (NULL). Waits up to
+/* `owner` (one incarnation of `deliver`, not 0) has announced what it holds: from now on it, and nobody else, may lease. */
+void store_admit(struct store *store, uint64_t owner);
+
+/* Lend the next mail that is due to `owner`, which has been admitted: of destination `prefer` only, or of any (NULL). Waits up to
  * `wait_ms`. 0 and the lease (owned by `parent`), or NULL when nothing was due. */
 int store_lease(struct store *store, const void *parent, uint64_t owner, const char *prefer, int64_t wait_ms,
 	struct lease **ret_lease);
 
+/* A lease whose answer never reached its owner is free again. */
+void store_unlease(struct store *store, int64_t mid, const char *domain);
+
 /* `owner` holds this already (from before a restart of `queue`). */
 void store_claim(struct store *store, uint64_t owner, int64_t mid, const char *domain);
 
-/* Everything lent to `owner` is free at once: it died. */
+/* Everything lent to `owner` is free at once, and it may lease no more: it died. */
 void store_free_owner(struct store *store, uint64_t owner);
+
+/* End every wait in store_lease(), now and later: the role stops. */
+void store_stop(struct store *store);
 
 /* Record an outcome in one transaction: recipient states, attempts, the DSN as a mail of its own, the next try. Repeating it
  * changes nothing. 0, or as store_commit(). */

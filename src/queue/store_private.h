@@ -13,6 +13,7 @@ struct store {
 	pthread_mutex_t lock;	/* guards what follows */
 	pthread_cond_t changed; /* something became due, or may have */
 	struct schedule *schedule;
+	uint64_t lessee; /* who may lease; 0 = nobody */
 	const struct config *config;
 };
 

@@ -259,6 +259,8 @@ static bool lend(struct store *store, const char *prefer, uint64_t owner, int64_
 	for (;;) {
 		int64_t now = clock_mono_ms();
 
+		if (store->lessee != owner)
+			return false;
 		if (schedule_lend(store->schedule, prefer, now, owner, ret_item))
 			return true;
 		if (now >= until)
@@ -312,6 +314,29 @@ int store_lease(struct store *store, const void *parent, uint64_t owner, const c
 	}
 }
 
+void store_admit(struct store *store, uint64_t owner)
+{
+	pthread_mutex_lock(&store->lock);
+	store->lessee = owner;
+	pthread_mutex_unlock(&store->lock);
+}
+
+void store_stop(struct store *store)
+{
+	pthread_mutex_lock(&store->lock);
+	store->lessee = 0;
+	pthread_cond_broadcast(&store->changed);
+	pthread_mutex_unlock(&store->lock);
+}
+
+void store_unlease(struct store *store, int64_t mid, const char *domain)
+{
+	pthread_mutex_lock(&store->lock);
+	schedule_again(store->schedule, mid, domain, clock_mono_ms());
+	pthread_cond_broadcast(&store->changed);
+	pthread_mutex_unlock(&store->lock);
+}
+
 void store_claim(struct store *store, uint64_t owner, int64_t mid, const char *domain)
 {
 	pthread_mutex_lock(&store->lock);
@@ -323,6 +348,8 @@ void store_free_owner(struct store *store, uint64_t owner)
 {
 	pthread_mutex_lock(&store->lock);
 	schedule_free_owner(store->schedule, owner, clock_mono_ms());
+	if (store->lessee == owner)
+		store->lessee = 0;
 	pthread_cond_broadcast(&store->changed);
 	pthread_mutex_unlock(&store->lock);
 }

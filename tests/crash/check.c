@@ -326,6 +326,7 @@ static void check_leases(struct check *c)
 {
 	size_t given = 0;
 
+	store_admit(c->store, 1);
 	for (;;) {
 		struct lease *lease = NULL;
 

@@ -213,12 +213,21 @@ static void read_line(struct facts *facts, char *line)
 	must(false, "the marks hold an unknown word");
 }
 
+static int facts_destroy(struct facts *facts)
+{
+	HASH_CLEAR(hh, facts->mails);
+	HASH_CLEAR(hh, facts->recipients);
+	HASH_CLEAR(hh, facts->outcomes);
+	return 0;
+}
+
 struct facts *facts_read(const void *owner, const char *path)
 {
 	struct facts *facts = text_must(talloc_zero(owner, struct facts));
 	FILE *file = fopen(path, "re");
 	char line[2048];
 
+	talloc_set_destructor(facts, facts_destroy);
 	must(file != NULL, "the file of marks cannot be opened");
 	while (fgets(line, sizeof line, file) != NULL)
 		read_line(facts, line);

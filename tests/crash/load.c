@@ -35,6 +35,9 @@ enum { SMALL_MAX = 6000, ROW_MAX = ENVELOPE_INLINE_MAX, FILE_MAX = 300 * 1024, C
 static struct store *store;
 static void (*crash_mark)(const char *text);
 static atomic_int clients_left = CLIENTS;
+static uint64_t incarnation = 1; /* of `deliver`, which all deliverers are threads of */
+static pthread_rwlock_t alive =
+	PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP; /* guards it; written when it dies */
 
 struct worker {
 	pthread_t thread;
@@ -264,28 +267,43 @@ static void record(struct worker *w, const struct lease *lease)
 		must(store_record(store, &outcome) == 0, "store_record() again");
 }
 
-/* Deliver until the clients are done; some leases are kept for ever, some deliverers die and others take over. */
+/* Take a mail and record what became of it; one in twelve is kept for ever. */
+static void deliver(struct worker *w)
+{
+	void *owner = talloc_new(NULL);
+	struct lease *lease;
+
+	must(store_lease(store, owner, incarnation, NULL, 5, &lease) == 0, "store_lease()");
+	if (lease != NULL) {
+		mark("lease %llu %lld %s", (unsigned long long)incarnation, (long long)lease->mid,
+			list_rids(owner, lease));
+		if (throw(w, 12) != 0)
+			record(w, lease);
+	}
+	talloc_free(owner);
+}
+
+/* `deliver` dies, and another one takes over. */
+static void die(void)
+{
+	mark("dead %llu", (unsigned long long)incarnation);
+	store_free_owner(store, incarnation);
+	store_admit(store, ++incarnation);
+}
+
 static void *deliverer_run(void *argument)
 {
 	struct worker *w = argument;
 
 	while (atomic_load(&clients_left) > 0) {
-		void *owner = talloc_new(NULL);
-		size_t kind = throw(w, 12);
-		struct lease *lease;
-
-		must(store_lease(store, owner, w->number, NULL, 5, &lease) == 0, "store_lease()");
-		if (lease != NULL) {
-			mark("lease %llu %lld %s", (unsigned long long)w->number, (long long)lease->mid,
-				list_rids(owner, lease));
-			if (kind < 10)
-				record(w, lease);
-			if (kind == 11) {
-				mark("dead %llu", (unsigned long long)w->number);
-				store_free_owner(store, w->number);
-			}
-		}
-		talloc_free(owner);
+		pthread_rwlock_rdlock(&alive);
+		deliver(w);
+		pthread_rwlock_unlock(&alive);
+		if (throw(w, 16) != 0)
+			continue;
+		pthread_rwlock_wrlock(&alive);
+		die();
+		pthread_rwlock_unlock(&alive);
 	}
 	return NULL;
 }
@@ -299,6 +317,7 @@ int main(int argc, char **argv)
 	must(argc == 4 && text_number(text_of(argv[2]), UINT32_MAX, &seed) == 0, "reading the arguments");
 	*(void **)&crash_mark = dlsym(RTLD_DEFAULT, "crash_mark");
 	store = mail_open_store(owner, argv[1], "load: ");
+	store_admit(store, incarnation);
 	mark("start");
 	for (size_t i = 0; i < COUNT(workers); i++) {
 		struct worker *w = &workers[i];

@@ -1,0 +1,195 @@
+/* `track`: what happened to a mail. Asks role `queue` page by page; without a running gateway it reads the store itself. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+#include <talloc.h>
+
+#include "base/base.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "cli/cli_private.h"
+#include "config/config.h"
+#include "report/track.h"
+
+enum { ASK_MS = 5000 };
+
+static const char *word(json_t *object, const char *key)
+{
+	const char *value = json_string_value(json_object_get(object, key));
+
+	return value == NULL ? "-" : value;
+}
+
+static void print_tls(const char *prefix, json_t *tls)
+{
+	if (!json_is_object(tls))
+		return;
+	printf("%sTLS wanted: %s, obtained: %s", prefix, word(tls, "desired"), word(tls, "obtained"));
+	if (json_is_string(json_object_get(tls, "protocol")))
+		printf(" (%s, %s, %s)", word(tls, "protocol"), word(tls, "cipher"), word(tls, "group"));
+	printf("\n%s  because %s\n", prefix, word(tls, "reason"));
+	json_t *peer = json_object_get(tls, "peer");
+	if (json_is_object(peer)) {
+		json_t *names = json_object_get(peer, "names"), *name;
+		size_t i;
+
+		printf("%s  peer certificate sha256 %s", prefix, word(peer, "sha256"));
+		json_array_foreach(names, i, name)
+			printf("%s%s", i == 0 ? ", names " : " ", json_string_value(name));
+		printf("\n");
+	}
+}
+
+static void print_recipient(json_t *recipient)
+{
+	json_t *attempt;
+	size_t i;
+
+	printf("  to %s: %s\n", word(recipient, "address"), word(recipient, "state"));
+	json_array_foreach(json_object_get(recipient, "attempts"), i, attempt)
+	{
+		printf("    %s %s %s: %s\n", word(attempt, "time"), word(attempt, "host"),
+			word(attempt, "address"), word(attempt, "reply"));
+		print_tls("      ", json_object_get(attempt, "tls"));
+	}
+}
+
+static void print_record(const char *line)
+{
+	json_t *record = json_loads(line, 0, NULL), *inbound = json_object_get(record, "inbound"), *recipient;
+	size_t i;
+
+	if (record == NULL)
+		return;
+	if (json_is_integer(json_object_get(record, "mid")))
+		printf("mail %lld", (long long)json_integer_value(json_object_get(record, "mid")));
+	else
+		printf("refused");
+	printf(" at %s from <%s>, %lld bytes\n", word(record, "time"), word(record, "sender"),
+		(long long)json_integer_value(json_object_get(record, "size")));
+	printf("  came from %s (%s), connection %s\n", word(inbound, "client"), word(inbound, "helo"),
+		word(inbound, "icid"));
+	print_tls("    ", json_object_get(inbound, "tls"));
+	json_array_foreach(json_object_get(record, "recipients"), i, recipient) print_recipient(recipient);
+	json_decref(record);
+}
+
+static void print_lines(struct text lines, bool json)
+{
+	if (json) {
+		fwrite(lines.at, 1, lines.len, stdout);
+		return;
+	}
+	while (lines.len > 0) {
+		size_t end = text_find(lines, '\n');
+		char *line = text_copy(NULL, text_first(lines, end));
+
+		print_record(line);
+		talloc_free(line);
+		lines = text_from(lines, end + 1);
+	}
+}
+
+/* Pages over a channel to `queue`, or from a store that is read directly; exactly one is given. */
+static int print_pages(
+	int channel, struct store *store, const struct store_query *query, bool json, void *scratch)
+{
+	struct store_cursor cursor = { 0 };
+	int r = 0;
+
+	while (r == 0 && !cursor.ended) {
+		void *page = talloc_new(scratch);
+		struct text lines;
+
+		r = store == NULL ? track_page(channel, page, query, &cursor, &lines)
+				  : track_page_read(store, page, query, &cursor, &lines);
+		if (r == 0)
+			print_lines(lines, json);
+		talloc_free(page);
+	}
+	if (r < 0)
+		fprintf(stderr, "postern: tracking records cannot be read: %s\n", err_text(r));
+	return r == 0 ? CLI_FINE : CLI_FAILED;
+}
+
+static int track_offline(
+	const struct config *config, const struct store_query *query, bool json, void *scratch)
+{
+	struct store *store;
+	const char *why;
+
+	if (store_open_reader(scratch, config->state_dir, &store, &why) < 0) {
+		fprintf(stderr, "postern: no gateway is running, and %s\n", why);
+		return CLI_TEMPORARY;
+	}
+	return print_pages(-1, store, query, json, scratch);
+}
+
+static int track_online(struct frame *answer, const struct store_query *query, bool json, void *scratch)
+{
+	bool ok = frame_get_bool(answer);
+	struct text text = frame_get_text(answer);
+
+	if (!ok) {
+		fprintf(stderr, "postern: " TEXT_FMT "\n", TEXT_ARG(text));
+		return CLI_TEMPORARY;
+	}
+	CLEANUP(base_close) int channel = frame_get_fd(answer);
+	return print_pages(channel, NULL, query, json, scratch);
+}
+
+static int parse_query(const char *mid, const char *since, struct store_query *query)
+{
+	uint64_t number = 0;
+
+	if (mid != NULL && text_number(text_of(mid), INT64_MAX, &number) < 0) {
+		fprintf(stderr, "postern track: --mid takes a number, as in the reply \"250 2.0.0 accepted "
+				"as 123\"\n");
+		return CLI_USAGE;
+	}
+	query->mid = (int64_t)number;
+	if (since != NULL && clock_parse(since, clock_wall_ms(), &query->since_ms) < 0) {
+		fprintf(stderr, "postern track: --since takes an age such as 15m, 2h, 7d, or a time such as "
+				"2026-11-21T10:20:30Z\n");
+		return CLI_USAGE;
+	}
+	return CLI_FINE;
+}
+
+int cli_track(const char *file, int argc, char **argv)
+{
+	struct store_query query = { 0 };
+	const char *mid = NULL, *since = NULL;
+	bool json = false;
+	const struct cli_option options[] = {
+		{ .name = "sender", .value = &query.sender },
+		{ .name = "recipient", .value = &query.recipient },
+		{ .name = "mid", .value = &mid },
+		{ .name = "since", .value = &since },
+		{ .name = "json", .flag = &json },
+	};
+	int status = cli_options("track", argc, argv, options, COUNT(options))
+			     ? parse_query(mid, since, &query)
+			     : CLI_USAGE;
+
+	if (status != CLI_FINE)
+		return status;
+
+	void *scratch = talloc_new(NULL);
+	const struct config *config = cli_config(file, scratch);
+	struct frame *answer;
+	if (config == NULL) {
+		status = CLI_FAILED;
+	} else if (!cli_is_running(config)) {
+		status = track_offline(config, &query, json, scratch);
+	} else {
+		status = cli_ask(config, FRAME_CONTROL_QUEUE, ASK_MS, scratch, &answer);
+		if (status == CLI_FINE)
+			status = track_online(answer, &query, json, scratch);
+	}
+	config_release(config);
+	talloc_free(scratch);
+	return status;
+}

@@ -1,0 +1,235 @@
+/* Starting a role: the same binary again with an empty environment; and the few words master has for it. */
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+
+#include <talloc.h>
+
+#include "base/base.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "config/bundle.h"
+#include "config/config.h"
+#include "ipc/channel.h"
+#include "ipc/frame.h"
+#include "master/master_private.h"
+#include "report/metrics.h"
+#include "roles/role.h"
+
+enum { READY_MS = 60000, STATS_MS = 2000, TELL_MS = 5000 };
+
+/* Test builds pass sanitizer options and a preload shim on; a real build passes nothing. */
+static void fill_environment(char **environment, size_t size)
+{
+	size_t count = 0;
+
+#ifdef POSTERN_SANITIZED
+	static const char *const passed[] = {
+		"ASAN_OPTIONS=", "UBSAN_OPTIONS=", "TSAN_OPTIONS=", "LSAN_OPTIONS=", "LD_PRELOAD="
+	};
+
+	for (char **entry = environ; *entry != NULL; entry++)
+		for (size_t i = 0; i < COUNT(passed); i++)
+			if (strncmp(*entry, passed[i], strlen(passed[i])) == 0 && count + 1 < size)
+				environment[count++] = *entry;
+#endif
+	(void)size;
+	environment[count] = NULL;
+}
+
+/* In the new process: only standard descriptors and the control socket stay open. */
+static void become(const struct master *master, const struct child *child, size_t index, int control_fd)
+{
+	char uid[24] = "-", gid[24] = "-", incarnation[24];
+	char *environment[8];
+	sigset_t none;
+
+	if (master->changes_user) {
+		snprintf(uid, sizeof uid, "%u", (unsigned)master->users[index].uid);
+		snprintf(gid, sizeof gid, "%u", (unsigned)master->users[index].gid);
+	}
+	snprintf(incarnation, sizeof incarnation, "%llu", (unsigned long long)child->incarnation);
+	fill_environment(environment, COUNT(environment));
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	if (control_fd == ROLE_CONTROL_FD)
+		fcntl(control_fd, F_SETFD, 0);
+	else if (dup2(control_fd, ROLE_CONTROL_FD) < 0)
+		_exit(EXIT_FAILURE);
+	close_range(ROLE_CONTROL_FD + 1, ~0u, 0);
+	execve(master->program,
+		(char *[]){ (char *)"postern", (char *)"--role", (char *)child->name, uid, gid, incarnation,
+			NULL },
+		environment);
+	_exit(EXIT_FAILURE);
+}
+
+static int spawn(struct master *master, struct child *child)
+{
+	int fds[2];
+	int r = channel_pair(fds);
+
+	if (r < 0)
+		return r;
+	child->incarnation = (master->start << 16) + ++master->spawned;
+	child->pid = fork();
+	if (child->pid < 0) {
+		r = -errno;
+		child->pid = 0;
+		close(fds[0]);
+		close(fds[1]);
+		return r;
+	}
+	if (child->pid == 0)
+		become(master, child, (size_t)(child - master->children), fds[1]);
+	close(fds[1]);
+	child->control_fd = fds[0];
+	child->started = clock_mono_ms();
+	child->again_at = 0;
+	return 0;
+}
+
+/* The descriptors that belong to a generation for this role: the state directory and its lock, or the listening sockets. */
+static void put_extras(const struct master *master, const struct child *child, const struct config *config,
+	const struct bound *bound, struct frame *frame)
+{
+	if (child->bundle_reader == BUNDLE_QUEUE) {
+		frame_put_fd(frame, fcntl(master->state_fd, F_DUPFD_CLOEXEC, 0));
+		frame_put_fd(frame, fcntl(master->lock_fd, F_DUPFD_CLOEXEC, 0));
+	}
+	for (size_t i = 0; child->bundle_reader == BUNDLE_FRONT && i < config->listener_count; i++)
+		frame_put_fd(frame, fcntl(bound[i].fd, F_DUPFD_CLOEXEC, 0));
+}
+
+int child_prepare(struct master *master, struct child *child, const struct bundle *bundle,
+	const struct config *config, const struct bound *bound, const void *owner, const char **ret_why)
+{
+	struct frame *frame = frame_new(NULL, FRAME_GENERATION), *answer;
+	int fd = bundle_seal(bundle, child->bundle_reader);
+	int r = MIN(fd, 0);
+
+	if (r == 0) {
+		frame_put_fd(frame, fd);
+		frame_put_text(frame, text_of(config->file));
+		put_extras(master, child, config, bound, frame);
+		r = channel_send(child->control_fd, frame, clock_mono_ms() + READY_MS);
+	}
+	if (r == 0)
+		r = channel_receive(frame, child->control_fd, -1, clock_mono_ms() + READY_MS, &answer);
+	if (r < 0)
+		*ret_why = text_must(
+			talloc_asprintf(owner, "role %s did not start: %s", child->name, err_text(r)));
+	if (r == 0 && answer->kind != FRAME_READY) {
+		*ret_why = frame_get_copy(answer, owner);
+		r = -EINVAL;
+	}
+	talloc_free(frame);
+	return r;
+}
+
+int child_start(struct master *master, struct child *child, const void *owner, const char **ret_why)
+{
+	int r = spawn(master, child);
+
+	if (r < 0) {
+		*ret_why = text_must(
+			talloc_asprintf(owner, "role %s cannot be started: %s", child->name, err_text(r)));
+		return r;
+	}
+	r = child_prepare(master, child, master->bundle, master->config, master->bound, owner, ret_why);
+	if (r == 0) {
+		child_tell(child, FRAME_USE);
+		log_event(LOG_INFO, "role_started", log_str("name", child->name), log_num("pid", child->pid),
+			log_num("generation", (int64_t)master->generation));
+	}
+	return r;
+}
+
+void child_tell(struct child *child, int kind)
+{
+	struct frame *frame;
+
+	if (child->pid == 0)
+		return;
+	frame = frame_new(NULL, (enum frame_kind)kind);
+	channel_send(child->control_fd, frame, clock_mono_ms() + TELL_MS);
+	talloc_free(frame);
+}
+
+static void send_peer(struct child *to, const char *peer, int fd)
+{
+	struct frame *frame = frame_new(NULL, FRAME_PEER);
+
+	frame_put_text(frame, text_of(peer));
+	frame_put_fd(frame, fd);
+	channel_send(to->control_fd, frame, clock_mono_ms() + TELL_MS);
+	talloc_free(frame);
+}
+
+void child_wire(struct child *asker, struct child *server)
+{
+	int fds[2];
+
+	if (asker->pid == 0 || server->pid == 0 || channel_pair(fds) < 0)
+		return;
+	send_peer(server, asker->name, fds[1]);
+	send_peer(asker, server->name, fds[0]);
+}
+
+/* Who asks whom: the whole wiring of the house. */
+static const struct {
+	size_t asker, server;
+} wires[] = {
+	{ CHILD_FRONT, CHILD_QUEUE },
+	{ CHILD_DELIVER, CHILD_QUEUE },
+};
+
+void child_wire_all(struct master *master, struct child *child)
+{
+	for (size_t i = 0; i < COUNT(wires); i++) {
+		struct child *asker = &master->children[wires[i].asker],
+			     *server = &master->children[wires[i].server];
+
+		if (child == asker || child == server)
+			child_wire(asker, server);
+	}
+}
+
+int child_stats(struct child *child, struct metrics *sum)
+{
+	struct frame *ask = frame_new(NULL, FRAME_STATS), *answer;
+	int r = child->pid == 0 ? ERR_CLOSED
+				: channel_send(child->control_fd, ask, clock_mono_ms() + STATS_MS);
+
+	if (r == 0)
+		r = channel_receive(ask, child->control_fd, -1, clock_mono_ms() + STATS_MS, &answer);
+	if (r == 0)
+		metrics_add(answer, sum);
+	talloc_free(ask);
+	return r;
+}
+
+void child_finish(struct child *child, int64_t ms)
+{
+	int64_t until = clock_mono_ms() + ms;
+	struct frame *frame;
+	int status;
+
+	if (child->pid == 0)
+		return;
+	/* The control socket closes when the role has ended. */
+	while (channel_receive(NULL, child->control_fd, -1, until, &frame) == 0)
+		talloc_free(frame);
+	if (clock_mono_ms() >= until) {
+		log_event(LOG_ERROR, "role_killed", log_str("name", child->name), log_num("pid", child->pid),
+			log_str("reason", "it did not end in time"));
+		kill(child->pid, SIGKILL);
+	}
+	waitpid(child->pid, &status, 0);
+	base_close(&child->control_fd);
+	child->pid = 0;
+}

@@ -1,0 +1,303 @@
+/*
+ * Role `deliver`: threads that borrow mail from `queue`, take it to its next hop, and report the outcome until it is acknowledged. A
+ * thread with an open connection asks for more mail for that destination first; threads are started while all others are busy.
+ */
+#include "deliver/deliver.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+#include <talloc.h>
+
+#include "base/base.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "base/thread.h"
+#include "config/config.h"
+#include "deliver/link.h"
+#include "ipc/channel.h"
+#include "ipc/peer.h"
+#include "net/tls.h"
+#include "queue/queue.h"
+#include "report/metrics.h"
+#include "roles/role.h"
+
+enum { WORKERS_MAX = 60, REUSE_MS = 1000, WAIT_MS = 20000, AGAIN_MS = 200 };
+
+struct worker {
+	struct deliver *deliver;
+	struct queue_held held; /* mid 0 = nothing */
+};
+
+struct deliver {
+	struct role *role;
+	struct peer *queue;
+	struct tls_context *tls;
+	struct metrics metrics;
+	pthread_mutex_t lock; /* guards what follows */
+	pthread_cond_t ended;
+	const struct config *config, *next;
+	bool stopping;
+	unsigned workers, idle; /* idle: waiting for any mail */
+	struct worker *slots[WORKERS_MAX];
+};
+
+static void *worker_run(void *argument);
+
+/* Start a thread when none waits for mail; called with the lock held. */
+static void start_worker(struct deliver *d)
+{
+	if (d->stopping || d->idle > 0 || d->config == NULL ||
+		d->workers >= MIN(d->config->delivery.connections, (uint64_t)WORKERS_MAX))
+		return;
+
+	struct worker *worker = text_must(talloc_zero(NULL, struct worker));
+	worker->deliver = d;
+	for (size_t i = 0; i < WORKERS_MAX; i++) {
+		if (d->slots[i] == NULL) {
+			d->slots[i] = worker;
+			break;
+		}
+	}
+	d->workers++;
+	d->idle++; /* it will be */
+	if (thread_start(worker_run, worker) < 0)
+		abort();
+}
+
+static void remove_worker(struct worker *worker)
+{
+	struct deliver *d = worker->deliver;
+
+	for (size_t i = 0; i < WORKERS_MAX; i++)
+		if (d->slots[i] == worker)
+			d->slots[i] = NULL;
+	d->workers--;
+	pthread_cond_signal(&d->ended);
+	talloc_free(worker);
+}
+
+/* Wait a little, or until the role stops; false when it does. */
+static bool pause_ms(struct deliver *d, int stop_fd, int ms)
+{
+	struct pollfd stop = { .fd = stop_fd, .events = POLLIN };
+
+	(void)d;
+	return poll(&stop, 1, ms) == 0;
+}
+
+static void hold(struct worker *worker, const struct lease *lease)
+{
+	pthread_mutex_lock(&worker->deliver->lock);
+	worker->held = lease == NULL ? (struct queue_held){ 0 }
+				     : (struct queue_held){ .mid = lease->mid, .domain = lease->domain };
+	pthread_mutex_unlock(&worker->deliver->lock);
+}
+
+/* Mail for the open link, else (after closing it) any mail. NULL when nothing is due. */
+static struct lease *next_lease(struct worker *worker, struct link **link, const void *owner)
+{
+	struct deliver *d = worker->deliver;
+	struct lease *lease = NULL;
+	int r = 0;
+
+	if (*link != NULL) {
+		r = queue_lease(d->queue, owner, (*link)->destination, REUSE_MS, d->role->drain_fd, &lease);
+		if (lease != NULL)
+			return lease;
+		link_close(*link);
+		*link = NULL;
+	}
+
+	pthread_mutex_lock(&d->lock);
+	d->idle++;
+	pthread_mutex_unlock(&d->lock);
+	if (r == 0)
+		r = queue_lease(d->queue, owner, NULL, WAIT_MS, d->role->drain_fd, &lease);
+	if (r < 0)
+		pause_ms(d, d->role->drain_fd, AGAIN_MS);
+	pthread_mutex_lock(&d->lock);
+	d->idle--;
+	if (lease != NULL)
+		start_worker(d);
+	pthread_mutex_unlock(&d->lock);
+	return lease;
+}
+
+/* An outcome is repeated until `queue` has it: after a restart of `queue` too. */
+static void record(struct worker *worker, const struct outcome *outcome)
+{
+	struct deliver *d = worker->deliver;
+	int r;
+
+	while ((r = queue_record(d->queue, outcome, d->role->stop_fd)) < 0) {
+		log_event(LOG_WARN, "outcome_not_recorded", log_num("mid", outcome->mid),
+			log_str("reason", err_text(r)));
+		if (r == -EINVAL || !pause_ms(d, d->role->stop_fd, AGAIN_MS))
+			return;
+	}
+}
+
+static void deliver_lease(struct worker *worker, struct link **link, const struct lease *lease)
+{
+	struct deliver *d = worker->deliver;
+
+	pthread_mutex_lock(&d->lock);
+	const struct config *config = config_hold(d->config);
+	pthread_mutex_unlock(&d->lock);
+
+	struct deliver_house house = {
+		.config = config,
+		.tls = d->tls,
+		.metrics = &d->metrics,
+		.incarnation = d->role->incarnation,
+		.stop_fd = d->role->stop_fd,
+	};
+	hold(worker, lease);
+	record(worker, deliver_attempt(&house, link, lease, lease));
+	hold(worker, NULL);
+	config_release(config);
+}
+
+/* An idle thread stays; a second one leaves. */
+static bool superfluous(struct deliver *d)
+{
+	return d->stopping || d->idle > 0;
+}
+
+static void *worker_run(void *argument)
+{
+	struct worker *worker = argument;
+	struct deliver *d = worker->deliver;
+	struct link *link = NULL;
+	bool leave = false;
+
+	pthread_mutex_lock(&d->lock);
+	d->idle--; /* counted by start_worker() */
+	pthread_mutex_unlock(&d->lock);
+	while (!leave) {
+		void *scratch = talloc_new(NULL);
+		struct lease *lease = next_lease(worker, &link, scratch);
+
+		if (lease != NULL)
+			deliver_lease(worker, &link, lease);
+		talloc_free(scratch);
+		pthread_mutex_lock(&d->lock);
+		leave = lease == NULL ? superfluous(d) : d->stopping;
+		if (leave && link == NULL)
+			remove_worker(worker);
+		pthread_mutex_unlock(&d->lock);
+	}
+	if (link != NULL) {
+		link_close(link);
+		pthread_mutex_lock(&d->lock);
+		remove_worker(worker);
+		pthread_mutex_unlock(&d->lock);
+	}
+	return NULL;
+}
+
+/* A new control socket to `queue`: first say what is held, then ask. */
+static void connect_queue(struct deliver *d, int fd)
+{
+	struct queue_held held[WORKERS_MAX];
+	size_t count = 0;
+
+	pthread_mutex_lock(&d->lock);
+	for (size_t i = 0; i < WORKERS_MAX; i++)
+		if (d->slots[i] != NULL && d->slots[i]->held.mid != 0)
+			held[count++] = d->slots[i]->held;
+	struct frame *frame = queue_announce(NULL, d->role->incarnation, held, count);
+	channel_send(fd, frame, clock_mono_ms() + 10000);
+	talloc_free(frame);
+	peer_connect(d->queue, fd);
+	start_worker(d);
+	pthread_mutex_unlock(&d->lock);
+}
+
+static void prepare(struct deliver *d, const struct config *config)
+{
+	config_release(d->next);
+	d->next = config;
+	role_ready(d->role);
+}
+
+static void use(struct deliver *d)
+{
+	pthread_mutex_lock(&d->lock);
+	if (d->next != NULL) {
+		config_release(d->config);
+		d->config = d->next;
+		d->next = NULL;
+	}
+	start_worker(d);
+	pthread_mutex_unlock(&d->lock);
+}
+
+static void wait_for_workers(struct deliver *d, int64_t ms)
+{
+	int64_t until = clock_mono_ms() + ms;
+	struct timespec at = { .tv_sec = until / 1000, .tv_nsec = until % 1000 * 1000000 };
+	int r = 0;
+
+	pthread_mutex_lock(&d->lock);
+	d->stopping = true;
+	while (d->workers > 0 && r == 0)
+		r = pthread_cond_timedwait(&d->ended, &d->lock, &at);
+	pthread_mutex_unlock(&d->lock);
+}
+
+/* Deliveries under way are finished within the drain time; what is cut is delivered again later. */
+static void end(struct deliver *d, bool at_once)
+{
+	role_signal(d->role->drain_fd);
+	if (!at_once)
+		wait_for_workers(d, ROLE_DRAIN_MS);
+	role_signal(d->role->stop_fd);
+	wait_for_workers(d, 2000);
+}
+
+int deliver_run(struct role *role)
+{
+	struct deliver *d = text_must(talloc_zero(NULL, struct deliver));
+	pthread_condattr_t attributes;
+
+	d->role = role;
+	d->queue = peer_new(d, 64);
+	d->tls = tls_context_client(d);
+	pthread_mutex_init(&d->lock, NULL);
+	pthread_condattr_init(&attributes);
+	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	pthread_cond_init(&d->ended, &attributes);
+	for (;;) {
+		void *scratch = talloc_new(NULL);
+		struct role_event event = role_next(role, scratch);
+
+		switch (event.kind) {
+		case ROLE_PREPARE:
+			prepare(d, event.config);
+			break;
+		case ROLE_USE:
+			use(d);
+			break;
+		case ROLE_DROP:
+			config_release(d->next);
+			d->next = NULL;
+			break;
+		case ROLE_PEER:
+			connect_queue(d, event.fd);
+			break;
+		case ROLE_STATS:
+			role_stats(role, &d->metrics);
+			break;
+		case ROLE_STOP:
+		case ROLE_GONE:
+			end(d, event.kind == ROLE_GONE);
+			talloc_free(scratch);
+			return EXIT_SUCCESS;
+		}
+		talloc_free(scratch);
+	}
+}

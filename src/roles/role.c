@@ -1,0 +1,175 @@
+/* The first steps of a role process (give up privileges before anything is read) and its conversation with master. */
+#include "roles/role.h"
+
+#include <grp.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#include <talloc.h>
+
+#include "base/base.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "config/bundle.h"
+#include "config/config.h"
+#include "config/problems.h"
+#include "ipc/channel.h"
+#include "net/tls.h"
+#include "report/metrics.h"
+
+enum { ANSWER_MS = 10000 };
+
+static void answer(struct role *role, struct frame *frame)
+{
+	channel_send(role->control_fd, frame, clock_mono_ms() + ANSWER_MS);
+	talloc_free(frame);
+}
+
+void role_ready(struct role *role)
+{
+	answer(role, frame_new(NULL, FRAME_READY));
+}
+
+void role_refuse(struct role *role, const char *why)
+{
+	struct frame *frame = frame_new(NULL, FRAME_REFUSED);
+
+	frame_put_text(frame, text_of(why));
+	answer(role, frame);
+}
+
+void role_stats(struct role *role, const struct metrics *metrics)
+{
+	struct frame *frame = frame_new(NULL, FRAME_ANSWER);
+
+	metrics_put(frame, metrics);
+	answer(role, frame);
+}
+
+void role_signal(int fd)
+{
+	eventfd_write(fd, 1);
+}
+
+/* Open what master packed; false after refusing it. */
+static bool open_generation(
+	struct role *role, struct frame *frame, const void *owner, struct role_event *event)
+{
+	CLEANUP(base_close) int fd = frame_get_fd(frame);
+	struct problems *problems = problems_new(frame);
+	struct text file;
+
+	event->bundle = fd < 0 ? NULL : bundle_open(owner, fd);
+	file = frame_get_text(frame);
+	if (event->bundle == NULL || frame->failed) {
+		role_refuse(role, "the configuration that master sent is malformed");
+		return false;
+	}
+	event->config = config_read(event->bundle, text_copy(frame, file), problems);
+	if (event->config == NULL) {
+		role_refuse(role, problems->count > 0 ? problems_format(problems, &problems->list[0])
+						      : "the configuration cannot be read");
+		return false;
+	}
+	event->extra_fds = frame->fd_count - frame->fd_read;
+	log_open(STDERR_FILENO, role->name, event->config->log.level, event->config->log.format);
+	return true;
+}
+
+struct role_event role_next(struct role *role, const void *owner)
+{
+	for (;;) {
+		struct role_event event = { .kind = ROLE_GONE, .fd = -1 };
+
+		if (channel_receive(owner, role->control_fd, -1, CHANNEL_FOREVER, &event.frame) < 0)
+			return event;
+
+		switch (event.frame->kind) {
+		case FRAME_GENERATION:
+			event.kind = ROLE_PREPARE;
+			if (!open_generation(role, event.frame, owner, &event))
+				continue;
+			return event;
+		case FRAME_USE:
+			event.kind = ROLE_USE;
+			return event;
+		case FRAME_DROP:
+			event.kind = ROLE_DROP;
+			return event;
+		case FRAME_PEER:
+			event.kind = ROLE_PEER;
+			event.peer = frame_get_copy(event.frame, owner);
+			event.fd = frame_get_fd(event.frame);
+			if (event.fd >= 0)
+				return event;
+			continue;
+		case FRAME_STATS:
+			event.kind = ROLE_STATS;
+			return event;
+		case FRAME_STOP:
+			event.kind = ROLE_STOP;
+			return event;
+		default:
+			continue;
+		}
+	}
+}
+
+/* Every return value counts (CVE-2011-0017): a role that keeps root is refused. */
+static bool drop_privileges(const char *uid, const char *gid)
+{
+	uid_t user = (uid_t)strtoul(uid, NULL, 10);
+	gid_t group = (gid_t)strtoul(gid, NULL, 10);
+
+	if (strcmp(uid, "-") == 0)
+		return true;
+	if (setgroups(0, NULL) < 0 || setresgid(group, group, group) < 0 || setresuid(user, user, user) < 0)
+		return false;
+	return user == 0 || setuid(0) < 0;
+}
+
+static const struct {
+	const char *name;
+	int (*run)(struct role *role);
+} table[] = {
+	{ "front", front_run },
+	{ "queue", queue_run },
+	{ "deliver", deliver_run },
+};
+
+int role_main(const char *name, const char *uid, const char *gid, const char *incarnation)
+{
+	struct role role = { .control_fd = ROLE_CONTROL_FD, .incarnation = strtoull(incarnation, NULL, 10) };
+
+	for (size_t i = 0; i < COUNT(table); i++)
+		if (strcmp(table[i].name, name) == 0)
+			role.name = table[i].name;
+	if (role.name == NULL || !drop_privileges(uid, gid)) {
+		fprintf(stderr, "postern: role %s cannot be started as user %s\n", name, uid);
+		return EXIT_FAILURE;
+	}
+	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	prctl(PR_SET_NAME, role.name, 0, 0, 0);
+	setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGINT, SIG_IGN); /* Ctrl-C reaches the whole group: master decides the order of the end */
+	signal(SIGTERM, SIG_IGN);
+	signal(SIGHUP, SIG_IGN);
+	mallopt(M_ARENA_MAX, 4);
+	tzset();
+	tls_start();
+	log_open(STDERR_FILENO, role.name, LOG_INFO, LOG_PLAIN);
+	role.drain_fd = eventfd(0, EFD_CLOEXEC);
+	role.stop_fd = eventfd(0, EFD_CLOEXEC);
+	for (size_t i = 0; i < COUNT(table); i++)
+		if (strcmp(table[i].name, name) == 0)
+			return table[i].run(&role);
+	return EXIT_FAILURE;
+}

@@ -1,0 +1,60 @@
+#pragma once
+/* What every role process shares: its life under master. A role is one loop over role_next(); its work is done by its threads. */
+
+#include <stdint.h>
+
+#include "ipc/frame.h"
+
+struct bundle;
+struct config;
+struct metrics;
+
+enum { ROLE_CONTROL_FD = 3, ROLE_DRAIN_MS = 30000 };
+
+struct role {
+	const char *name;
+	int control_fd;
+	uint64_t incarnation; /* start counter and spawn number: unique for ever in this state directory */
+	int drain_fd;	      /* readable once the role shall finish what it does and take nothing new */
+	int stop_fd;	      /* readable once everything shall end */
+};
+
+enum role_event_kind {
+	ROLE_PREPARE, /* config, bundle, extra_fds are set; answer role_ready() or role_refuse() */
+	ROLE_USE,     /* what was prepared is in force now */
+	ROLE_DROP,    /* forget what was prepared */
+	ROLE_PEER,    /* `peer` and `fd`: a control socket (or for "cli" one channel) to another role */
+	ROLE_STATS,   /* answer with role_stats() */
+	ROLE_STOP,    /* drain and end */
+	ROLE_GONE,    /* master is gone: end now */
+};
+
+struct role_event {
+	enum role_event_kind kind;
+	const struct config *config; /* one reference is given */
+	struct bundle *bundle;	     /* owned by the event's frame */
+	struct frame *frame;	     /* the extra descriptors: take them with frame_get_fd() */
+	size_t extra_fds;
+	char *peer;
+	int fd;
+};
+
+/* Wait for the next word from master; what the event points to is owned by `owner`. A generation that does not parse is refused here. */
+struct role_event role_next(struct role *role, const void *owner);
+
+/* Answers to ROLE_PREPARE and ROLE_STATS. */
+void role_ready(struct role *role);
+void role_refuse(struct role *role, const char *why);
+void role_stats(struct role *role, const struct metrics *metrics);
+
+/* Make drain_fd (or stop_fd) readable for ever. */
+void role_signal(int fd);
+
+/* The process that master started for role `name` as user `uid` and group `gid` (-1 = as it is): never returns to main's other work. The
+ * exit status. */
+int role_main(const char *name, const char *uid, const char *gid, const char *incarnation);
+
+/* One file per role. */
+int front_run(struct role *role);
+int queue_run(struct role *role);
+int deliver_run(struct role *role);
