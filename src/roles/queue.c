@@ -161,7 +161,7 @@ static void prepare(struct queue *queue, struct role_event *event)
 	if (queue->store == NULL) {
 		queue->state_fd = frame_get_fd(event->frame);
 		queue->lock_fd = frame_get_fd(event->frame); /* held as long as this process lives */
-		r = store_open(event->frame, queue->state_fd, event->config, &queue->store, &why);
+		r = store_open(queue, queue->state_fd, event->config, &queue->store, &why);
 	}
 	if (r < 0) {
 		config_release(event->config);
