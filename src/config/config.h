@@ -27,7 +27,7 @@ struct config_certificate {
 
 struct config_authorities {
 	unsigned line;
-	bool system;        /* trust the system's CA list */
+	bool system;	    /* trust the system's CA list */
 	const char *custom; /* path of a PEM file with further CAs, or NULL */
 };
 
@@ -36,7 +36,7 @@ struct config_policy {
 	unsigned line;
 	const char *name;
 	enum config_action action; /* default accept: mail for accepted_domains only */
-	enum config_tls tls;       /* default preferred */
+	enum config_tls tls;	   /* default preferred */
 };
 
 struct config_listener {
@@ -45,7 +45,7 @@ struct config_listener {
 	enum config_listener_type type;
 	struct ip address;
 	const struct config_certificate *certificate; /* NULL = none: STARTTLS is not offered */
-	const struct config_policy *policy;           /* for clients that no sender group names */
+	const struct config_policy *policy;	      /* for clients that no sender group names */
 };
 
 struct config_group {
@@ -65,13 +65,13 @@ struct config_route {
 
 struct config_destination {
 	unsigned line;
-	const char *domain;   /* as in config_route */
+	const char *domain; /* as in config_route */
 	enum config_tls tls;
 };
 
 struct config_delivery {
 	unsigned line;
-	int64_t *retry_ms;    /* waiting time before attempt 2, 3, ...; the last one repeats */
+	int64_t *retry_ms; /* waiting time before attempt 2, 3, ...; the last one repeats */
 	size_t retry_count;
 	int64_t expire_ms;    /* age at which a deferred mail is returned */
 	uint64_t concurrency; /* connections to one destination */
@@ -96,7 +96,7 @@ struct config_log {
 
 struct config {
 	uint64_t generation;
-	const char *file;      /* path of the configuration file as given */
+	const char *file; /* path of the configuration file as given */
 	const char *hostname;
 	const char *state_dir, *runtime_dir; /* made relative to the file's directory */
 	const char *user;
@@ -127,8 +127,8 @@ const struct config *config_read(const struct bundle *bundle, const char *file, 
 /* Read `file` and every file it names from disk into a bundle (owned by `owner`) with their readers, and check it:
  * syntax, values, references, and what only the whole can tell (open relay, accepted domain without a route).
  * NULL with at least one problem; else the bundle, and the config in ret_config with one reference. */
-struct bundle *config_gather(const void *owner, const char *file, uint64_t generation, struct problems *problems,
-	const struct config **ret_config);
+struct bundle *config_gather(const void *owner, const char *file, uint64_t generation,
+	struct problems *problems, const struct config **ret_config);
 
 /* Another reference; returns config. */
 const struct config *config_hold(const struct config *config);

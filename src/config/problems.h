@@ -7,8 +7,8 @@
 
 struct problem {
 	const char *file;
-	unsigned line;   /* 0 = the whole file */
-	const char *key; /* "listeners[inbound].address"; may be empty */
+	unsigned line;	  /* 0 = the whole file */
+	const char *key;  /* "listeners[inbound].address"; may be empty */
 	const char *text; /* what is wrong and what was expected, one sentence */
 };
 
@@ -21,8 +21,8 @@ struct problems {
 struct problems *problems_new(const void *owner);
 
 /* Add one; all texts are copied. */
-void problems_add(struct problems *problems, const char *file, unsigned line, const char *key, const char *format, ...)
-	PRINTF(5, 6);
+void problems_add(struct problems *problems, const char *file, unsigned line, const char *key,
+	const char *format, ...) PRINTF(5, 6);
 
 /* "FILE:LINE: KEY: TEXT" (parts that are unknown are left out), owned by `owner`. */
 char *problems_format(const void *owner, const struct problem *problem);

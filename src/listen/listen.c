@@ -29,13 +29,15 @@ struct listen_pool {
 	pthread_cond_t work, done;
 	STAILQ_HEAD(, job) jobs;
 	uint64_t sessions; /* given and not finished */
-	unsigned idle;	   /* threads that wait for work */
-	unsigned waiting;  /* jobs nobody has taken */
+	unsigned threads;
+	unsigned idle; /* threads that wait for work */
+	unsigned waiting; /* jobs nobody has taken */
+	bool ending;
 };
 
-struct listen_pool *listen_pool_new(const void *owner)
+struct listen_pool *listen_pool_new(void)
 {
-	struct listen_pool *pool = text_must(talloc_zero(owner, struct listen_pool));
+	struct listen_pool *pool = text_must(talloc_zero(NULL, struct listen_pool));
 	pthread_condattr_t attributes;
 
 	pthread_mutex_init(&pool->lock, NULL);
@@ -78,7 +80,7 @@ static struct job *next_job(struct listen_pool *pool)
 		pool->idle++;
 		int r = pthread_cond_timedwait(&pool->work, &pool->lock, &at);
 		pool->idle--;
-		if (r != 0 && STAILQ_EMPTY(&pool->jobs))
+		if ((r != 0 || pool->ending) && STAILQ_EMPTY(&pool->jobs))
 			return NULL;
 	}
 
@@ -102,8 +104,19 @@ static void *thread_run(void *argument)
 		pool->sessions--;
 		pthread_cond_broadcast(&pool->done);
 	}
+	pool->threads--;
+	pthread_cond_broadcast(&pool->done);
 	pthread_mutex_unlock(&pool->lock);
 	return NULL;
+}
+
+/* Called with the lock held. */
+static bool add_thread(struct listen_pool *pool)
+{
+	if (thread_start(thread_run, pool) < 0)
+		return false;
+	pool->threads++;
+	return true;
 }
 
 bool listen_give(
@@ -112,7 +125,7 @@ bool listen_give(
 	bool given = false;
 
 	pthread_mutex_lock(&pool->lock);
-	if (pool->sessions < limit && (pool->idle > pool->waiting || thread_start(thread_run, pool) == 0)) {
+	if (pool->sessions < limit && (pool->idle > pool->waiting || add_thread(pool))) {
 		struct job *job = text_must(talloc_zero(NULL, struct job));
 
 		*job = (struct job){ .conn = conn, .serve = serve, .context = context };
@@ -137,4 +150,18 @@ bool listen_wait(struct listen_pool *pool, int64_t deadline)
 	bool ended = pool->sessions == 0;
 	pthread_mutex_unlock(&pool->lock);
 	return ended;
+}
+
+void listen_pool_free(struct listen_pool *pool)
+{
+	pthread_mutex_lock(&pool->lock);
+	pool->ending = true;
+	pthread_cond_broadcast(&pool->work);
+	while (pool->threads > 0)
+		pthread_cond_wait(&pool->done, &pool->lock);
+	pthread_mutex_unlock(&pool->lock);
+	pthread_cond_destroy(&pool->work);
+	pthread_cond_destroy(&pool->done);
+	pthread_mutex_destroy(&pool->lock);
+	talloc_free(pool);
 }

@@ -8,8 +8,11 @@ struct listen_pool;
 /* What a pool thread does with a connection: returns when it is over. The connection is given to it. */
 typedef void listen_serve(struct conn *conn, void *context);
 
-/* A pool of at most `limit` sessions at once; threads are started when needed and kept for a while. Owned by `owner`. */
-struct listen_pool *listen_pool_new(const void *owner);
+/* A pool without threads; they are started when needed and kept for a while. */
+struct listen_pool *listen_pool_new(void);
+
+/* End the kept threads and free the pool. No session may run any more. */
+void listen_pool_free(struct listen_pool *pool);
 
 /* Wait for the next client of `socket_fd`. NULL when `stop_fd` is readable. */
 struct conn *listen_accept(int socket_fd, int stop_fd);

@@ -4,11 +4,11 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 
 #include <talloc.h>
 
 #include "base/base.h"
-#include "base/thread.h"
 #include "queue/queue.h"
 #include "report/metrics.h"
 
@@ -24,7 +24,8 @@ struct notes {
 	struct batch *batch; /* NULL = empty */
 	struct peer *queue;
 	struct metrics *metrics;
-	int stop_fd;
+	pthread_t thread;
+	int stop_fd; /* readable: the thread shall end */
 };
 
 void notes_add(struct notes *notes, const struct store_refusal *refusal)
@@ -66,18 +67,28 @@ static void *notes_run(void *argument)
 
 	while (poll(&stop, 1, BATCH_MS) <= 0)
 		send_batch(notes);
+	send_batch(notes);
 	return NULL;
 }
 
-struct notes *notes_start(const void *owner, struct peer *queue, struct metrics *metrics, int stop_fd)
+struct notes *notes_start(struct peer *queue, struct metrics *metrics)
 {
-	struct notes *notes = text_must(talloc_zero(owner, struct notes));
+	struct notes *notes = text_must(talloc_zero(NULL, struct notes));
 
 	pthread_mutex_init(&notes->lock, NULL);
 	notes->queue = queue;
 	notes->metrics = metrics;
-	notes->stop_fd = stop_fd;
-	if (thread_start(notes_run, notes) < 0)
+	notes->stop_fd = eventfd(0, EFD_CLOEXEC);
+	if (pthread_create(&notes->thread, NULL, notes_run, notes) != 0)
 		abort();
 	return notes;
+}
+
+void notes_stop(struct notes *notes)
+{
+	eventfd_write(notes->stop_fd, 1);
+	pthread_join(notes->thread, NULL);
+	base_close(&notes->stop_fd);
+	pthread_mutex_destroy(&notes->lock);
+	talloc_free(notes);
 }

@@ -8,8 +8,11 @@ struct metrics;
 struct notes;
 struct peer;
 
-/* A collector owned by `owner` whose thread sends to `queue` until `stop_fd` is readable. */
-struct notes *notes_start(const void *owner, struct peer *queue, struct metrics *metrics, int stop_fd);
+/* A collector whose thread sends to `queue` until notes_stop(). */
+struct notes *notes_start(struct peer *queue, struct metrics *metrics);
+
+/* Send what is left, end the thread, and free. Nobody may add any more. */
+void notes_stop(struct notes *notes);
 
 /* Remember one; everything is copied. Never waits. */
 void notes_add(struct notes *notes, const struct store_refusal *refusal);

@@ -236,7 +236,8 @@ static void use(struct deliver *d)
 	pthread_mutex_unlock(&d->lock);
 }
 
-static void wait_for_workers(struct deliver *d, int64_t ms)
+/* True when none is left. */
+static bool wait_for_workers(struct deliver *d, int64_t ms)
 {
 	int64_t until = clock_mono_ms() + ms;
 	struct timespec at = { .tv_sec = until / 1000, .tv_nsec = until % 1000 * 1000000 };
@@ -246,7 +247,9 @@ static void wait_for_workers(struct deliver *d, int64_t ms)
 	d->stopping = true;
 	while (d->workers > 0 && r == 0)
 		r = pthread_cond_timedwait(&d->ended, &d->lock, &at);
+	bool none = d->workers == 0;
 	pthread_mutex_unlock(&d->lock);
+	return none;
 }
 
 /* Deliveries under way are finished within the drain time; what is cut is delivered again later. */
@@ -256,7 +259,11 @@ static void end(struct deliver *d, bool at_once)
 	if (!at_once)
 		wait_for_workers(d, ROLE_DRAIN_MS);
 	role_signal(d->role->stop_fd);
-	wait_for_workers(d, 2000);
+	if (!wait_for_workers(d, 2000))
+		return; /* a delivery hangs in a library: the process ends without it */
+	config_release(d->config);
+	config_release(d->next);
+	talloc_free(d);
 }
 
 int deliver_run(struct role *role)

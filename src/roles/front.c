@@ -224,10 +224,15 @@ static void end(struct front *front, bool at_once)
 	retire(front->current);
 	front->current = NULL;
 	role_signal(front->role->drain_fd);
-	if (at_once || !listen_wait(front->pool, clock_mono_ms() + ROLE_DRAIN_MS)) {
-		role_signal(front->role->stop_fd);
-		listen_wait(front->pool, clock_mono_ms() + 2000);
-	}
+	bool ended = !at_once && listen_wait(front->pool, clock_mono_ms() + ROLE_DRAIN_MS);
+	role_signal(front->role->stop_fd);
+	if (!ended)
+		ended = listen_wait(front->pool, clock_mono_ms() + 2000);
+	if (!ended)
+		return; /* a session hangs in a library: the process ends without it */
+	listen_pool_free(front->pool);
+	notes_stop(front->notes);
+	talloc_free(front);
 }
 
 int front_run(struct role *role)
@@ -236,8 +241,8 @@ int front_run(struct role *role)
 
 	front->role = role;
 	front->queue = peer_new(front, 64);
-	front->notes = notes_start(front, front->queue, &front->metrics, role->stop_fd);
-	front->pool = listen_pool_new(front);
+	front->notes = notes_start(front->queue, &front->metrics);
+	front->pool = listen_pool_new();
 	for (;;) {
 		void *scratch = talloc_new(NULL);
 		struct role_event event = role_next(role, scratch);

@@ -196,10 +196,10 @@ static void end(struct queue *queue)
 		r = pthread_cond_timedwait(&queue->ended, &queue->lock, &at);
 	unsigned left = queue->threads;
 	pthread_mutex_unlock(&queue->lock);
-	if (left == 0)
-		talloc_free(
-			queue->store); /* else the process ends with the store as it is: recovery is made for that */
 	config_release(queue->next);
+	/* If a thread is left, the process ends with the store as it is: recovery is made for that. */
+	if (left == 0)
+		talloc_free(queue);
 }
 
 int queue_run(struct role *role)

@@ -220,6 +220,8 @@ static void *control_run(void *argument)
 		if (thread_start(channel_run, served) < 0)
 			abort();
 	}
+	base_close(&control->fd);
+	talloc_free(control);
 	return NULL;
 }
 
@@ -250,7 +252,7 @@ static void *wait_for_signal(void *argument)
 
 static int accept_all(struct sink *sink, const struct config *config)
 {
-	struct listen_pool *pool = listen_pool_new(config);
+	struct listen_pool *pool = listen_pool_new();
 	int socket_fd = socket_listen(&config->listeners[0].address);
 	char address[IP_TEXT_MAX];
 	struct conn *conn;
@@ -267,14 +269,17 @@ static int accept_all(struct sink *sink, const struct config *config)
 	while ((conn = listen_accept(socket_fd, sink->stop_fd)) != NULL)
 		if (!listen_give(pool, config->limits.connections, conn, serve, sink))
 			conn_free(conn);
-	listen_wait(pool, clock_mono_ms() + 2000);
+	close(socket_fd);
+	if (listen_wait(pool, clock_mono_ms() + 2000)) {
+		listen_pool_free(pool);
+		notes_stop(sink->house.notes);
+	}
 	return EXIT_SUCCESS;
 }
 
 static int start(struct sink *sink, const void *owner)
 {
 	const struct config *config = make_config(sink, owner);
-	struct served *control = text_must(talloc_zero(owner, struct served));
 	int fds[2];
 
 	if (config == NULL)
@@ -294,13 +299,18 @@ static int start(struct sink *sink, const void *owner)
 		return EXIT_FAILURE;
 	if (channel_pair(fds) < 0)
 		return EXIT_FAILURE;
-	*control = (struct served){ .sink = sink, .fd = fds[1] };
 	sink->house.queue = peer_new(owner, 64);
 	peer_connect(sink->house.queue, fds[0]);
-	sink->house.notes = notes_start(owner, sink->house.queue, &sink->metrics, sink->stop_fd);
+	sink->house.notes = notes_start(sink->house.queue, &sink->metrics);
+
+	struct served *control = text_must(talloc_zero(NULL, struct served));
+	*control = (struct served){ .sink = sink, .fd = fds[1] };
 	if (thread_start(control_run, control) < 0)
 		return EXIT_FAILURE;
-	return accept_all(sink, config);
+
+	int status = accept_all(sink, config);
+	config_release(config);
+	return status;
 }
 
 static bool parse(struct sink *sink, int argc, char **argv)
@@ -361,5 +371,9 @@ int sink_run(int argc, char **argv)
 	pthread_mutex_init(&sink.printing, NULL);
 	if (thread_start(wait_for_signal, &sink) < 0)
 		return EXIT_FAILURE;
-	return start(&sink, text_must(talloc_new(NULL)));
+
+	void *owner = text_must(talloc_new(NULL));
+	int status = start(&sink, owner);
+	talloc_free(owner);
+	return status;
 }

@@ -7,10 +7,10 @@
 #include "base/text.h"
 
 struct mail_data_in {
-	unsigned state;  /* private */
-	bool ended;      /* CRLF.CRLF was seen */
-	bool bare_lf;    /* a LF without CR before it was seen */
-	bool bare_cr;    /* a CR without LF behind it was seen */
+	unsigned state; /* private */
+	bool ended;	/* CRLF.CRLF was seen */
+	bool bare_lf;	/* a LF without CR before it was seen */
+	bool bare_cr;	/* a CR without LF behind it was seen */
 };
 
 /* A decoder at the start of the data (which counts as the start of a line). */
@@ -22,7 +22,7 @@ struct mail_data_in mail_data_in_start(void);
 size_t mail_data_in_take(struct mail_data_in *in, struct text input, char *out, size_t *ret_len);
 
 struct mail_data_out {
-	unsigned state;  /* private */
+	unsigned state; /* private */
 };
 
 /* An encoder at the start of the data. */

@@ -4,14 +4,15 @@
 #include "base/text.h"
 
 struct received {
-	struct text helo;     /* as the client said it; written only if it is a domain or literal, else "unknown" */
+	struct text
+		helo; /* as the client said it; written only if it is a domain or literal, else "unknown" */
 	struct text client;   /* address literal with brackets, ours */
 	struct text hostname; /* ours */
-	bool esmtp;           /* EHLO, not HELO: HELO gives plain SMTP even in TLS */
+	bool esmtp;	      /* EHLO, not HELO: HELO gives plain SMTP even in TLS */
 	struct text protocol; /* "TLSv1.3"; empty in clear */
 	struct text cipher;   /* "TLS_AES_256_GCM_SHA384"; empty in clear */
 	struct text group;    /* "x25519"; may be empty */
-	struct text id;       /* our id for the session and message */
+	struct text id;	      /* our id for the session and message */
 	struct text rcpt;     /* the only recipient, or empty when there are several */
 	struct text date;     /* RFC 5322 date */
 };

@@ -23,17 +23,17 @@ enum smtp_verb {
 /* Why a known verb's argument was refused; the session has one reply for each. */
 enum smtp_flaw {
 	SMTP_FINE,
-	SMTP_BAD_SYNTAX,       /* 501 5.5.4: argument missing, unexpected or malformed */
-	SMTP_BAD_ADDRESS,      /* 501 5.1.7 (MAIL) or 5.1.3 (RCPT) */
+	SMTP_BAD_SYNTAX,	/* 501 5.5.4: argument missing, unexpected or malformed */
+	SMTP_BAD_ADDRESS,	/* 501 5.1.7 (MAIL) or 5.1.3 (RCPT) */
 	SMTP_UNKNOWN_PARAMETER, /* 555 5.5.4 */
 };
 
 struct smtp_command {
 	enum smtp_verb verb;
 	enum smtp_flaw flaw;
-	struct text argument;   /* everything behind the verb, trimmed; for EHLO/HELO the client's name */
+	struct text argument;	/* everything behind the verb, trimmed; for EHLO/HELO the client's name */
 	struct address address; /* MAIL, RCPT */
-	uint64_t size;          /* MAIL: SIZE=, 0 when absent */
+	uint64_t size;		/* MAIL: SIZE=, 0 when absent */
 };
 
 /* Parse `line` (without its CRLF). Never fails: an unknown verb is SMTP_UNKNOWN, a bad argument sets `flaw`.

@@ -9,13 +9,15 @@
 enum { SMTP_REPLY_TEXT_MAX = 512, SMTP_REPLY_LINES_MAX = 100 };
 
 struct smtp_reply {
-	unsigned code;              /* 200..599 */
-	char text[SMTP_REPLY_TEXT_MAX]; /* code and text of the last line as it came, printable ASCII only, cut */
+	unsigned code; /* 200..599 */
+	char text
+		[SMTP_REPLY_TEXT_MAX]; /* code and text of the last line as it came, printable ASCII only, cut */
 	unsigned lines;
 	bool complete;
 	/* Extensions seen in the lines after the first; meaningful after EHLO only. */
-	bool has_starttls, has_pipelining, has_size, has_8bitmime, has_smtputf8, has_chunking, has_dsn, has_requiretls;
-	uint64_t size;              /* SIZE argument; 0 = no limit stated */
+	bool has_starttls, has_pipelining, has_size, has_8bitmime, has_smtputf8, has_chunking, has_dsn,
+		has_requiretls;
+	uint64_t size; /* SIZE argument; 0 = no limit stated */
 };
 
 /* Take one line (without CRLF) into `reply`, which starts zeroed. complete is set by the last line.
