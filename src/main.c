@@ -25,7 +25,7 @@ int main(int argc, char **argv)
 		return EXIT_SUCCESS;
 	}
 	if (argc < 2 || strcmp(argv[1], "--help") == 0) {
-		cli_usage();
+		cli_usage(argc < 2 ? stderr : stdout);
 		return argc < 2 ? CLI_USAGE : CLI_FINE;
 	}
 	if (strcmp(argv[1], "run") == 0 && argc == 2)
@@ -37,6 +37,6 @@ int main(int argc, char **argv)
 	if (status >= 0)
 		return status;
 	fprintf(stderr, "postern: there is no command \"%s\"\n", argv[1]);
-	cli_usage();
+	cli_usage(stderr);
 	return CLI_USAGE;
 }

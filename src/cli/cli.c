@@ -34,18 +34,18 @@ static const struct {
 		"what happened to a mail, and how both legs were protected" },
 };
 
-void cli_usage(void)
+void cli_usage(FILE *out)
 {
-	fprintf(stderr,
+	fprintf(out,
 		"usage: postern [-c FILE] COMMAND\n"
 		"  run                                                start the gateway in the foreground\n"
 		"  sink --listen ADDR --certificate PEM --key PEM --dir DIR [--json]\n"
 		"                                                     a small receiving test server\n");
 	for (size_t i = 0; i < COUNT(commands); i++)
-		fprintf(stderr, "  %s %s\n%*s%s\n", commands[i].name, commands[i].arguments, 53, "",
+		fprintf(out, "  %s %s\n%*s%s\n", commands[i].name, commands[i].arguments, 53, "",
 			commands[i].summary);
-	fprintf(stderr, "FILE is /etc/postern/postern.yaml unless given. Exit codes: 0 fine, 1 failed, 2 "
-			"usage, 75 try later.\n");
+	fprintf(out, "FILE is /etc/postern/postern.yaml unless given. Exit codes: 0 fine, 1 failed, 2 "
+		     "usage, 75 try later.\n");
 }
 
 int cli_run(const char *file, int argc, char **argv)

@@ -145,14 +145,16 @@ static int parse_query(const char *mid, const char *since, struct store_query *q
 	uint64_t number = 0;
 
 	if (mid != NULL && text_number(text_of(mid), INT64_MAX, &number) < 0) {
-		fprintf(stderr, "postern track: --mid takes a number, as in the reply \"250 2.0.0 accepted "
-				"as 123\"\n");
+		fprintf(stderr,
+			"postern track: --mid %s: takes a number, as in the reply \"250 2.0.0 accepted as 123\"\n",
+			mid);
 		return CLI_USAGE;
 	}
 	query->mid = (int64_t)number;
 	if (since != NULL && clock_parse(since, clock_wall_ms(), &query->since_ms) < 0) {
-		fprintf(stderr, "postern track: --since takes an age such as 15m, 2h, 7d, or a time such as "
-				"2026-11-21T10:20:30Z\n");
+		fprintf(stderr,
+			"postern track: --since %s: takes an age such as 15m, 2h, 7d, or a time such as 2026-11-21T10:20:30Z\n",
+			since);
 		return CLI_USAGE;
 	}
 	return CLI_FINE;

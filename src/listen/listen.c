@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/err.h"
 #include "base/thread.h"
+#include "net/tls.h"
 
 enum { IDLE_MS = 30000, PAUSE_MS = 100 };
 
@@ -30,7 +31,7 @@ struct listen_pool {
 	STAILQ_HEAD(, job) jobs;
 	uint64_t sessions; /* given and not finished */
 	unsigned threads;
-	unsigned idle; /* threads that wait for work */
+	unsigned idle;	  /* threads that wait for work */
 	unsigned waiting; /* jobs nobody has taken */
 	bool ending;
 };
@@ -104,6 +105,9 @@ static void *thread_run(void *argument)
 		pool->sessions--;
 		pthread_cond_broadcast(&pool->done);
 	}
+	pthread_mutex_unlock(&pool->lock);
+	tls_thread_end();
+	pthread_mutex_lock(&pool->lock);
 	pool->threads--;
 	pthread_cond_broadcast(&pool->done);
 	pthread_mutex_unlock(&pool->lock);

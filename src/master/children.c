@@ -199,18 +199,21 @@ void child_wire_all(struct master *master, struct child *child)
 	}
 }
 
-int child_stats(struct child *child, struct metrics *sum)
+int64_t child_stats(struct child *child, struct metrics *sum)
 {
 	struct frame *ask = frame_new(NULL, FRAME_STATS), *answer;
+	int64_t generation = ERR_CLOSED;
 	int r = child->pid == 0 ? ERR_CLOSED
 				: channel_send(child->control_fd, ask, clock_mono_ms() + STATS_MS);
 
 	if (r == 0)
 		r = channel_receive(ask, child->control_fd, -1, clock_mono_ms() + STATS_MS, &answer);
-	if (r == 0)
+	if (r == 0) {
+		generation = frame_get_range(answer, 0, INT64_MAX);
 		metrics_add(answer, sum);
+	}
 	talloc_free(ask);
-	return r;
+	return generation;
 }
 
 void child_finish(struct child *child, int64_t ms)

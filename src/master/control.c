@@ -41,19 +41,24 @@ static json_t *counters_json(const struct metrics *sum)
 	return json;
 }
 
+static json_t *role_json(const char *name, pid_t pid, bool up, int64_t generation, uint64_t restarts)
+{
+	return json_pack("{s:s, s:o, s:b, s:o, s:I}", "name", name, "pid",
+		pid == 0 ? json_null() : json_integer(pid), "up", up, "generation",
+		up ? json_integer(generation) : json_null(), "restarts", (json_int_t)restarts);
+}
+
 static json_t *roles_json(struct master *master, struct metrics *sum)
 {
 	json_t *roles = json_array();
 
-	json_array_append_new(roles, json_pack("{s:s, s:i, s:b, s:i}", "name", "master", "pid", (int)getpid(),
-					     "up", 1, "restarts", 0));
+	json_array_append_new(roles, role_json("master", getpid(), true, (int64_t)master->generation, 0));
 	for (size_t i = 0; i < CHILD_COUNT; i++) {
 		struct child *child = &master->children[i];
-		bool up = child_stats(child, sum) == 0;
+		int64_t generation = child_stats(child, sum);
 
-		json_array_append_new(roles, json_pack("{s:s, s:o, s:b, s:I}", "name", child->name, "pid",
-						     child->pid == 0 ? json_null() : json_integer(child->pid),
-						     "up", up, "restarts", (json_int_t)child->restarts));
+		json_array_append_new(roles,
+			role_json(child->name, child->pid, generation >= 0, generation, child->restarts));
 	}
 	return roles;
 }

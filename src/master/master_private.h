@@ -79,8 +79,8 @@ void child_tell(struct child *child, int kind);
 void child_wire(struct child *asker, struct child *server);
 /* Wire every pair in which `child` takes part. */
 void child_wire_all(struct master *master, struct child *child);
-/* Ask for its counters and add them to `sum`; negative when it did not answer. */
-int child_stats(struct child *child, struct metrics *sum);
+/* Ask for its counters and add them to `sum`; the generation it uses, or negative when it did not answer. */
+int64_t child_stats(struct child *child, struct metrics *sum);
 /* Wait until it has ended, at most `ms`; then kill it. */
 void child_finish(struct child *child, int64_t ms);
 

@@ -32,8 +32,7 @@ static void check_fixed(const struct config *now, const struct config *next, str
 	for (size_t i = 0; i < COUNT(fixed); i++)
 		if (!same(fixed[i].now, fixed[i].next))
 			problems_add(problems, next->file, 0, fixed[i].key,
-				"cannot change from %s to %s by a reload; stop the gateway and start it "
-				"again",
+				"cannot change from %s to %s by a reload; stop the gateway and start it again",
 				fixed[i].now, fixed[i].next);
 }
 

@@ -57,12 +57,12 @@ int master_bind(struct master *master, const struct config *config, struct probl
 		if (bound[i].fd >= 0)
 			continue;
 		r = bound[i].fd;
-		ip_format_port(&listener->address, address);
-		problems_add(problems, config->file, listener->line, "listeners.address",
-			"%s cannot be listened on: %s; %s", address, err_text(r),
-			r == -EADDRINUSE ? "end the program that uses it (ss -ltnp shows which), or choose "
-					   "another port"
-					 : "choose an address of this machine");
+		char *key = text_must(talloc_asprintf(bound, "listeners[%s].address", listener->name));
+		problems_add(problems, config->file, listener->line, key, "%s cannot be listened on: %s; %s",
+			ip_format_port(&listener->address, address), err_text(r),
+			r == -EADDRINUSE
+				? "end the program that uses it (ss -ltnp shows which), or choose another port"
+				: "choose an address of this machine");
 	}
 	if (r == 0) {
 		*ret_bound = bound;

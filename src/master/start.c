@@ -56,8 +56,7 @@ static int open_directory(
 		r = -errno;
 	if (r < 0)
 		fprintf(stderr,
-			"postern: %s: %s: the directory %s cannot be used: %s; make it, or name another "
-			"one\n",
+			"postern: %s: %s: the directory %s cannot be used: %s; make it, or name another one\n",
 			master->file, key, path, err_text(r));
 	return r;
 }
@@ -74,8 +73,7 @@ static int take_lock(struct master *master)
 	if (flock(master->lock_fd, LOCK_EX | LOCK_NB) == 0)
 		return 0;
 	fprintf(stderr,
-		"postern: %s: state_dir: another gateway is running on %s; stop it first (postern stop), or "
-		"name another state_dir\n",
+		"postern: %s: state_dir: another gateway is running on %s; stop it first (postern stop), or name another state_dir\n",
 		master->file, master->config->state_dir);
 	return -EBUSY;
 }

@@ -26,6 +26,11 @@ void tls_start(void)
 		abort();
 }
 
+void tls_thread_end(void)
+{
+	OPENSSL_thread_stop();
+}
+
 static int context_destroy(struct tls_context *context)
 {
 	SSL_CTX_free(context->native);

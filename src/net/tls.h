@@ -11,6 +11,9 @@ typedef struct ssl_st SSL;
 /* Once per process, before any thread: OpenSSL without its configuration files. */
 void tls_start(void);
 
+/* A thread that has used TLS is about to end: give back what OpenSSL keeps for it. */
+void tls_thread_end(void);
+
 /* A context for accepting on listener `name` (resumption is bound to it); TLS 1.2 at least. Owned by `owner`. */
 struct tls_context *tls_context_server(const void *owner, const char *name);
 

@@ -61,21 +61,31 @@ static bool load_key(struct identity *identity, struct text pem)
 	return identity->key != NULL;
 }
 
-struct identity *identity_load(const void *owner, struct text chain, struct text key, const char **ret_why)
+static struct identity_flaw flaw_of(struct identity *identity, struct text chain, struct text key)
+{
+	if (!load_chain(identity, chain))
+		return (struct identity_flaw){
+			"chain",
+			"no certificate in PEM form in this file; put the server's certificate first, then its issuers"
+		};
+	if (!load_key(identity, key))
+		return (struct identity_flaw){ "key", "no unencrypted private key in PEM form in this file" };
+	if (X509_check_private_key(identity->leaf, identity->key) != 1)
+		return (struct identity_flaw){
+			"key",
+			"this private key does not belong to the first certificate of the chain; name the key it was issued for"
+		};
+	return (struct identity_flaw){ 0 };
+}
+
+struct identity *identity_load(
+	const void *owner, struct text chain, struct text key, struct identity_flaw *ret_flaw)
 {
 	struct identity *identity = text_must(talloc_zero(owner, struct identity));
 
 	talloc_set_destructor(identity, identity_destroy);
-	*ret_why = NULL;
-	if (!load_chain(identity, chain))
-		*ret_why = "chain: no certificate in PEM form in this file; put the server's certificate "
-			   "first, then its issuers";
-	else if (!load_key(identity, key))
-		*ret_why = "key: no unencrypted private key in PEM form in this file";
-	else if (X509_check_private_key(identity->leaf, identity->key) != 1)
-		*ret_why = "key: this private key does not belong to the first certificate of the chain; "
-			   "name the key it was issued for";
-	if (*ret_why == NULL)
+	*ret_flaw = flaw_of(identity, chain, key);
+	if (ret_flaw->part == NULL)
 		return identity;
 
 	ERR_clear_error();
@@ -112,21 +122,26 @@ static void check_authorities(
 	ERR_clear_error();
 }
 
+static void check_certificate(const struct config *config, const struct config_certificate *certificate,
+	const struct bundle *bundle, struct problems *problems)
+{
+	struct identity_flaw flaw;
+	struct identity *identity = identity_load(
+		NULL, bundle_find(bundle, certificate->chain), bundle_find(bundle, certificate->key), &flaw);
+
+	if (identity == NULL) {
+		char *key = talloc_asprintf(NULL, "certificates[%s].%s", certificate->name, flaw.part);
+
+		problems_add(problems, config->file, certificate->line, key, "%s: %s",
+			strcmp(flaw.part, "key") == 0 ? certificate->key : certificate->chain, flaw.text);
+		talloc_free(key);
+	}
+	talloc_free(identity);
+}
+
 void identity_check(const struct config *config, const struct bundle *bundle, struct problems *problems)
 {
-	for (size_t i = 0; i < config->certificate_count; i++) {
-		const struct config_certificate *certificate = &config->certificates[i];
-		const char *why;
-		struct identity *identity = identity_load(NULL, bundle_find(bundle, certificate->chain),
-			bundle_find(bundle, certificate->key), &why);
-
-		if (identity == NULL) {
-			char *key = talloc_asprintf(NULL, "certificates[%s]", certificate->name);
-
-			problems_add(problems, config->file, certificate->line, key, "%s", why);
-			talloc_free(key);
-		}
-		talloc_free(identity);
-	}
+	for (size_t i = 0; i < config->certificate_count; i++)
+		check_certificate(config, &config->certificates[i], bundle, problems);
 	check_authorities(config, bundle, problems);
 }

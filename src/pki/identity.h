@@ -8,9 +8,15 @@ struct identity;
 struct problems;
 struct tls_context;
 
-/* Load a PEM chain (leaf first) and the PEM key that belongs to it; owned by `owner`. NULL and one sentence for the operator in
- * ret_why (static) when they are unusable. */
-struct identity *identity_load(const void *owner, struct text chain, struct text key, const char **ret_why);
+/* Why a certificate cannot be used; both texts are static. */
+struct identity_flaw {
+	const char *part; /* "chain" or "key" */
+	const char *text; /* what is wrong and the cure */
+};
+
+/* Load a PEM chain (leaf first) and the PEM key that belongs to it; owned by `owner`. NULL and the flaw when they are unusable. */
+struct identity *identity_load(
+	const void *owner, struct text chain, struct text key, struct identity_flaw *ret_flaw);
 
 /* Let `context` prove itself with this identity; 0, or ERR_TLS. */
 int identity_use(const struct identity *identity, struct tls_context *context);

@@ -17,26 +17,8 @@
 
 enum { APPLICATION_ID = 0x506f7374 }; /* "Post" */
 
-static const char schema[] = "CREATE TABLE message (mid INTEGER PRIMARY KEY AUTOINCREMENT, received INTEGER "
-			     "NOT NULL, icid TEXT NOT NULL,"
-			     " client TEXT NOT NULL, helo TEXT NOT NULL, tls TEXT NOT NULL, sender TEXT NOT "
-			     "NULL, size INTEGER NOT NULL,"
-			     " file TEXT, digest BLOB) STRICT;"
-			     "CREATE TABLE content (mid INTEGER PRIMARY KEY, bytes BLOB NOT NULL) STRICT;"
-			     "CREATE TABLE recipient (mid INTEGER NOT NULL, rid INTEGER NOT NULL, address "
-			     "TEXT NOT NULL, domain TEXT NOT NULL,"
-			     " state INTEGER NOT NULL, attempts INTEGER NOT NULL, due INTEGER NOT NULL, "
-			     "PRIMARY KEY (mid, rid)) STRICT, WITHOUT ROWID;"
-			     "CREATE INDEX recipient_live ON recipient (mid, domain, due) WHERE state = 0;"
-			     "CREATE TABLE attempt (mid INTEGER NOT NULL, rid INTEGER NOT NULL, number "
-			     "INTEGER NOT NULL, time INTEGER NOT NULL,"
-			     " dcid TEXT NOT NULL, host TEXT NOT NULL, address TEXT NOT NULL, state INTEGER "
-			     "NOT NULL, reply TEXT NOT NULL,"
-			     " tls TEXT NOT NULL, PRIMARY KEY (mid, rid, number)) STRICT, WITHOUT ROWID;"
-			     "CREATE TABLE refusal (id INTEGER PRIMARY KEY, time INTEGER NOT NULL, icid TEXT "
-			     "NOT NULL, client TEXT NOT NULL,"
-			     " helo TEXT NOT NULL, tls TEXT NOT NULL, sender TEXT NOT NULL, recipient TEXT "
-			     "NOT NULL, reply TEXT NOT NULL) STRICT;";
+static const char schema[] =
+	"CREATE TABLE message (mid INTEGER PRIMARY KEY AUTOINCREMENT, received INTEGER NOT NULL, icid TEXT NOT NULL, client TEXT NOT NULL, helo TEXT NOT NULL, tls TEXT NOT NULL, sender TEXT NOT NULL, size INTEGER NOT NULL, file TEXT, digest BLOB) STRICT;CREATE TABLE content (mid INTEGER PRIMARY KEY, bytes BLOB NOT NULL) STRICT;CREATE TABLE recipient (mid INTEGER NOT NULL, rid INTEGER NOT NULL, address TEXT NOT NULL, domain TEXT NOT NULL, state INTEGER NOT NULL, attempts INTEGER NOT NULL, due INTEGER NOT NULL, PRIMARY KEY (mid, rid)) STRICT, WITHOUT ROWID;CREATE INDEX recipient_live ON recipient (mid, domain, due) WHERE state = 0;CREATE TABLE attempt (mid INTEGER NOT NULL, rid INTEGER NOT NULL, number INTEGER NOT NULL, time INTEGER NOT NULL, dcid TEXT NOT NULL, host TEXT NOT NULL, address TEXT NOT NULL, state INTEGER NOT NULL, reply TEXT NOT NULL, tls TEXT NOT NULL, PRIMARY KEY (mid, rid, number)) STRICT, WITHOUT ROWID;CREATE TABLE refusal (id INTEGER PRIMARY KEY, time INTEGER NOT NULL, icid TEXT NOT NULL, client TEXT NOT NULL, helo TEXT NOT NULL, tls TEXT NOT NULL, sender TEXT NOT NULL, recipient TEXT NOT NULL, reply TEXT NOT NULL) STRICT;";
 
 static sqlite3_vfs plain_names; /* written once by register_vfs() */
 
@@ -100,8 +82,8 @@ static int64_t pragma(sqlite3 *db, const char *sql)
 static int create(sqlite3 *db)
 {
 	char marks[128];
-	int r = database_exec(db, "PRAGMA page_size = 8192; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA "
-				  "journal_mode = WAL; PRAGMA synchronous = FULL");
+	int r = database_exec(db,
+		"PRAGMA page_size = 8192; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL");
 
 	if (r == 0)
 		r = database_exec(db, "BEGIN IMMEDIATE");
@@ -127,8 +109,7 @@ static int inspect(const void *owner, sqlite3 *db, bool *ret_empty, const char *
 	if (version > DATABASE_SCHEMA) {
 		snprintf(number, sizeof number, "%lld", (long long)version);
 		return why(owner, -ENOTSUP, ret_why,
-			"queue.db was written by a newer version of postern; start that version again, or "
-			"move the state directory aside; its schema is ",
+			"queue.db was written by a newer version of postern; start that version again, or move the state directory aside; its schema is ",
 			number);
 	}
 	if (!*ret_empty && pragma(db, "PRAGMA application_id") != APPLICATION_ID)
@@ -151,8 +132,10 @@ int database_open_writer(const void *owner, int directory_fd, sqlite3 **ret_db, 
 		if (r < 0)
 			why(owner, r, ret_why, "queue.db cannot be made: ", sqlite3_errmsg(db));
 	}
-	if (r == 0 && database_exec(db, "PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; PRAGMA "
-					"cell_size_check = ON") < 0)
+	if (r == 0 &&
+		database_exec(db,
+			"PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; PRAGMA cell_size_check = ON") <
+			0)
 		r = why(owner, -EIO, ret_why, "queue.db cannot be read: ", sqlite3_errmsg(db));
 	if (r == 0 && fsync(directory_fd) < 0)
 		r = why(owner, -errno, ret_why, "the state directory cannot be synced: ", err_text(-errno));

@@ -54,17 +54,17 @@ static void prepare(struct writer *w)
 		{ &w->begin, "BEGIN IMMEDIATE" },
 		{ &w->commit, "COMMIT" },
 		{ &w->rollback, "ROLLBACK" },
-		{ &w->add_message, "INSERT INTO message (received, icid, client, helo, tls, sender, size, "
-				   "file, digest) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)" },
+		{ &w->add_message,
+			"INSERT INTO message (received, icid, client, helo, tls, sender, size, file, digest) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)" },
 		{ &w->add_content, "INSERT INTO content (mid, bytes) VALUES (?, ?)" },
-		{ &w->add_recipient, "INSERT INTO recipient (mid, rid, address, domain, state, attempts, "
-				     "due) VALUES (?, ?, ?, ?, 0, 0, ?)" },
-		{ &w->add_attempt, "INSERT INTO attempt (mid, rid, number, time, dcid, host, address, state, "
-				   "reply, tls) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)" },
-		{ &w->add_refusal, "INSERT INTO refusal (time, icid, client, helo, tls, sender, recipient, "
-				   "reply) VALUES (?, ?, ?, ?, ?, ?, ?, ?)" },
-		{ &w->set_recipient, "UPDATE recipient SET state = ?, attempts = ?, due = ? WHERE mid = ? "
-				     "AND rid = ? AND state = 0 AND attempts = ?" },
+		{ &w->add_recipient,
+			"INSERT INTO recipient (mid, rid, address, domain, state, attempts, due) VALUES (?, ?, ?, ?, 0, 0, ?)" },
+		{ &w->add_attempt,
+			"INSERT INTO attempt (mid, rid, number, time, dcid, host, address, state, reply, tls) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)" },
+		{ &w->add_refusal,
+			"INSERT INTO refusal (time, icid, client, helo, tls, sender, recipient, reply) VALUES (?, ?, ?, ?, ?, ?, ?, ?)" },
+		{ &w->set_recipient,
+			"UPDATE recipient SET state = ?, attempts = ?, due = ? WHERE mid = ? AND rid = ? AND state = 0 AND attempts = ?" },
 		{ &w->domain_live,
 			"SELECT 1 FROM recipient WHERE mid = ? AND domain = ? AND state = 0 LIMIT 1" },
 		{ &w->mail_live, "SELECT 1 FROM recipient WHERE mid = ? AND state = 0 LIMIT 1" },

@@ -186,16 +186,13 @@ static void *worker_run(void *argument)
 		talloc_free(scratch);
 		pthread_mutex_lock(&d->lock);
 		leave = lease == NULL ? superfluous(d) : d->stopping;
-		if (leave && link == NULL)
-			remove_worker(worker);
 		pthread_mutex_unlock(&d->lock);
 	}
-	if (link != NULL) {
-		link_close(link);
-		pthread_mutex_lock(&d->lock);
-		remove_worker(worker);
-		pthread_mutex_unlock(&d->lock);
-	}
+	link_close(link);
+	tls_thread_end();
+	pthread_mutex_lock(&d->lock);
+	remove_worker(worker);
+	pthread_mutex_unlock(&d->lock);
 	return NULL;
 }
 

@@ -73,9 +73,11 @@ static struct tls_context *listener_tls(const struct generation *generation,
 		return NULL;
 
 	struct tls_context *tls = tls_context_server(generation, listener->name);
+	struct identity_flaw flaw;
 	struct identity *identity = identity_load(
-		tls, bundle_find(bundle, certificate->chain), bundle_find(bundle, certificate->key), ret_why);
+		tls, bundle_find(bundle, certificate->chain), bundle_find(bundle, certificate->key), &flaw);
 	if (identity == NULL || identity_use(identity, tls) < 0) {
+		*ret_why = identity == NULL ? flaw.text : "a certificate cannot be used by OpenSSL";
 		talloc_free(tls);
 		return NULL;
 	}

@@ -48,6 +48,7 @@ void role_stats(struct role *role, const struct metrics *metrics)
 {
 	struct frame *frame = frame_new(NULL, FRAME_ANSWER);
 
+	frame_put_number(frame, (int64_t)role->generation);
 	metrics_put(frame, metrics);
 	answer(role, frame);
 }
@@ -77,6 +78,7 @@ static bool open_generation(
 						      : "the configuration cannot be read");
 		return false;
 	}
+	role->prepared = bundle_generation(event->bundle);
 	event->extra_fds = frame->fd_count - frame->fd_read;
 	log_open(STDERR_FILENO, role->name, event->config->log.level, event->config->log.format);
 	return true;
@@ -98,6 +100,7 @@ struct role_event role_next(struct role *role, const void *owner)
 			return event;
 		case FRAME_USE:
 			event.kind = ROLE_USE;
+			role->generation = role->prepared;
 			return event;
 		case FRAME_DROP:
 			event.kind = ROLE_DROP;

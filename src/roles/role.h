@@ -15,8 +15,9 @@ struct role {
 	const char *name;
 	int control_fd;
 	uint64_t incarnation; /* start counter and spawn number: unique for ever in this state directory */
-	int drain_fd;	      /* readable once the role shall finish what it does and take nothing new */
-	int stop_fd;	      /* readable once everything shall end */
+	uint64_t generation, prepared; /* of the configuration: in use, and prepared */
+	int drain_fd; /* readable once the role shall finish what it does and take nothing new */
+	int stop_fd;  /* readable once everything shall end */
 };
 
 enum role_event_kind {

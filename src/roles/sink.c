@@ -77,18 +77,22 @@ static struct tls_context *make_tls(const struct sink *sink, const void *owner)
 {
 	struct bundle *files = bundle_new(owner, 1);
 	struct tls_context *tls = tls_context_server(owner, "sink");
-	const char *why = NULL;
+	struct identity_flaw flaw = { 0 };
 
 	if (bundle_add_file(files, sink->certificate, BUNDLE_ALL) < 0 ||
-		bundle_add_file(files, sink->key, BUNDLE_ALL) < 0)
-		why = "--certificate and --key must name readable PEM files";
-	struct identity *identity = why != NULL ? NULL
-						: identity_load(owner, bundle_find(files, sink->certificate),
-							  bundle_find(files, sink->key), &why);
-	if (identity != NULL && identity_use(identity, tls) == 0)
-		return tls;
-	fprintf(stderr, "postern sink: %s\n", why == NULL ? "the certificate cannot be used" : why);
-	return NULL;
+		bundle_add_file(files, sink->key, BUNDLE_ALL) < 0) {
+		fprintf(stderr, "postern sink: --certificate and --key must name readable PEM files\n");
+		return NULL;
+	}
+	struct identity *identity = identity_load(
+		owner, bundle_find(files, sink->certificate), bundle_find(files, sink->key), &flaw);
+	if (identity == NULL) {
+		fprintf(stderr, "postern sink: --%s %s: %s\n",
+			strcmp(flaw.part, "key") == 0 ? "key" : "certificate",
+			strcmp(flaw.part, "key") == 0 ? sink->key : sink->certificate, flaw.text);
+		return NULL;
+	}
+	return identity_use(identity, tls) == 0 ? tls : NULL;
 }
 
 static int write_all(int fd, struct text bytes)
@@ -250,67 +254,68 @@ static void *wait_for_signal(void *argument)
 	return NULL;
 }
 
-static int accept_all(struct sink *sink, const struct config *config)
+static void accept_all(struct sink *sink, int socket_fd)
 {
 	struct listen_pool *pool = listen_pool_new();
-	int socket_fd = socket_listen(&config->listeners[0].address);
+	struct ip bound = socket_address(socket_fd);
 	char address[IP_TEXT_MAX];
 	struct conn *conn;
 
-	if (socket_fd < 0) {
-		fprintf(stderr, "postern sink: %s cannot be listened on: %s\n", sink->listen,
-			err_text(socket_fd));
-		return EXIT_FAILURE;
-	}
-	struct ip bound = socket_address(socket_fd);
 	printf(sink->json ? "{\"listening\":\"%s\"}\n" : "listening on %s\n",
 		ip_format_port(&bound, address));
 	fflush(stdout);
 	while ((conn = listen_accept(socket_fd, sink->stop_fd)) != NULL)
-		if (!listen_give(pool, config->limits.connections, conn, serve, sink))
+		if (!listen_give(pool, sink->house.config->limits.connections, conn, serve, sink))
 			conn_free(conn);
-	close(socket_fd);
-	if (listen_wait(pool, clock_mono_ms() + 2000)) {
+	if (listen_wait(pool, clock_mono_ms() + 2000))
 		listen_pool_free(pool);
-		notes_stop(sink->house.notes);
-	}
-	return EXIT_SUCCESS;
 }
 
-static int start(struct sink *sink, const void *owner)
+/* What the sessions need in place of the gateway: a peer whose asks control_run() answers. */
+static bool start_queue(struct sink *sink, const void *owner)
 {
-	const struct config *config = make_config(sink, owner);
+	struct served *control = text_must(talloc_zero(NULL, struct served));
 	int fds[2];
 
-	if (config == NULL)
-		return EXIT_FAILURE;
+	if (channel_pair(fds) < 0)
+		return false;
+	sink->house.queue = peer_new(owner, 64);
+	peer_connect(sink->house.queue, fds[0]);
+	sink->house.notes = notes_start(sink->house.queue, &sink->metrics);
+	*control = (struct served){ .sink = sink, .fd = fds[1] };
+	return thread_start(control_run, control) == 0;
+}
+
+static int start(struct sink *sink, const struct config *config, const void *owner)
+{
+	CLEANUP(base_close) int socket_fd = -1;
+
 	mkdir(sink->directory, 0755);
 	sink->directory_fd = open(sink->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (sink->directory_fd < 0) {
 		fprintf(stderr, "postern sink: --dir %s: %s\n", sink->directory, err_text(-errno));
 		return EXIT_FAILURE;
 	}
-	sink->house = (struct smtp_house){ .config = config,
+	sink->house = (struct smtp_house){
+		.config = config,
 		.listener = &config->listeners[0],
 		.metrics = &sink->metrics,
 		.drain_fd = sink->stop_fd,
-		.stop_fd = sink->stop_fd };
+		.stop_fd = sink->stop_fd,
+	};
 	if (sink->certificate != NULL && (sink->house.tls = make_tls(sink, owner)) == NULL)
 		return EXIT_FAILURE;
-	if (channel_pair(fds) < 0)
+	socket_fd = socket_listen(&config->listeners[0].address);
+	if (socket_fd < 0) {
+		fprintf(stderr, "postern sink: --listen %s: cannot be listened on: %s\n", sink->listen,
+			err_text(socket_fd));
 		return EXIT_FAILURE;
-	sink->house.queue = peer_new(owner, 64);
-	peer_connect(sink->house.queue, fds[0]);
-	sink->house.notes = notes_start(sink->house.queue, &sink->metrics);
-
-	struct served *control = text_must(talloc_zero(NULL, struct served));
-	*control = (struct served){ .sink = sink, .fd = fds[1] };
-	if (thread_start(control_run, control) < 0)
+	}
+	if (!start_queue(sink, owner))
 		return EXIT_FAILURE;
-
-	int status = accept_all(sink, config);
-	config_release(config);
-	return status;
+	accept_all(sink, socket_fd);
+	notes_stop(sink->house.notes);
+	return EXIT_SUCCESS;
 }
 
 static bool parse(struct sink *sink, int argc, char **argv)
@@ -373,7 +378,9 @@ int sink_run(int argc, char **argv)
 		return EXIT_FAILURE;
 
 	void *owner = text_must(talloc_new(NULL));
-	int status = start(&sink, owner);
+	const struct config *config = make_config(&sink, owner);
+	int status = config == NULL ? EXIT_FAILURE : start(&sink, config, owner);
+	config_release(config);
 	talloc_free(owner);
 	return status;
 }

@@ -197,7 +197,8 @@ static void check_fd(struct check *c, const struct facts_mail *mail, int fd)
 {
 	char *bytes = text_must(talloc_size(c, mail->size + 1));
 
-	check_bytes(c, mail, bytes, (size_t)MAX(0, pread(fd, bytes, mail->size + 1, 0)));
+	ssize_t len = pread(fd, bytes, mail->size + 1, 0);
+	check_bytes(c, mail, bytes, len < 0 ? 0 : (size_t)len);
 	talloc_free(bytes);
 }
 

@@ -170,6 +170,8 @@ static void on_recorded(struct facts *facts, char **words)
 	struct facts_outcome *outcome = facts_find_outcome(facts, words[0]);
 
 	must(outcome != NULL, "the marks name an outcome that was never begun");
+	if (outcome->promised)
+		return; /* repeated, because the acknowledgement was lost */
 	outcome->promised = true;
 	if (outcome->dsn != NULL)
 		outcome->dsn->in_hand = false;

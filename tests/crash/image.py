@@ -160,9 +160,10 @@ class Trace:
             self.records.append((kind, inode, other, number, names, at, at + data_len))
             at += data_len
 
-    def marks(self):
-        """Positions of the marks."""
-        return [position for position, record in enumerate(self.records) if record[0] == MARK]
+    def marks(self, word=""):
+        """Positions of the marks, or of those that begin with `word`."""
+        return [position for position, record in enumerate(self.records)
+            if record[0] == MARK and record[4].startswith(word)]
 
 
 class Disk:

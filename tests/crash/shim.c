@@ -6,6 +6,7 @@
  *   POSTERN_CRASH_DIR           the directory; it exists and is empty when the first program starts
  *   POSTERN_CRASH_TRACE         the file to append to
  *   POSTERN_CRASH_SLOW_SYNC_US  make each sync take this much longer, so that groups of commits form
+ *   POSTERN_CRASH_DIE_IN_SYNC   end the process, as if it crashed, in its sync of this number (from 1)
  *
  * Not seen, because nothing here depends on it: sync_file_range (promises nothing), close and dup (a descriptor is
  * looked up each time), writes through a mapping (SQLite's -shm file, which no power cut survives). What would make the
@@ -474,10 +475,13 @@ int rename(const char *path, const char *new_path)
 static uint64_t sync_begin(uint64_t inode)
 {
 	static uint32_t count;
+	const char *die = getenv("POSTERN_CRASH_DIE_IN_SYNC");
 
 	trace_lock();
 	uint64_t id = (uint64_t)getpid() << 32 | ++count;
 	put_number(TRACE_SYNC_BEGIN, inode, id);
+	if (die != NULL && count == strtoul(die, NULL, 10))
+		NEXT(_exit)(0);
 	trace_unlock();
 	return id;
 }

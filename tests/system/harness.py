@@ -24,6 +24,8 @@ BINARY = pathlib.Path(os.environ.get("POSTERN", ROOT / "build/asan/postern")).re
 USER = "postern"
 HOSTNAME = "gw.good.test"
 
+SINK_NAME = "sink.localhost"
+
 # How long an event may take. Sanitized builds on a busy machine are slow; a fast one does not wait.
 PATIENCE = 30
 
@@ -391,10 +393,16 @@ class Sink:
         return wait_for(lambda: f"{count} messages at the sink ({len(self.messages)} came)",
             lambda: len(self.messages) >= count and self.messages, patience)
 
-    def content(self, message):
-        """The bytes of a message, as stored."""
+    def stored(self, message):
+        """The bytes of the message's file."""
         path = pathlib.Path(message["file"])
         return (path if path.is_absolute() else self.mail / path).read_bytes()
+
+    def content(self, message):
+        """The message as it was received: without the Received field that the sink put in front."""
+        field, rest = split_received(self.stored(message))
+        assert SINK_NAME in field, field
+        return rest
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)

@@ -87,7 +87,7 @@ def test_B59(make_gateway, make_peer, level, server):
     assert len(peer.sessions) == 1, "everything on one connection"
     if want == "clear":
         assert message.tls is None
-        assert (tls["obtained"], tls["protocol"], tls["peer"]["sha256"]) == ("none", None, None)
+        assert (tls["obtained"], tls["protocol"], tls["cipher"], tls["peer"]) == ("none", None, None, None)
         assert tls["reason"]
         if level == "none" or server in ("no ESMTP", "no STARTTLS"):
             assert "STARTTLS" not in peer.sessions[0].verbs(), "STARTTLS was sent without an offer or against the setting"

@@ -20,7 +20,7 @@ def test_it_takes_mail_with_and_without_tls(sink):
     for line in (clear, tls):
         assert {"file", "sender", "recipients", "size", "tls"} <= set(line)
         assert line["file"].endswith(".eml")
-    assert not clear["tls"] and tls["tls"]
+    assert clear["tls"]["obtained"] == "none" and tls["tls"]["obtained"] == "encrypted"
     assert clear["recipients"] == ["bob@good.test"] and tls["recipients"] == ["bob@good.test", "carol@good.test"]
     assert sink.content(clear) == harness.message("clear")
     assert sink.content(tls) == harness.message("tls")

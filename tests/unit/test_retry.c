@@ -1,0 +1,81 @@
+/* Back-off: the waits in order, the last one for ever after, jitter of at most a tenth upwards. */
+#include "policy/retry.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/base.h"
+
+static const int64_t waits[] = { 60000, 300000, 900000 };
+
+static const struct {
+	const char *name;
+	unsigned attempt;
+	int64_t want;
+} cases[] = {
+	{ "attempt 0 counts as the first", 0, 60000 },
+	{ "after the first", 1, 60000 },
+	{ "after the second", 2, 300000 },
+	{ "after the third", 3, 900000 },
+	{ "the last one repeats", 4, 900000 },
+	{ "for ever", UINT32_MAX, 900000 },
+};
+
+static void test_waits_in_order_then_the_last_for_ever(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++)
+		if (retry_wait_ms(waits, COUNT(waits), cases[i].attempt, 0) != cases[i].want)
+			fail_msg("%s", cases[i].name);
+}
+
+static void test_jitter_stays_within_a_tenth_for_every_dice(void **state)
+{
+	int64_t least = INT64_MAX, most = 0;
+
+	(void)state;
+	for (unsigned dice = 0; dice < 5000; dice++) {
+		int64_t got = retry_wait_ms(waits, COUNT(waits), 1, dice);
+
+		assert_true(got >= 60000 && got <= 66000);
+		least = MIN(least, got);
+		most = MAX(most, got);
+	}
+	assert_int_equal(least, 60000);
+	assert_true(most > 65900);
+	assert_in_range(retry_wait_ms(waits, COUNT(waits), 1, UINT32_MAX), 60000, 66000);
+}
+
+static void test_one_wait_is_enough(void **state)
+{
+	const int64_t one = 1000;
+
+	(void)state;
+	for (unsigned attempt = 0; attempt < 10; attempt++)
+		assert_int_equal(retry_wait_ms(&one, 1, attempt, 0), 1000);
+}
+
+static void test_a_month_does_not_overflow(void **state)
+{
+	const int64_t month = INT64_C(30) * 86400 * 1000;
+
+	(void)state;
+	assert_true(retry_wait_ms(&month, 1, 9, 999) >= month);
+	assert_true(retry_wait_ms(&month, 1, 9, 999) <= month + month / 10);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_waits_in_order_then_the_last_for_ever),
+		cmocka_unit_test(test_jitter_stays_within_a_tenth_for_every_dice),
+		cmocka_unit_test(test_one_wait_is_enough),
+		cmocka_unit_test(test_a_month_does_not_overflow),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,133 @@
+/* Delivery TLS: levels B40-B42 and columns 1 to 3 of B59 over all inputs, then the two laws. */
+#include "policy/tls_decide.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/base.h"
+
+static const struct {
+	enum tls_level level;
+	enum tls_demand tls;
+	const char *word, *by_default, *by_entry;
+} levels[] = {
+	{ TLS_LEVEL_NONE, TLS_NEVER, "none", "TLS is switched off by default",
+		"TLS is switched off for this destination" },
+	{ TLS_LEVEL_PREFERRED, TLS_MAY, "preferred", "TLS is preferred by default",
+		"TLS is preferred for this destination" },
+	{ TLS_LEVEL_REQUIRED, TLS_MUST, "required", "TLS is required by default",
+		"TLS is required for this destination" },
+};
+
+static void test_B36_each_level_and_where_it_came_from(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < COUNT(levels); i++) {
+		for (int configured = 0; configured < 2; configured++) {
+			struct tls_facts facts = { .level = levels[i].level, .level_configured = configured };
+			struct tls_decision got = tls_decide(&facts);
+
+			assert_int_equal(got.tls, levels[i].tls);
+			assert_string_equal(got.level, levels[i].word);
+			assert_string_equal(
+				got.reason, configured ? levels[i].by_entry : levels[i].by_default);
+		}
+	}
+}
+
+/* The cells "n/a (STARTTLS never sent)" must not send anything if they are ever met. */
+static const struct {
+	const char *name;
+	enum tls_outcome outcome;
+	enum tls_step never, may, must;
+} rows[] = {
+	{ "EHLO refused", TLS_OUTCOME_NO_ESMTP, TLS_STEP_CLEAR, TLS_STEP_CLEAR, TLS_STEP_DROP },
+	{ "STARTTLS not in EHLO", TLS_OUTCOME_NOT_OFFERED, TLS_STEP_CLEAR, TLS_STEP_CLEAR, TLS_STEP_DROP },
+	{ "STARTTLS answered other than 220", TLS_OUTCOME_REFUSED, TLS_STEP_CLEAR, TLS_STEP_CLEAR,
+		TLS_STEP_DROP },
+	{ "220, then handshake error", TLS_OUTCOME_HANDSHAKE_FAILED, TLS_STEP_DROP, TLS_STEP_DROP,
+		TLS_STEP_DROP },
+	{ "TLS up", TLS_OUTCOME_UP, TLS_STEP_DROP, TLS_STEP_SEND, TLS_STEP_SEND },
+};
+
+static enum tls_step step(enum tls_demand demand, enum tls_outcome outcome)
+{
+	struct tls_decision decision = { .tls = demand };
+	const char *reason = NULL;
+	enum tls_step got = tls_step(&decision, outcome, &reason);
+
+	assert_non_null(reason);
+	assert_true(strlen(reason) > 10);
+	return got;
+}
+
+static void test_B59_each_of_all_inputs(void **state)
+{
+	(void)state;
+	assert_int_equal(COUNT(rows), TLS_OUTCOME_UP + 1);
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		enum tls_step got[] = { step(TLS_NEVER, rows[i].outcome), step(TLS_MAY, rows[i].outcome),
+			step(TLS_MUST, rows[i].outcome) };
+
+		if (got[0] != rows[i].never || got[1] != rows[i].may || got[2] != rows[i].must)
+			fail_msg("%s: %d %d %d", rows[i].name, (int)got[0], (int)got[1], (int)got[2]);
+	}
+}
+
+static void test_B42_required_never_goes_clear(void **state)
+{
+	(void)state;
+	for (int outcome = TLS_OUTCOME_NO_ESMTP; outcome <= TLS_OUTCOME_UP; outcome++)
+		assert_int_not_equal(step(TLS_MUST, (enum tls_outcome)outcome), TLS_STEP_CLEAR);
+}
+
+static void test_B41_nothing_goes_clear_after_the_220(void **state)
+{
+	(void)state;
+	for (int demand = TLS_NEVER; demand <= TLS_MUST; demand++) {
+		assert_int_not_equal(
+			step((enum tls_demand)demand, TLS_OUTCOME_HANDSHAKE_FAILED), TLS_STEP_CLEAR);
+		assert_int_not_equal(step((enum tls_demand)demand, TLS_OUTCOME_UP), TLS_STEP_CLEAR);
+	}
+}
+
+static void test_B59_only_tls_that_is_up_sends_in_tls(void **state)
+{
+	(void)state;
+	for (int demand = TLS_NEVER; demand <= TLS_MUST; demand++)
+		for (int outcome = TLS_OUTCOME_NO_ESMTP; outcome < TLS_OUTCOME_UP; outcome++)
+			assert_int_not_equal(
+				step((enum tls_demand)demand, (enum tls_outcome)outcome), TLS_STEP_SEND);
+}
+
+static void test_each_outcome_has_a_reason_of_its_own(void **state)
+{
+	struct tls_decision decision = { .tls = TLS_MAY };
+	const char *reasons[COUNT(rows)];
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		tls_step(&decision, rows[i].outcome, &reasons[i]);
+		for (size_t n = 0; n < i; n++)
+			assert_string_not_equal(reasons[n], reasons[i]);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_B36_each_level_and_where_it_came_from),
+		cmocka_unit_test(test_B59_each_of_all_inputs),
+		cmocka_unit_test(test_B42_required_never_goes_clear),
+		cmocka_unit_test(test_B41_nothing_goes_clear_after_the_220),
+		cmocka_unit_test(test_B59_only_tls_that_is_up_sends_in_tls),
+		cmocka_unit_test(test_each_outcome_has_a_reason_of_its_own),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
