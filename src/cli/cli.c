@@ -106,36 +106,44 @@ const struct config *cli_config(const char *file, const void *owner)
 	return config;
 }
 
-static int dial(const struct config *config)
+bool cli_find(const char *file, const void *owner, struct cli_gateway *ret_gateway)
 {
-	CLEANUP(base_close) int directory = open(config->runtime_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	ret_gateway->file = file;
+	if (config_places(owner, file, &ret_gateway->state_dir, &ret_gateway->runtime_dir) == 0)
+		return true;
+	config_release(cli_config(file, owner)); /* says what is wrong */
+	return false;
+}
+
+static int dial(const struct cli_gateway *gateway)
+{
+	CLEANUP(base_close) int directory = open(gateway->runtime_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 
 	return directory < 0 ? -errno : socket_dial_local(directory, "control");
 }
 
-bool cli_is_running(const struct config *config)
+bool cli_is_running(const struct cli_gateway *gateway)
 {
-	CLEANUP(base_close) int fd = dial(config);
+	CLEANUP(base_close) int fd = dial(gateway);
 
 	return fd >= 0;
 }
 
-int cli_ask(const struct config *config, enum frame_kind kind, int64_t within_ms, const void *owner,
+int cli_ask(const struct cli_gateway *gateway, enum frame_kind kind, int64_t within_ms, const void *owner,
 	struct frame **ret_answer)
 {
-	CLEANUP(base_close) int fd = dial(config);
+	CLEANUP(base_close) int fd = dial(gateway);
 	int r;
 
 	if (fd == -ENOENT || fd == -ECONNREFUSED) {
 		fprintf(stderr,
-			"postern: no gateway is running here (runtime_dir is %s); start it with: postern -c "
-			"%s run\n",
-			config->runtime_dir, config->file);
+			"postern: no gateway is running here (runtime_dir is %s); start it with: postern -c %s run\n",
+			gateway->runtime_dir, gateway->file);
 		return CLI_TEMPORARY;
 	}
 	if (fd < 0) {
 		fprintf(stderr, "postern: the gateway's control socket in %s cannot be used: %s\n",
-			config->runtime_dir, err_text(fd));
+			gateway->runtime_dir, err_text(fd));
 		return CLI_FAILED;
 	}
 	struct frame *ask = frame_new(NULL, kind);

@@ -11,7 +11,6 @@
 #include "base/base.h"
 #include "base/clock.h"
 #include "cli/cli_private.h"
-#include "config/config.h"
 
 enum { STATUS_MS = 15000, RELOAD_MS = 200000, STOP_MS = 120000 };
 
@@ -69,28 +68,30 @@ static void print_answer(bool json, bool ok, struct text text)
 	json_decref(object);
 }
 
-/* Read --json and the configuration; CLI_FINE, or the exit status. */
-static int begin(const char *command, const char *file, int argc, char **argv, void *scratch, bool *ret_json,
-	const struct config **ret_config)
+/* Read --json, find the gateway, ask it; CLI_FINE and the answer, or the exit status. */
+static int ask(const char *command, const char *file, int argc, char **argv, enum frame_kind kind,
+	int64_t within_ms, void *scratch, bool *ret_json, struct cli_gateway *ret_gateway,
+	struct frame **ret_answer)
 {
 	const struct cli_option options[] = { { .name = "json", .flag = ret_json } };
 
+	*ret_json = false;
 	if (!cli_options(command, argc, argv, options, COUNT(options)))
 		return CLI_USAGE;
-	*ret_config = cli_config(file, scratch);
-	return *ret_config == NULL ? CLI_FAILED : CLI_FINE;
+	if (!cli_find(file, scratch, ret_gateway))
+		return CLI_FAILED;
+	return cli_ask(ret_gateway, kind, within_ms, scratch, ret_answer);
 }
 
 int cli_status(const char *file, int argc, char **argv)
 {
 	void *scratch = talloc_new(NULL);
-	const struct config *config = NULL;
+	struct cli_gateway gateway;
 	struct frame *answer;
-	bool json = false;
-	int status = begin("status", file, argc, argv, scratch, &json, &config);
+	bool json;
+	int status = ask("status", file, argc, argv, FRAME_CONTROL_STATUS, STATUS_MS, scratch, &json,
+		&gateway, &answer);
 
-	if (status == CLI_FINE)
-		status = cli_ask(config, FRAME_CONTROL_STATUS, STATUS_MS, scratch, &answer);
 	if (status == CLI_FINE) {
 		bool ok = frame_get_bool(answer);
 		const char *text = frame_get_copy(answer, scratch);
@@ -101,7 +102,6 @@ int cli_status(const char *file, int argc, char **argv)
 			print_status(text);
 		status = ok && frame_done(answer) == 0 ? CLI_FINE : CLI_FAILED;
 	}
-	config_release(config);
 	talloc_free(scratch);
 	return status;
 }
@@ -109,28 +109,26 @@ int cli_status(const char *file, int argc, char **argv)
 int cli_reload(const char *file, int argc, char **argv)
 {
 	void *scratch = talloc_new(NULL);
-	const struct config *config = NULL;
+	struct cli_gateway gateway;
 	struct frame *answer;
-	bool json = false;
-	int status = begin("reload", file, argc, argv, scratch, &json, &config);
+	bool json;
+	int status = ask("reload", file, argc, argv, FRAME_CONTROL_RELOAD, RELOAD_MS, scratch, &json,
+		&gateway, &answer);
 
-	if (status == CLI_FINE)
-		status = cli_ask(config, FRAME_CONTROL_RELOAD, RELOAD_MS, scratch, &answer);
 	if (status == CLI_FINE) {
 		bool ok = frame_get_bool(answer);
 
 		print_answer(json, ok, frame_get_text(answer));
 		status = ok ? CLI_FINE : CLI_FAILED;
 	}
-	config_release(config);
 	talloc_free(scratch);
 	return status;
 }
 
 /* The gateway holds the lock of its state directory until its last role has ended; waiting for it is waiting for the end. */
-static bool wait_for_end(const struct config *config)
+static bool wait_for_end(const struct cli_gateway *gateway)
 {
-	char *path = text_must(talloc_asprintf(NULL, "%s/lock", config->state_dir));
+	char *path = text_must(talloc_asprintf(NULL, "%s/lock", gateway->state_dir));
 	CLEANUP(base_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
 	int64_t until = clock_mono_ms() + STOP_MS;
 	bool ended = fd < 0;
@@ -147,21 +145,19 @@ static bool wait_for_end(const struct config *config)
 int cli_stop(const char *file, int argc, char **argv)
 {
 	void *scratch = talloc_new(NULL);
-	const struct config *config = NULL;
+	struct cli_gateway gateway;
 	struct frame *answer;
-	bool json = false;
-	int status = begin("stop", file, argc, argv, scratch, &json, &config);
+	bool json;
+	int status = ask(
+		"stop", file, argc, argv, FRAME_CONTROL_STOP, STATUS_MS, scratch, &json, &gateway, &answer);
 
-	if (status == CLI_FINE)
-		status = cli_ask(config, FRAME_CONTROL_STOP, STATUS_MS, scratch, &answer);
 	if (status == CLI_FINE) {
-		bool ended = wait_for_end(config);
+		bool ended = wait_for_end(&gateway);
 
 		print_answer(
 			json, ended, ended ? TEXT("stopped\n") : TEXT("the gateway is still stopping\n"));
 		status = ended ? CLI_FINE : CLI_TEMPORARY;
 	}
-	config_release(config);
 	talloc_free(scratch);
 	return status;
 }

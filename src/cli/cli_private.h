@@ -22,12 +22,21 @@ bool cli_options(const char *command, int argc, char **argv, const struct cli_op
 /* Read and check the configuration; NULL after printing every problem. With one reference. */
 const struct config *cli_config(const char *file, const void *owner);
 
+/* Where the gateway of a configuration file lives. */
+struct cli_gateway {
+	const char *file;
+	char *state_dir, *runtime_dir;
+};
+
+/* Find it (owned by `owner`), even when other keys of the file are wrong; false after printing every problem. */
+bool cli_find(const char *file, const void *owner, struct cli_gateway *ret_gateway);
+
 /* Ask the running gateway; 0 and the answer (owned by `owner`), CLI_TEMPORARY after saying that none is running, or CLI_FAILED. */
-int cli_ask(const struct config *config, enum frame_kind kind, int64_t within_ms, const void *owner,
+int cli_ask(const struct cli_gateway *gateway, enum frame_kind kind, int64_t within_ms, const void *owner,
 	struct frame **ret_answer);
 
 /* True when a gateway answers on the control socket. */
-bool cli_is_running(const struct config *config);
+bool cli_is_running(const struct cli_gateway *gateway);
 
 /* One function per command. */
 int cli_check(const char *file, int argc, char **argv);

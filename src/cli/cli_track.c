@@ -10,7 +10,6 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "cli/cli_private.h"
-#include "config/config.h"
 #include "report/track.h"
 
 enum { ASK_MS = 5000 };
@@ -115,12 +114,12 @@ static int print_pages(
 }
 
 static int track_offline(
-	const struct config *config, const struct store_query *query, bool json, void *scratch)
+	const struct cli_gateway *gateway, const struct store_query *query, bool json, void *scratch)
 {
 	struct store *store;
 	const char *why;
 
-	if (store_open_reader(scratch, config->state_dir, &store, &why) < 0) {
+	if (store_open_reader(scratch, gateway->state_dir, &store, &why) < 0) {
 		fprintf(stderr, "postern: no gateway is running, and %s\n", why);
 		return CLI_TEMPORARY;
 	}
@@ -180,18 +179,17 @@ int cli_track(const char *file, int argc, char **argv)
 		return status;
 
 	void *scratch = talloc_new(NULL);
-	const struct config *config = cli_config(file, scratch);
+	struct cli_gateway gateway;
 	struct frame *answer;
-	if (config == NULL) {
+	if (!cli_find(file, scratch, &gateway)) {
 		status = CLI_FAILED;
-	} else if (!cli_is_running(config)) {
-		status = track_offline(config, &query, json, scratch);
+	} else if (!cli_is_running(&gateway)) {
+		status = track_offline(&gateway, &query, json, scratch);
 	} else {
-		status = cli_ask(config, FRAME_CONTROL_QUEUE, ASK_MS, scratch, &answer);
+		status = cli_ask(&gateway, FRAME_CONTROL_QUEUE, ASK_MS, scratch, &answer);
 		if (status == CLI_FINE)
 			status = track_online(answer, &query, json, scratch);
 	}
-	config_release(config);
 	talloc_free(scratch);
 	return status;
 }

@@ -59,6 +59,25 @@ static struct config *load(const struct bundle *bundle, const char *file, struct
 	return config;
 }
 
+/* What is right in the file is read even when something else is wrong. */
+int config_places(const void *owner, const char *file, char **ret_state_dir, char **ret_runtime_dir)
+{
+	struct bundle *bundle = bundle_new(NULL, 0);
+	struct marks *marks = marks_new(bundle);
+	int r = bundle_add_file(bundle, file, BUNDLE_ALL);
+	const struct config *config = load(bundle, file, marks);
+
+	if (r == 0 && (config->state_dir == NULL || config->runtime_dir == NULL))
+		r = -ENOENT;
+	if (r == 0) {
+		*ret_state_dir = text_copy(owner, text_of(config->state_dir));
+		*ret_runtime_dir = text_copy(owner, text_of(config->runtime_dir));
+	}
+	talloc_free(bundle);
+	config_release(config);
+	return r;
+}
+
 const struct config *config_read(const struct bundle *bundle, const char *file, struct problems *problems)
 {
 	struct marks *marks = marks_new(NULL);

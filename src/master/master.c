@@ -161,6 +161,7 @@ static void handle_signals(struct master *master)
 	struct signalfd_siginfo info;
 
 	while (read(master->signal_fd, &info, sizeof info) == (ssize_t)sizeof info) {
+		void *scratch = talloc_new(NULL);
 		char *text;
 
 		switch (info.ssi_signo) {
@@ -168,13 +169,13 @@ static void handle_signals(struct master *master)
 			reap(master);
 			break;
 		case SIGHUP:
-			master_reload(master, NULL, &text);
+			master_reload(master, scratch, &text);
 			fprintf(stderr, "%s", text);
-			talloc_free(text);
 			break;
 		default:
 			master->stopping = true;
 		}
+		talloc_free(scratch);
 	}
 }
 

@@ -73,7 +73,7 @@ static struct identity_flaw flaw_of(struct identity *identity, struct text chain
 	if (X509_check_private_key(identity->leaf, identity->key) != 1)
 		return (struct identity_flaw){
 			"key",
-			"this private key does not belong to the first certificate of the chain; name the key it was issued for"
+			"this private key does not fit the first certificate of the chain; name the key it was issued for"
 		};
 	return (struct identity_flaw){ 0 };
 }

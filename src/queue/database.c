@@ -18,7 +18,25 @@
 enum { APPLICATION_ID = 0x506f7374 }; /* "Post" */
 
 static const char schema[] =
-	"CREATE TABLE message (mid INTEGER PRIMARY KEY AUTOINCREMENT, received INTEGER NOT NULL, icid TEXT NOT NULL, client TEXT NOT NULL, helo TEXT NOT NULL, tls TEXT NOT NULL, sender TEXT NOT NULL, size INTEGER NOT NULL, file TEXT, digest BLOB) STRICT;CREATE TABLE content (mid INTEGER PRIMARY KEY, bytes BLOB NOT NULL) STRICT;CREATE TABLE recipient (mid INTEGER NOT NULL, rid INTEGER NOT NULL, address TEXT NOT NULL, domain TEXT NOT NULL, state INTEGER NOT NULL, attempts INTEGER NOT NULL, due INTEGER NOT NULL, PRIMARY KEY (mid, rid)) STRICT, WITHOUT ROWID;CREATE INDEX recipient_live ON recipient (mid, domain, due) WHERE state = 0;CREATE TABLE attempt (mid INTEGER NOT NULL, rid INTEGER NOT NULL, number INTEGER NOT NULL, time INTEGER NOT NULL, dcid TEXT NOT NULL, host TEXT NOT NULL, address TEXT NOT NULL, state INTEGER NOT NULL, reply TEXT NOT NULL, tls TEXT NOT NULL, PRIMARY KEY (mid, rid, number)) STRICT, WITHOUT ROWID;CREATE TABLE refusal (id INTEGER PRIMARY KEY, time INTEGER NOT NULL, icid TEXT NOT NULL, client TEXT NOT NULL, helo TEXT NOT NULL, tls TEXT NOT NULL, sender TEXT NOT NULL, recipient TEXT NOT NULL, reply TEXT NOT NULL) STRICT;";
+	"CREATE TABLE message (mid INTEGER PRIMARY KEY AUTOINCREMENT, received INTEGER NOT NULL,"
+	" icid TEXT NOT NULL, client TEXT NOT NULL, helo TEXT NOT NULL, tls TEXT NOT NULL,"
+	" sender TEXT NOT NULL, size INTEGER NOT NULL, file TEXT, digest BLOB) STRICT;"
+
+	"CREATE TABLE content (mid INTEGER PRIMARY KEY, bytes BLOB NOT NULL) STRICT;"
+
+	"CREATE TABLE recipient (mid INTEGER NOT NULL, rid INTEGER NOT NULL, address TEXT NOT NULL,"
+	" domain TEXT NOT NULL, state INTEGER NOT NULL, attempts INTEGER NOT NULL, due INTEGER NOT NULL,"
+	" PRIMARY KEY (mid, rid)) STRICT, WITHOUT ROWID;"
+	"CREATE INDEX recipient_live ON recipient (mid, domain, due) WHERE state = 0;"
+
+	"CREATE TABLE attempt (mid INTEGER NOT NULL, rid INTEGER NOT NULL, number INTEGER NOT NULL,"
+	" time INTEGER NOT NULL, dcid TEXT NOT NULL, host TEXT NOT NULL, address TEXT NOT NULL,"
+	" state INTEGER NOT NULL, reply TEXT NOT NULL, tls TEXT NOT NULL,"
+	" PRIMARY KEY (mid, rid, number)) STRICT, WITHOUT ROWID;"
+
+	"CREATE TABLE refusal (id INTEGER PRIMARY KEY, time INTEGER NOT NULL, icid TEXT NOT NULL,"
+	" client TEXT NOT NULL, helo TEXT NOT NULL, tls TEXT NOT NULL, sender TEXT NOT NULL,"
+	" recipient TEXT NOT NULL, reply TEXT NOT NULL) STRICT;";
 
 static sqlite3_vfs plain_names; /* written once by register_vfs() */
 

@@ -171,6 +171,7 @@ static void *accept_run(void *argument)
 			generation_release(generation);
 		}
 	}
+	base_close(&listener->socket_fd); /* the generation may live on in its sessions, the port must not */
 	generation_release(generation);
 	return NULL;
 }

@@ -313,8 +313,11 @@ class Gateway:
     def counters(self):
         return self.status()["counters"]
 
+    def generation(self):
+        return self.status()["generation"]
+
     def roles(self):
-        """name -> {"pid", "generation", ...} of each role, master included."""
+        """name -> {"pid", "up", "restarts"} of each role, master included."""
         return {role["name"]: role for role in self.status()["roles"]}
 
     def address(self, name="inbound"):

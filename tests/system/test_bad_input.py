@@ -59,8 +59,8 @@ def test_unknown_key_inside_a_list(gateway):
     ("limits", {"connections": 10 ** 12})])
 def test_wrong_type_or_value(gateway, key, value):
     text = refused(gateway, dict(base(), **{key: value}), key)
-    inner = next(iter(value)) if isinstance(value, dict) else key
-    assert re.search(rf"postern\.yaml:{line_of(gateway, inner + ':')}", text), text
+    line = line_of(gateway, (next(iter(value)) if isinstance(value, dict) else key) + ":")
+    assert any(f"postern.yaml:{n}: " in text for n in (line, line + 1)), f"line {line} of the key, or that of its value:\n{text}"
 
 
 def test_all_errors_in_one_run(gateway):
@@ -103,7 +103,7 @@ def test_missing_authorities_file(gateway):
 def test_key_that_does_not_fit(gateway):
     configuration = base()
     configuration["certificates"][0]["key"] = "pki/other.key"
-    text = refused(gateway, configuration, "other.key", "fit")
+    text = refused(gateway, configuration, "other.key", "certificates[main].key", "fit")
     assert "postern.yaml:" in text and "PRIVATE" not in text
 
 
@@ -112,6 +112,13 @@ def test_certificate_that_is_none(gateway):
     configuration = base()
     configuration["certificates"][0]["chain"] = "pki/garbage.pem"
     refused(gateway, configuration, "garbage.pem")
+
+
+@pytest.mark.parametrize("level", ["preferred", "required"])
+def test_tls_without_a_certificate(gateway, level):
+    configuration = base(listener_tls=level)
+    del configuration["listeners"][0]["certificate"]
+    refused(gateway, configuration, "inbound", "certificate", level, "postern.yaml:")
 
 
 def test_unknown_reference_names_the_nearest(gateway):

@@ -29,7 +29,7 @@ def test_B23_B35_none_offers_nothing(listener):
 
 
 def test_B35_without_a_certificate_nothing_is_offered(make_gateway, sink):
-    configuration = harness.settings(next_hop=sink.address)
+    configuration = harness.settings(next_hop=sink.address, listener_tls="none")
     del configuration["listeners"][0]["certificate"]
     with smtp.Client(make_gateway(configuration).address()) as c:
         assert "STARTTLS" not in c.ehlo().offers

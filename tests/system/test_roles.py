@@ -17,13 +17,19 @@ def send(gateway, sender="alice@sender.test", recipient="bob@good.test", content
     return smtp.submit(gateway.address(), sender, recipient, content or harness.message())
 
 
+def is_up_again(gateway, name, old_pid):
+    role = gateway.roles()[name]
+    return role["up"] and role["pid"] != old_pid and harness.is_alive(role["pid"]) and role
+
+
 def test_status_lists_the_roles(gateway):
     status = gateway.status()
     assert {role["name"] for role in status["roles"]} == {"master", *ROLES}
     pids = [role["pid"] for role in status["roles"]]
     assert len(set(pids)) == 4 and all(harness.is_alive(pid) for pid in pids)
     assert gateway.roles()["master"]["pid"] == gateway.process.pid
-    assert {role["generation"] for role in status["roles"]} == {1}
+    assert status["generation"] == 1
+    assert all(role["up"] and role["generation"] == 1 for role in status["roles"])
     assert {"accepted", "rejected", "queued", "delivered", "deferred", "bounced", "tls_in", "tls_out"} \
         <= set(status["counters"])
     for_people = gateway.command("status")
@@ -65,12 +71,9 @@ def test_killed_role_comes_back_while_the_others_go_on(gateway, sink, name):
     before = gateway.roles()
     os.kill(before[name]["pid"], signal.SIGKILL)
 
-    def is_back():
-        now = gateway.roles()
-        role = now.get(name)
-        return now if role and role["pid"] not in (0, None, before[name]["pid"]) and harness.is_alive(role["pid"]) else None
-
-    after = harness.wait_for(f"{name} is back", is_back)
+    back = harness.wait_for(f"{name} is back", lambda: is_up_again(gateway, name, before[name]["pid"]))
+    assert back["restarts"] == 1
+    after = gateway.roles()
     for other in {"master", *ROLES} - {name}:
         assert after[other]["pid"] == before[other]["pid"], f"{other} was restarted too"
 
@@ -83,18 +86,16 @@ def test_killed_role_comes_back_while_the_others_go_on(gateway, sink, name):
     harness.wait_for("mail is taken again", flows)
     gateway.tracked("delivered", sender="after@sender.test")
     assert "after@sender.test" in [line["sender"] for line in sink.wait()]
-    assert "role_died" in gateway.stderr() or name in gateway.stderr()
+    assert f"role_died name={name}" in gateway.stderr()
 
 
 def test_role_that_dies_again_and_again_is_held_back_but_comes_back(gateway):
     """Back-off: the restarts get further apart, and the others stay."""
     others = {name: gateway.roles()[name]["pid"] for name in ("front", "queue")}
     for _ in range(4):
-        pid = harness.wait_for("deliver runs",
-            lambda: (gateway.roles().get("deliver") or {}).get("pid") or None)
-        if harness.is_alive(pid):
-            os.kill(pid, signal.SIGKILL)
-        harness.wait_for("deliver has another pid", lambda: gateway.roles()["deliver"]["pid"] != pid)
+        pid = gateway.roles()["deliver"]["pid"]
+        os.kill(pid, signal.SIGKILL)
+        harness.wait_for("deliver is back", lambda: is_up_again(gateway, "deliver", pid))
     send(gateway)
     gateway.tracked("delivered", sender="alice@sender.test", patience=60)
     assert {name: gateway.roles()[name]["pid"] for name in others} == others
@@ -132,7 +133,7 @@ def test_queue_dies_while_a_delivery_is_under_way(make_gateway, make_peer):
     harness.wait_for("deliver is connected", lambda: peer.sessions)
     before = gateway.roles()["queue"]["pid"]
     os.kill(before, signal.SIGKILL)
-    harness.wait_for("queue is back", lambda: gateway.roles()["queue"]["pid"] not in (0, None, before))
+    harness.wait_for("queue is back", lambda: is_up_again(gateway, "queue", before))
     gate.set()
     gateway.tracked("delivered", sender="alice@sender.test")
     assert len(peer.messages) == 1
@@ -261,29 +262,32 @@ def test_reload_takes_a_new_certificate(make_gateway, sink, tmp_path):
 def test_reload_by_sighup(make_gateway, sink):
     gateway = make_gateway(next_hop=sink.address)
     gateway.process.send_signal(signal.SIGHUP)
-    harness.wait_for("generation 2", lambda: {r["generation"] for r in gateway.roles().values()} == {2})
+    harness.wait_for("generation 2", lambda: gateway.generation() == 2)
 
 
 @pytest.mark.parametrize("broken,word", [
-    ("listeners: [\n", "postern.yaml"),
+    ("listeners: [\n", "postern.yaml:"),
     (None, "listner_tls"),
     ("hostname: gw.good.test\n", "listeners"),
-])
+], ids=["not YAML", "unknown key", "missing keys"])
 def test_broken_file_is_refused_and_the_old_generation_stays(make_gateway, sink, broken, word):
     good = harness.settings(next_hop=sink.address)
     gateway = make_gateway(good)
-    before = gateway.roles()
+    before, address = gateway.roles(), gateway.address()
     gateway.configure(broken if broken is not None else dict(good, listner_tls="none"))
     done = gateway.command("reload")
     assert done.returncode == 1
     assert word in done.stderr and "postern.yaml" in done.stderr, done.stderr
-    assert gateway.roles() == before or {n: (r["pid"], r["generation"]) for n, r in gateway.roles().items()} == \
-        {n: (r["pid"], r["generation"]) for n, r in before.items()}
-    send(gateway)
-    gateway.tracked("delivered", sender="alice@sender.test")
+    smtp.submit(address, "alice@sender.test", "bob@good.test", harness.message())
+    gateway.process.send_signal(signal.SIGHUP)  # the other way to ask for a reload
+    harness.wait_for("the refusal is logged", lambda: "reload_refused" in gateway.stderr() or word in gateway.stderr())
+
     gateway.configure(good)
+    assert gateway.roles() == before
+    assert gateway.generation() == 1
+    gateway.tracked("delivered", sender="alice@sender.test")
     assert gateway.command("reload").returncode == 0
-    assert {r["generation"] for r in gateway.roles().values()} <= {2, 3}
+    assert gateway.generation() >= 2
 
 
 def test_reload_refuses_a_port_in_use_and_goes_on(make_gateway, sink, make_peer):
@@ -306,8 +310,7 @@ def test_restarted_role_gets_the_current_generation(make_gateway, sink):
     assert gateway.command("reload").returncode == 0
     before = gateway.roles()["front"]["pid"]
     os.kill(before, signal.SIGKILL)
-    harness.wait_for("front is back", lambda: gateway.roles()["front"]["pid"] not in (0, None, before)
-        and gateway.roles()["front"]["generation"] == 2)
+    harness.wait_for("front is back", lambda: is_up_again(gateway, "front", before))
 
     def is_required():
         try:

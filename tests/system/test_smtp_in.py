@@ -40,7 +40,7 @@ def test_1_64_helo_gives_plain_smtp(gateway, sink):
     assert "with SMTP" in field and "ESMTP" not in field
 
 
-@pytest.mark.parametrize("argument", ["", " ", " (injection)", " a\x01b", " x" + "y" * 300, " [127.0.0.256]"])
+@pytest.mark.parametrize("argument", ["", " ", " (injection)", " a\x01b", " x" + "y" * 300])
 def test_1_19_bad_ehlo_argument(gateway, argument):
     with smtp.Client(gateway.address()) as c:
         c.expect("EHLO" + argument, 501, "5.5.4")

@@ -41,7 +41,7 @@ def test_since(three):
     assert len(three.track(since=past)) == 3
     assert len(three.track(since=time.strftime("%Y-%m-%d", time.gmtime(time.time() - 86400)))) == 3
     bad = three.command("track", "--since", "yesterday-ish")
-    assert bad.returncode == 2 and "yesterday-ish" in bad.stderr
+    assert bad.returncode == 2 and "--since" in bad.stderr
 
 
 def test_for_people(three):

@@ -1,0 +1,108 @@
+#pragma once
+/* What several unit tests share: a configuration from YAML, a directory of their own, a certificate made on the spot. Static inline
+ * functions only, so that each test stays one program of one file. Include it behind <cmocka.h>. */
+
+#include <ftw.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
+#include <talloc.h>
+
+#include "base/base.h"
+#include "base/text.h"
+#include "config/bundle.h"
+#include "config/config.h"
+#include "config/problems.h"
+
+/* A configuration with `yaml` behind hostname, directories and two listeners; one reference. */
+static inline const struct config *help_config(const char *yaml)
+{
+	struct problems *problems = problems_new(NULL);
+	struct bundle *bundle = bundle_new(problems, 1);
+	char *whole = talloc_asprintf(problems,
+		"hostname: gw.good.test\nstate_dir: state\nruntime_dir: run\n"
+		"listeners: [{name: in, type: public, address: '127.0.0.1:0', policy: open}]\n%s",
+		yaml);
+
+	bundle_add(bundle, "test.yaml", text_of(whole), BUNDLE_ALL);
+	const struct config *config = config_read(bundle, "test.yaml", problems);
+	for (size_t i = 0; i < problems->count; i++)
+		print_error("%s\n", problems_format(problems, &problems->list[i]));
+	assert_non_null(config);
+	talloc_free(problems);
+	return config;
+}
+
+/* A new directory of our own; its path in `ret_path` (64 bytes). */
+static inline void help_directory(char *ret_path)
+{
+	const char *base = getenv("TMPDIR");
+
+	snprintf(ret_path, 64, "%.40s/postern-test-XXXXXX", base == NULL ? "/tmp" : base);
+	assert_non_null(mkdtemp(ret_path));
+}
+
+static inline int help_remove_one(const char *path, const struct stat *status, int kind, struct FTW *where)
+{
+	(void)status, (void)kind, (void)where;
+	return remove(path);
+}
+
+/* The directory with everything in it. */
+static inline void help_remove(const char *path)
+{
+	nftw(path, help_remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+struct help_identity {
+	char *chain, *key; /* PEM; owned by the caller's talloc parent */
+	size_t key_len;
+};
+
+static inline char *help_bio_text(const void *owner, BIO *bio)
+{
+	char *at;
+	long len = BIO_get_mem_data(bio, &at);
+	char *copy = text_copy(owner, (struct text){ at, (size_t)len });
+
+	BIO_free(bio);
+	return copy;
+}
+
+/* A new P-256 key and a self-signed certificate for mx.good.test and good.test. */
+static inline struct help_identity help_identity(const void *owner)
+{
+	EVP_PKEY *key = EVP_PKEY_Q_keygen(NULL, NULL, "EC", "P-256");
+	X509 *certificate = X509_new();
+	X509_NAME *name = X509_get_subject_name(certificate);
+	X509_EXTENSION *extension =
+		X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name, "DNS:mx.good.test,DNS:good.test");
+	BIO *chain_bio = BIO_new(BIO_s_mem()), *key_bio = BIO_new(BIO_s_mem());
+	struct help_identity identity;
+
+	X509_set_version(certificate, 2);
+	ASN1_INTEGER_set(X509_get_serialNumber(certificate), 1);
+	X509_gmtime_adj(X509_getm_notBefore(certificate), -3600);
+	X509_gmtime_adj(X509_getm_notAfter(certificate), 3600);
+	X509_NAME_add_entry_by_txt(
+		name, "CN", MBSTRING_ASC, (const unsigned char *)"mx.good.test", -1, -1, 0);
+	X509_set_issuer_name(certificate, name);
+	X509_set_pubkey(certificate, key);
+	X509_add_ext(certificate, extension, -1);
+	assert_true(X509_sign(certificate, key, EVP_sha256()) > 0);
+	assert_int_equal(PEM_write_bio_X509(chain_bio, certificate), 1);
+	assert_int_equal(PEM_write_bio_PrivateKey(key_bio, key, NULL, NULL, 0, NULL, NULL), 1);
+	identity.chain = help_bio_text(owner, chain_bio);
+	identity.key = help_bio_text(owner, key_bio);
+	identity.key_len = strlen(identity.key);
+	X509_EXTENSION_free(extension);
+	X509_free(certificate);
+	EVP_PKEY_free(key);
+	return identity;
+}

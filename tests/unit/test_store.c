@@ -1,0 +1,1244 @@
+/* The durable queue through its interface, on a real database in a directory of our own; docs/queue.md names the states. */
+#include "queue/store.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+#include <sqlite3.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "test_help.h"
+
+#define NEVER  "mail_flow_policies: [{name: open, tls: none}]\ndelivery: {retry: [7d], concurrency: 8}\n"
+#define AT_ONCE                                                                                              \
+	"mail_flow_policies: [{name: open, tls: none}]\ndelivery: {retry: [100ms], concurrency: 8}\n"
+#define ROUTED NEVER "routes: [{domain: default, next_hop: '127.0.0.1:25'}]\n"
+
+enum { ME = 7, LONG_MS = 60000 };
+
+struct rig {
+	char path[64];
+	int fd;
+	const struct config *config;
+	struct store *store;
+};
+
+static void reopen(struct rig *rig)
+{
+	const char *why = NULL;
+
+	talloc_free(rig->store);
+	if (store_open(NULL, rig->fd, rig->config, &rig->store, &why) < 0)
+		fail_msg("%s", why);
+	store_admit(rig->store, ME);
+}
+
+static struct rig *rig_new(const char *yaml)
+{
+	struct rig *rig = text_must(talloc_zero(NULL, struct rig));
+
+	help_directory(rig->path);
+	rig->fd = open(rig->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	rig->config = help_config(yaml);
+	reopen(rig);
+	return rig;
+}
+
+static void rig_free(struct rig *rig)
+{
+	talloc_free(rig->store);
+	config_release(rig->config);
+	close(rig->fd);
+	help_remove(rig->path);
+	talloc_free(rig);
+}
+
+#define TO(...)                                                                                              \
+	(const char *[]){ __VA_ARGS__ }, sizeof((const char *[]){ __VA_ARGS__ }) / sizeof(const char *)
+
+static struct envelope envelope_to(const char *sender, const char **recipients, size_t count)
+{
+	return (struct envelope){ .received_ms = 1700000000123,
+		.icid = "1a-1",
+		.client = "192.0.2.1",
+		.helo = "client.test",
+		.tls = "{\"obtained\":\"none\"}",
+		.sender = sender,
+		.recipients = recipients,
+		.recipient_count = count };
+}
+
+static struct content content_of(const char *bytes)
+{
+	return (struct content){ .bytes = text_of(bytes), .fd = -1, .size = strlen(bytes) };
+}
+
+static int64_t commit(
+	struct rig *rig, const char *sender, const char *bytes, const char **recipients, size_t count)
+{
+	struct envelope envelope = envelope_to(sender, recipients, count);
+	struct content content = content_of(bytes);
+	int64_t mid = 0;
+
+	assert_int_equal(store_commit(rig->store, &envelope, &content, &mid), 0);
+	assert_true(mid > 0);
+	return mid;
+}
+
+static struct lease *lease_of(struct rig *rig, const char *prefer, int64_t wait_ms)
+{
+	struct lease *lease;
+
+	assert_int_equal(store_lease(rig->store, NULL, ME, prefer, wait_ms, &lease), 0);
+	return lease;
+}
+
+static struct lease *must_lease(struct rig *rig)
+{
+	struct lease *lease = lease_of(rig, NULL, LONG_MS);
+
+	assert_non_null(lease);
+	return lease;
+}
+
+static void nothing_is_due(struct rig *rig)
+{
+	assert_null(lease_of(rig, NULL, 0));
+}
+
+/* The outcome of a lease with one state for each recipient ('d'elivered, 'l'ater, 'b'ounced); owned by the lease. */
+static struct outcome *outcome_of(struct lease *lease, const char *states)
+{
+	static const enum outcome_state known[] = {
+		['d'] = OUTCOME_DELIVERED, ['l'] = OUTCOME_DEFERRED, ['b'] = OUTCOME_BOUNCED
+	};
+	struct outcome *outcome = text_must(talloc_zero(lease, struct outcome));
+
+	assert_int_equal(strlen(states), lease->envelope.recipient_count);
+	*outcome = (struct outcome){ .mid = lease->mid,
+		.domain = lease->domain,
+		.attempt = lease->attempts + 1,
+		.time_ms = 1700000001000,
+		.dcid = "2b-9",
+		.host = "mx.test",
+		.address = "192.0.2.9:25",
+		.tls = "{\"obtained\":\"encrypted\"}",
+		.recipient_count = strlen(states) };
+	outcome->recipients = text_must(
+		talloc_zero_array(lease, struct outcome_recipient, (unsigned)outcome->recipient_count));
+	for (size_t i = 0; states[i] != '\0'; i++)
+		outcome->recipients[i] = (struct outcome_recipient){ lease->rids[i],
+			known[(unsigned char)states[i]],
+			states[i] == 'd'   ? "250 2.0.0 ok"
+			: states[i] == 'l' ? "450 4.2.0 later"
+					   : "550 5.1.1 no" };
+	return outcome;
+}
+
+static void report_to(struct outcome *outcome, const char *sender)
+{
+	outcome->dsn = text_must(talloc_zero(outcome, struct envelope));
+	*outcome->dsn = envelope_to(
+		"", text_must(talloc_memdup(outcome, &sender, sizeof sender)), 1);
+	outcome->dsn_content = TEXT("Subject: returned\r\n\r\n");
+}
+
+static void finish(struct rig *rig, const char *states)
+{
+	struct lease *lease = must_lease(rig);
+
+	assert_int_equal(store_record(rig->store, outcome_of(lease, states)), 0);
+	talloc_free(lease);
+}
+
+static struct store_tracked *track_one(struct rig *rig, int64_t mid)
+{
+	struct store_query query = { .mid = mid };
+	struct store_cursor cursor = { 0 };
+	struct store_tracked *records;
+	size_t count;
+
+	assert_int_equal(store_track(rig->store, NULL, &query, &cursor, &records, &count), 0);
+	assert_int_equal(count, 1);
+	assert_true(cursor.ended);
+	return records;
+}
+
+/* States of a mail's recipients as one word: "delivered bounced". */
+static void states_are(struct rig *rig, int64_t mid, const char *want)
+{
+	struct store_tracked *record = track_one(rig, mid);
+	char *got = text_must(talloc_strdup(record, ""));
+
+	for (size_t i = 0; i < record->recipient_count; i++)
+		got = text_must(talloc_asprintf_append_buffer(
+			got, "%s%s", i == 0 ? "" : " ", record->recipients[i].state));
+	assert_string_equal(got, want);
+	talloc_free(record);
+}
+
+static unsigned files_in_content(struct rig *rig)
+{
+	DIR *directory = fdopendir(openat(rig->fd, "content", O_RDONLY | O_DIRECTORY));
+	unsigned count = 0;
+
+	assert_non_null(directory);
+	for (struct dirent *entry; (entry = readdir(directory)) != NULL;)
+		count += entry->d_name[0] != '.';
+	closedir(directory);
+	return count;
+}
+
+static void test_S3_a_committed_mail_is_lent_as_it_came(void **state)
+{
+	struct rig *rig = rig_new(NEVER);
+	int64_t mid = commit(rig, "s@x.test", "Subject: a\r\n\r\nb\r\n", TO("r@Good.test", "q@good.TEST"));
+	struct lease *lease = must_lease(rig);
+
+	(void)state;
+	assert_int_equal(lease->mid, mid);
+	assert_string_equal(lease->domain, "good.test");
+	assert_string_equal(lease->destination, "good.test");
+	assert_int_equal(lease->attempts, 0);
+	assert_int_equal(lease->envelope.recipient_count, 2);
+	assert_string_equal(lease->envelope.recipients[0], "r@Good.test");
+	assert_string_equal(lease->envelope.recipients[1], "q@good.TEST");
+	assert_string_equal(lease->envelope.sender, "s@x.test");
+	assert_string_equal(lease->envelope.icid, "1a-1");
+	assert_string_equal(lease->envelope.client, "192.0.2.1");
+	assert_string_equal(lease->envelope.helo, "client.test");
+	assert_string_equal(lease->envelope.tls, "{\"obtained\":\"none\"}");
+	assert_true(lease->envelope.received_ms == 1700000000123);
+	assert_int_equal(lease->content.fd, -1);
+	assert_true(text_equal(lease->content.bytes, TEXT("Subject: a\r\n\r\nb\r\n")));
+	nothing_is_due(rig);
+	assert_int_equal(store_queued(rig->store), 1);
+	talloc_free(lease);
+	rig_free(rig);
+}
+
+static void test_content_may_hold_nul_and_may_be_empty(void **state)
+{
+	static const struct text bodies[] = { TEXT(""), TEXT("\0"), TEXT("a\0b\r\n\xff\0") };
+	struct rig *rig = rig_new(NEVER);
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(bodies); i++) {
+		struct envelope envelope = envelope_to("", TO("r@good.test"));
+		struct content content = { .bytes = bodies[i], .fd = -1, .size = bodies[i].len };
+		int64_t mid;
+
+		assert_int_equal(store_commit(rig->store, &envelope, &content, &mid), 0);
+		struct lease *lease = must_lease(rig);
+		assert_true(text_equal(lease->content.bytes, bodies[i]));
+		assert_int_equal(lease->content.size, bodies[i].len);
+		talloc_free(lease);
+	}
+	rig_free(rig);
+}
+
+static void test_a_mail_without_recipients_is_refused(void **state)
+{
+	struct rig *rig = rig_new(NEVER);
+	struct envelope envelope = envelope_to("s@x.test", NULL, 0);
+	struct content content = content_of("x");
+	int64_t mid;
+
+	(void)state;
+	assert_int_equal(store_commit(rig->store, &envelope, &content, &mid), -EINVAL);
+	rig_free(rig);
+}
+
+static void test_each_recipient_domain_is_a_lease_of_its_own(void **state)
+{
+	struct rig *rig = rig_new(NEVER);
+	int64_t mid = commit(rig, "s@x.test", "x", TO("1@a.test", "2@b.test", "3@A.test", "postmaster"));
+	unsigned seen = 0;
+
+	(void)state;
+	for (int i = 0; i < 3; i++) {
+		struct lease *lease = must_lease(rig);
+
+		assert_int_equal(lease->mid, mid);
+		if (strcmp(lease->domain, "a.test") == 0) {
+			seen |= 1;
+			assert_int_equal(lease->envelope.recipient_count, 2);
+			assert_string_equal(lease->envelope.recipients[1], "3@A.test");
+		} else if (strcmp(lease->domain, "b.test") == 0) {
+			seen |= 2;
+			assert_int_equal(lease->envelope.recipient_count, 1);
+		} else {
+			seen |= 4;
+			assert_string_equal(lease->envelope.recipients[0], "postmaster");
+		}
+		talloc_free(lease);
+	}
+	assert_int_equal(seen, 7);
+	nothing_is_due(rig);
+	rig_free(rig);
+}
+
+static void test_S7_a_delivered_mail_is_gone_from_the_queue_and_stays_in_tracking(void **state)
+{
+	struct rig *rig = rig_new(NEVER);
+	int64_t mid = commit(rig, "s@x.test", "x", TO("r@good.test"));
+
+	(void)state;
+	states_are(rig, mid, "queued");
+	finish(rig, "d");
+	assert_int_equal(store_queued(rig->store), 0);
+	states_are(rig, mid, "delivered");
+	struct store_tracked *record = track_one(rig, mid);
+	struct store_attempt *attempt = &record->recipients[0].attempts[0];
+	assert_int_equal(record->recipients[0].attempt_count, 1);
+	assert_true(attempt->time_ms == 1700000001000);
+	assert_string_equal(attempt->dcid, "2b-9");
+	assert_string_equal(attempt->host, "mx.test");
+	assert_string_equal(attempt->address, "192.0.2.9:25");
+	assert_string_equal(attempt->reply, "250 2.0.0 ok");
+	assert_string_equal(attempt->tls, "{\"obtained\":\"encrypted\"}");
+	talloc_free(record);
+	reopen(rig);
+	assert_int_equal(store_queued(rig->store), 0);
+	nothing_is_due(rig);
+	rig_free(rig);
+}
+
+static void test_a_deferred_mail_waits_for_its_next_try(void **state)
+{
+	struct rig *rig = rig_new(NEVER);
+	int64_t mid = commit(rig, "s@x.test", "x", TO("r@good.test"));
+
+	(void)state;
+	finish(rig, "l");
+	assert_int_equal(store_queued(rig->store), 1);
+	states_are(rig, mid, "deferred");
+	nothing_is_due(rig);
+	reopen(rig);
+	nothing_is_due(rig);
+	assert_int_equal(store_queued(rig->store), 1);
+	rig_free(rig);
+}
+
+static void test_a_deferred_mail_comes_again_and_counts_its_attempts(void **state)
+{
+	struct rig *rig = rig_new(AT_ONCE);
+	int64_t mid = commit(rig, "s@x.test", "x", TO("r@good.test"));
+
+	(void)state;
+	for (uint32_t attempt = 0; attempt < 3; attempt++) {
+		struct lease *lease = must_lease(rig);
+
+		assert_int_equal(lease->attempts, attempt);
+		assert_int_equal(store_record(rig->store, outcome_of(lease, "l")), 0);
+		talloc_free(lease);
+	}
+	finish(rig, "d");
+	assert_int_equal(store_queued(rig->store), 0);
+	struct store_tracked *record = track_one(rig, mid);
+	assert_int_equal(record->recipients[0].attempt_count, 4);
+	assert_string_equal(record->recipients[0].attempts[0].reply, "450 4.2.0 later");
+	assert_string_equal(record->recipients[0].attempts[3].reply, "250 2.0.0 ok");
+	talloc_free(record);
+	rig_free(rig);
+}
+
+static void test_2_23_mixed_results_are_recorded_one_by_one(void **state)
+{
+	struct rig *rig = rig_new(AT_ONCE);
+	int64_t mid = commit(rig, "s@x.test", "x", TO("1@a.test", "2@a.test", "3@a.test", "4@a.test"));
+
+	(void)state;
+	finish(rig, "dlbl");
+	states_are(rig, mid, "delivered deferred bounced deferred");
+	struct lease *lease = must_lease(rig);
+	assert_int_equal(lease->envelope.recipient_count, 2);
+	assert_string_equal(lease->envelope.recipients[0], "2@a.test");
+	assert_string_equal(lease->envelope.recipients[1], "4@a.test");
+	assert_int_equal(lease->attempts, 1);
+	assert_int_equal(store_record(rig->store, outcome_of(lease, "bd")), 0);
+	states_are(rig, mid, "delivered bounced bounced delivered");
+	assert_int_equal(store_queued(rig->store), 0);
+	talloc_free(lease);
+	rig_free(rig);
+}
+
+static void test_a_bounce_and_its_report_are_one_transaction(void **state)
+{
+	struct rig *rig = rig_new(NEVER);
+	int64_t mid = commit(rig, "s@x.test", "x", TO("r@good.test"));
+	struct lease *lease = must_lease(rig);
+	struct outcome *outcome = outcome_of(lease, "b");
+
+	(void)state;
+	report_to(outcome, "s@x.test");
+	assert_int_equal(store_record(rig->store, outcome), 0);
+	talloc_free(lease);
+	states_are(rig, mid, "bounced");
+	assert_int_equal(store_queued(rig->store), 1);
+
+	lease = must_lease(rig);
+	assert_true(lease->mid > mid);
+	assert_string_equal(lease->domain, "x.test");
+	assert_string_equal(lease->envelope.sender, "");
+	assert_string_equal(lease->envelope.recipients[0], "s@x.test");
+	assert_true(text_equal(lease->content.bytes, TEXT("Subject: returned\r\n\r\n")));
+	talloc_free(lease);
+	rig_free(rig);
+}
+
+static void test_a_report_that_cannot_be_stored_leaves_its_mail_as_it_was(void **state)
+{
+	struct rig *rig = rig_new(NEVER);
+	int64_t mid = commit(rig, "s@x.test", "x", TO("r@good.test"));
+	struct lease *lease = must_lease(rig);
+	struct outcome *outcome = outcome_of(lease, "b");
+
+	(void)state;
+	report_to(outcome, "s@x.test");
+	outcome->dsn_content.len = 1100000000; /* over SQLite's limit: refused before a byte is read */
+	assert_int_equal(store_record(rig->store, outcome), -EINVAL);
+	states_are(rig, mid, "queued");
+	assert_int_equal(store_queued(rig->store), 1);
+	talloc_free(lease);
+	rig_free(rig);
+}
+
+static void test_G5_a_repeated_outcome_changes_nothing(void **state)
+{
+	struct rig *rig = rig_new(NEVER);
+	int64_t mid = commit(rig, "s@x.test", "x", TO("1@a.test", "2@a.test"));
+	struct lease *lease = must_lease(rig);
+	struct outcome *outcome = outcome_of(lease, "bl");
+
+	(void)state;
+	report_to(outcome, "s@x.test");
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(store_record(rig->store, outcome), 0);
+		states_are(rig, mid, "bounced deferred");
+		assert_int_equal(store_queued(rig->store), 2);
+		struct store_tracked *record = track_one(rig, mid);
+		assert_int_equal(record->recipients[0].attempt_count, 1);
+		assert_int_equal(record->recipients[1].attempt_count, 1);
+		talloc_free(record);
+		if (i == 1)
+			reopen(rig);
+	}
+	outcome->recipients[1].state = OUTCOME_DELIVERED; /* even when it says something else */
+	assert_int_equal(store_record(rig->store, outcome), 0);
+	states_are(rig, mid, "bounced deferred");
+	talloc_free(lease);
+	rig_free(rig);
+}
+
+/* A repeat may come late, when the mail is out again: the new lease must not end by it. */
+static void test_G5_a_repeated_outcome_does_not_end_the_lease_of_the_next_attempt(void **state)
+{
+	struct rig *rig = rig_new(AT_ONCE);
+	struct lease *first, *second;
+
+	(void)state;
+	commit(rig, "s@x.test", "x", TO("r@a.test"));
+	first = must_lease(rig);
+	struct outcome *outcome = outcome_of(first, "l");
+	assert_int_equal(store_record(rig->store, outcome), 0);
+	second = must_lease(rig);
+	assert_int_equal(second->attempts, 1);
+	assert_int_equal(store_record(rig->store, outcome), 0);
+	assert_int_equal(store_record(rig->store, outcome_of(second, "d")), 0);
+	assert_int_equal(store_queued(rig->store), 0);
+	talloc_free(first);
+	talloc_free(second);
+	rig_free(rig);
+}
+
+static void test_an_outcome_of_a_mail_that_never_was_changes_nothing(void **state)
+{
+	struct rig *rig = rig_new(NEVER);
+	struct outcome_recipient recipient = { 1, OUTCOME_DELIVERED, "250 ok" };
+	struct outcome outcome = { .mid = 99,
+		.domain = "a.test",
+		.attempt = 1,
+		.dcid = "",
+		.host = "",
+		.address = "",
+		.tls = "",
+		.recipients = &recipient,
+		.recipient_count = 1 };
+
+	(void)state;
+	assert_int_equal(store_record(rig->store, &outcome), 0);
+	assert_int_equal(store_queued(rig->store), 0);
+	rig_free(rig);
+}
+
+static void test_a_lease_whose_answer_was_lost_is_free_again(void **state)
+{
+	struct rig *rig = rig_new(NEVER);
+	int64_t mid = commit(rig, "s@x.test", "x", TO("r@a.test"));
+	struct lease *lease = must_lease(rig);
+
+	(void)state;
+	nothing_is_due(rig);
+	store_unlease(rig->store, mid, "b.test");
+	nothing_is_due(rig);
+	store_unlease(rig->store, mid, "a.test");
+	talloc_free(lease);
+	lease = lease_of(rig, NULL, 0);
+	assert_non_null(lease);
+	assert_int_equal(lease->attempts, 0);
+	talloc_free(lease);
+	rig_free(rig);
+}
+
+/* The answer to a dead deliver fails after its successor was admitted and holds the mail already. */
+static void test_an_answer_lost_by_the_dead_does_not_free_what_its_successor_holds(void **state)
+{
+	struct rig *rig = rig_new(NEVER);
+	int64_t mid = commit(rig, "s@x.test", "x", TO("r@a.test"));
+	struct lease *old = must_lease(rig), *new, *again;
+
+	(void)state;
+	store_free_owner(rig->store, ME);
+	store_admit(rig->store, ME + 1);
+	assert_int_equal(store_lease(rig->store, NULL, ME + 1, NULL, 0, &new), 0);
+	assert_non_null(new);
+	store_unlease(rig->store, mid, "a.test");
+	assert_int_equal(store_lease(rig->store, NULL, ME + 1, NULL, 0, &again), 0);
+	assert_null(again);
+	talloc_free(old);
+	talloc_free(new);
+	talloc_free(again);
+	rig_free(rig);
+}
+
+static void test_only_who_was_admitted_may_lease(void **state)
+{
+	struct rig *rig = rig_new(NEVER);
+	struct lease *lease;
+
+	(void)state;
+	commit(rig, "s@x.test", "x", TO("r@a.test"));
+	assert_int_equal(store_lease(rig->store, NULL, ME + 1, NULL, LONG_MS, &lease), 0);
+	assert_null(lease);
+	store_admit(rig->store, ME + 1);
+	assert_null(lease_of(rig, NULL, LONG_MS));
+	assert_int_equal(store_lease(rig->store, NULL, ME + 1, NULL, 0, &lease), 0);
+	assert_non_null(lease);
+	talloc_free(lease);
+	rig_free(rig);
+}
+
+static void test_S4_what_the_dead_held_is_free_and_they_may_lease_no_more(void **state)
+{
+	struct rig *rig = rig_new(NEVER);
+	struct lease *lease;
+
+	(void)state;
+	commit(rig, "s@x.test", "x", TO("1@a.test", "2@b.test"));
+	talloc_free(must_lease(rig));
+	talloc_free(must_lease(rig));
+	nothing_is_due(rig);
+	store_free_owner(rig->store, ME);
+	assert_null(lease_of(rig, NULL, LONG_MS));
+	store_admit(rig->store, ME + 1);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(store_lease(rig->store, NULL, ME + 1, NULL, 0, &lease), 0);
+		assert_int_equal(lease != NULL, i < 2);
+		talloc_free(lease);
+	}
+	/* The end of an older incarnation is no news for the one that followed it. */
+	store_free_owner(rig->store, ME);
+	commit(rig, "s@x.test", "x", TO("3@a.test"));
+	assert_int_equal(store_lease(rig->store, NULL, ME + 1, NULL, 0, &lease), 0);
+	assert_non_null(lease);
+	talloc_free(lease);
+	rig_free(rig);
+}
+
+static void test_what_is_claimed_after_a_restart_is_not_lent_again(void **state)
+{
+	struct rig *rig = rig_new(NEVER);
+	int64_t mid = commit(rig, "s@x.test", "x", TO("r@a.test"));
+	struct lease *lease = must_lease(rig);
+
+	(void)state;
+	reopen(rig);
+	store_claim(rig->store, ME, mid, "a.test");
+	store_claim(rig->store, ME, mid + 5, "a.test");
+	nothing_is_due(rig);
+	assert_int_equal(store_record(rig->store, outcome_of(lease, "d")), 0);
+	assert_int_equal(store_queued(rig->store), 0);
+	talloc_free(lease);
+	rig_free(rig);
+}
+
+static void test_what_was_recorded_before_a_restart_and_claimed_after_it_comes_free_by_repeating(void **state)
+{
+	struct rig *rig = rig_new(AT_ONCE);
+	int64_t mid = commit(rig, "s@x.test", "x", TO("r@a.test"));
+	struct lease *lease = must_lease(rig);
+	struct outcome *outcome = outcome_of(lease, "l");
+
+	(void)state;
+	assert_int_equal(store_record(rig->store, outcome), 0);
+	reopen(rig);
+	store_claim(rig->store, ME, mid, "a.test");
+	assert_int_equal(store_record(rig->store, outcome), 0);
+	talloc_free(lease);
+	lease = must_lease(rig);
+	assert_int_equal(lease->attempts, 1);
+	talloc_free(lease);
+	rig_free(rig);
+}
+
+static void test_a_preferred_destination_gets_its_own_mail_only(void **state)
+{
+	struct rig *rig = rig_new(NEVER);
+
+	(void)state;
+	commit(rig, "s@x.test", "x", TO("1@a.test", "2@b.test"));
+	assert_null(lease_of(rig, "c.test", 0));
+	struct lease *lease = lease_of(rig, "b.test", 0);
+	assert_non_null(lease);
+	assert_string_equal(lease->domain, "b.test");
+	assert_null(lease_of(rig, "b.test", 0));
+	talloc_free(lease);
+	rig_free(rig);
+}
+
+static void test_another_configuration_reroutes_what_waits(void **state)
+{
+	struct rig *rig = rig_new(NEVER);
+	const struct config *routed = help_config(ROUTED);
+
+	(void)state;
+	commit(rig, "s@x.test", "x", TO("1@a.test", "2@b.test"));
+	store_configure(rig->store, routed);
+	assert_null(lease_of(rig, "a.test", 0));
+	for (int i = 0; i < 2; i++) {
+		struct lease *lease = lease_of(rig, "127.0.0.1:25", 0);
+
+		assert_non_null(lease);
+		assert_string_equal(lease->destination, "127.0.0.1:25");
+		talloc_free(lease);
+	}
+	config_release(routed);
+	rig_free(rig);
+}
+
+static void test_G1_a_store_that_is_opened_again_knows_everything(void **state)
+{
+	struct rig *rig = rig_new(NEVER);
+	int64_t mids[10];
+
+	(void)state;
+	for (int i = 0; i < 10; i++)
+		mids[i] = commit(rig, "s@x.test", "x", TO("r@a.test", "q@b.test"));
+	for (int i = 0; i < 10; i++) /* ten of the twenty */
+		finish(rig, "d");
+	reopen(rig);
+	assert_int_equal(store_queued(rig->store), 10);
+	for (int i = 0; i < 10; i++)
+		finish(rig, "d");
+	nothing_is_due(rig);
+	assert_true(commit(rig, "s@x.test", "x", TO("r@a.test")) > mids[9]);
+	for (int i = 0; i < 10; i++)
+		states_are(rig, mids[i], "delivered delivered");
+	rig_free(rig);
+}
+
+enum { LARGE = 300000 };
+
+static int large_file(struct rig *rig)
+{
+	int fd = store_new_file(rig->store, 0);
+	char block[1000];
+
+	assert_true(fd >= 0);
+	for (int i = 0; i < LARGE / 1000; i++) {
+		memset(block, 'a' + i % 26, sizeof block);
+		assert_int_equal(write(fd, block, sizeof block), sizeof block);
+	}
+	return fd;
+}
+
+static int64_t commit_large(struct rig *rig, uint64_t size, int want)
+{
+	struct envelope envelope = envelope_to("s@x.test", TO("1@a.test", "2@b.test"));
+	struct content content = { .bytes = TEXT(""), .fd = large_file(rig), .size = size };
+	int64_t mid = 0;
+
+	assert_int_equal(store_commit(rig->store, &envelope, &content, &mid), want);
+	close(content.fd);
+	return mid;
+}
+
+static void test_G2_G3_large_content_lies_in_a_file_until_the_last_recipient_is_done(void **state)
+{
+	struct rig *rig = rig_new(NEVER);
+	struct stat status;
+	char bytes[26001];
+
+	(void)state;
+	commit_large(rig, LARGE, 0);
+	assert_int_equal(files_in_content(rig), 1);
+	reopen(rig);
+	assert_int_equal(files_in_content(rig), 1);
+	struct lease *lease = must_lease(rig);
+	assert_true(lease->content.fd >= 0);
+	assert_int_equal(lease->content.size, LARGE);
+	assert_int_equal(fstat(lease->content.fd, &status), 0);
+	assert_int_equal(status.st_size, LARGE);
+	assert_int_equal(pread(lease->content.fd, bytes, 26001, 0), 26001);
+	assert_int_equal(bytes[26000], 'a');
+	assert_int_equal(bytes[25999], 'z');
+	assert_int_equal(store_record(rig->store, outcome_of(lease, "d")), 0);
+	assert_int_equal(files_in_content(rig), 1);
+	talloc_free(lease);
+	finish(rig, "d");
+	assert_int_equal(files_in_content(rig), 0);
+	rig_free(rig);
+}
+
+static void test_a_file_of_another_size_is_refused_and_leaves_nothing(void **state)
+{
+	struct rig *rig = rig_new(NEVER);
+
+	(void)state;
+	commit_large(rig, LARGE - 1, -EINVAL);
+	commit_large(rig, LARGE + 1, -EINVAL);
+	assert_int_equal(files_in_content(rig), 0);
+	assert_int_equal(store_queued(rig->store), 0);
+	rig_free(rig);
+}
+
+static void test_G6_orphans_are_removed_at_start_and_nothing_else(void **state)
+{
+	struct rig *rig = rig_new(NEVER);
+
+	(void)state;
+	commit_large(rig, LARGE, 0);
+	commit_large(rig, LARGE, 0);
+	int content = openat(rig->fd, "content", O_RDONLY | O_DIRECTORY);
+	close(openat(content, "0-0", O_CREAT | O_WRONLY, 0600));
+	close(openat(content, "zz", O_CREAT | O_WRONLY, 0600));
+	close(content);
+	assert_int_equal(files_in_content(rig), 4);
+	reopen(rig);
+	assert_int_equal(files_in_content(rig), 2);
+	for (int i = 0; i < 4; i++)
+		finish(rig, "d");
+	assert_int_equal(files_in_content(rig), 0);
+	rig_free(rig);
+}
+
+/* Do something to each file in content/. */
+static void harm_content(struct rig *rig, bool remove_it)
+{
+	int content = openat(rig->fd, "content", O_RDONLY | O_DIRECTORY);
+	DIR *directory = fdopendir(dup(content));
+
+	for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
+		if (entry->d_name[0] == '.')
+			continue;
+		if (remove_it) {
+			unlinkat(content, entry->d_name, 0);
+		} else {
+			int fd = openat(content, entry->d_name, O_WRONLY);
+
+			assert_int_equal(pwrite(fd, "!", 1, LARGE / 2), 1);
+			close(fd);
+		}
+	}
+	closedir(directory);
+	close(content);
+}
+
+static void test_damaged_or_missing_content_is_not_lent_and_not_lost(void **state)
+{
+	(void)state;
+	for (int remove_it = 0; remove_it < 2; remove_it++) {
+		struct rig *rig = rig_new(NEVER);
+
+		commit_large(rig, LARGE, 0);
+		harm_content(rig, remove_it);
+		nothing_is_due(rig);
+		if (store_queued(rig->store) != 2)
+			fail_msg("%s content: the mail has left the queue, and its rows say it is queued",
+				remove_it ? "missing" : "damaged");
+		reopen(rig);
+		assert_int_equal(store_queued(rig->store), 2);
+		rig_free(rig);
+	}
+}
+
+struct waiter {
+	struct rig *rig;
+	const char *prefer;
+	int64_t wait_ms;
+	struct lease *lease;
+	pthread_t thread;
+};
+
+static void *waiter_run(void *argument)
+{
+	struct waiter *waiter = argument;
+
+	store_lease(waiter->rig->store, NULL, ME, waiter->prefer, waiter->wait_ms, &waiter->lease);
+	return NULL;
+}
+
+static void waiter_start(struct waiter *waiter)
+{
+	assert_int_equal(pthread_create(&waiter->thread, NULL, waiter_run, waiter), 0);
+}
+
+static void test_who_waits_is_given_what_arrives(void **state)
+{
+	struct rig *rig = rig_new(NEVER);
+	struct waiter any = { .rig = rig, .wait_ms = 600000 };
+	struct waiter preferring = { .rig = rig, .prefer = "b.test", .wait_ms = 600000 };
+
+	(void)state;
+	waiter_start(&any);
+	waiter_start(&preferring);
+	commit(rig, "s@x.test", "x", TO("r@a.test"));
+	commit(rig, "s@x.test", "x", TO("r@b.test"));
+	/* Whoever comes first may take b.test; one more for the other. */
+	commit(rig, "s@x.test", "x", TO("r@b.test"));
+	pthread_join(any.thread, NULL);
+	pthread_join(preferring.thread, NULL);
+	assert_non_null(any.lease);
+	assert_non_null(preferring.lease);
+	assert_string_equal(preferring.lease->domain, "b.test");
+	talloc_free(any.lease);
+	talloc_free(preferring.lease);
+	rig_free(rig);
+}
+
+static void test_stopping_ends_every_wait(void **state)
+{
+	struct rig *rig = rig_new(NEVER);
+	struct waiter waiters[] = { { .rig = rig, .wait_ms = 600000 },
+		{ .rig = rig, .prefer = "a.test", .wait_ms = 600000 } };
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(waiters); i++)
+		waiter_start(&waiters[i]);
+	store_stop(rig->store);
+	for (size_t i = 0; i < COUNT(waiters); i++) {
+		pthread_join(waiters[i].thread, NULL);
+		assert_null(waiters[i].lease);
+	}
+	commit(rig, "s@x.test", "x", TO("r@a.test"));
+	assert_null(lease_of(rig, NULL, 600000));
+	rig_free(rig);
+}
+
+static void test_the_end_of_an_owner_ends_its_waits(void **state)
+{
+	struct rig *rig = rig_new(NEVER);
+	struct waiter waiter = { .rig = rig, .wait_ms = 600000 };
+
+	(void)state;
+	waiter_start(&waiter);
+	store_free_owner(rig->store, ME);
+	pthread_join(waiter.thread, NULL);
+	assert_null(waiter.lease);
+	rig_free(rig);
+}
+
+/* One waits on an open connection for mail that is due later than its wait; when it goes, who waits for anything must be told. */
+static void test_who_waits_for_anything_is_told_when_a_kept_connection_goes(void **state)
+{
+	struct rig *rig = rig_new(AT_ONCE);
+	struct waiter preferring = { .rig = rig, .prefer = "a.test", .wait_ms = 20 };
+	struct waiter any = { .rig = rig, .wait_ms = 3600000 };
+
+	(void)state;
+	commit(rig, "s@x.test", "x", TO("r@a.test"));
+	finish(rig, "l"); /* due in 100 ms */
+	waiter_start(&preferring);
+	waiter_start(&any);
+	pthread_join(preferring.thread, NULL);
+	alarm(60);
+	pthread_join(any.thread, NULL); /* an hour, if nobody tells it */
+	alarm(0);
+	assert_true((any.lease != NULL) != (preferring.lease != NULL));
+	talloc_free(any.lease);
+	talloc_free(preferring.lease);
+	rig_free(rig);
+}
+
+enum { THREADS = 16, MAILS_EACH = 25 };
+
+struct committer {
+	struct rig *rig;
+	int number;
+	int64_t mids[MAILS_EACH];
+};
+
+/* Each fifth mail cannot be stored. */
+static bool bad(int number, int i)
+{
+	return (number + i) % 5 == 0;
+}
+
+static void *committer_run(void *argument)
+{
+	struct committer *c = argument;
+
+	for (int i = 0; i < MAILS_EACH; i++) {
+		char sender[40], *recipient = "r@a.test";
+		struct envelope envelope = envelope_to(sender, (const char **)&recipient, 1);
+		struct content content = content_of("x");
+
+		snprintf(sender, sizeof sender, "s%d-%d@x.test", c->number, i);
+		if (bad(c->number, i))
+			content.bytes.len = 1100000000;
+		int r = store_commit(c->rig->store, &envelope, &content, &c->mids[i]);
+		if (r != (bad(c->number, i) ? -EINVAL : 0))
+			c->mids[i] = -1;
+		else if (r < 0)
+			c->mids[i] = 0;
+	}
+	return NULL;
+}
+
+static void test_a_crowd_commits_in_groups_and_a_bad_mail_fails_alone(void **state)
+{
+	struct rig *rig = rig_new(NEVER);
+	struct committer committers[THREADS];
+	pthread_t threads[THREADS];
+	unsigned good = 0;
+
+	(void)state;
+	for (int i = 0; i < THREADS; i++) {
+		committers[i] = (struct committer){ .rig = rig, .number = i };
+		pthread_create(&threads[i], NULL, committer_run, &committers[i]);
+	}
+	for (int i = 0; i < THREADS; i++)
+		pthread_join(threads[i], NULL);
+	for (int i = 0; i < THREADS; i++) {
+		for (int n = 0; n < MAILS_EACH; n++) {
+			int64_t mid = committers[i].mids[n];
+			char sender[40];
+
+			assert_int_not_equal(mid, -1);
+			if (bad(i, n))
+				continue;
+			good++;
+			struct store_tracked *record = track_one(rig, mid);
+			snprintf(sender, sizeof sender, "s%d-%d@x.test", i, n);
+			assert_string_equal(record->sender, sender);
+			talloc_free(record);
+		}
+	}
+	assert_int_equal(store_queued(rig->store), good);
+	reopen(rig);
+	assert_int_equal(store_queued(rig->store), good);
+	rig_free(rig);
+}
+
+struct worker {
+	struct rig *rig;
+	atomic_int *left;
+};
+
+static void *worker_run(void *argument)
+{
+	struct worker *worker = argument;
+
+	while (atomic_load(worker->left) > 0) {
+		struct lease *lease;
+
+		if (store_lease(worker->rig->store, NULL, ME, NULL, 20, &lease) < 0 || lease == NULL)
+			continue;
+		if (store_record(worker->rig->store, outcome_of(lease, "d")) == 0)
+			atomic_fetch_sub(worker->left, 1);
+		talloc_free(lease);
+	}
+	return NULL;
+}
+
+/* For the thread sanitizer: commits, leases, outcomes, tracking and new configurations at the same time. */
+static void test_everything_at_once_delivers_each_mail_exactly_once(void **state)
+{
+	struct rig *rig = rig_new(NEVER);
+	const struct config *routed = help_config(ROUTED);
+	atomic_int left = 200;
+	struct worker worker = { rig, &left };
+	pthread_t threads[4];
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(threads); i++)
+		pthread_create(&threads[i], NULL, worker_run, &worker);
+	for (int i = 0; i < 200; i++) {
+		struct store_cursor cursor = { 0 };
+		struct store_tracked *records;
+		size_t count;
+
+		commit(rig, "s@x.test", "x", TO(i % 2 ? "r@a.test" : "r@b.test"));
+		if (i % 20 == 0)
+			store_configure(rig->store, i % 40 ? routed : rig->config);
+		assert_int_equal(
+			store_track(rig->store, NULL, &(struct store_query){ 0 }, &cursor, &records, &count),
+			0);
+		talloc_free(records);
+	}
+	for (size_t i = 0; i < COUNT(threads); i++)
+		pthread_join(threads[i], NULL);
+	assert_int_equal(atomic_load(&left), 0);
+	assert_int_equal(store_queued(rig->store), 0);
+	config_release(routed);
+	rig_free(rig);
+}
+
+static void note(struct rig *rig, const char *sender, const char *recipient, int64_t time_ms)
+{
+	struct store_refusal refusal = { time_ms, "1a-2", "192.0.2.2", "bad.test", "{}", sender, recipient,
+		"550 5.7.1 relaying denied" };
+
+	assert_int_equal(store_note(rig->store, &refusal, 1), 0);
+}
+
+/* All pages of a query; the number of records. */
+static size_t count_tracked(struct rig *rig, const struct store_query *query, unsigned *ret_pages)
+{
+	struct store_cursor cursor = { 0 };
+	size_t all = 0;
+
+	*ret_pages = 0;
+	while (!cursor.ended) {
+		struct store_tracked *records;
+		size_t count;
+		int64_t last = 0;
+		bool refused = false;
+
+		assert_int_equal(store_track(rig->store, NULL, query, &cursor, &records, &count), 0);
+		assert_true(count <= 20);
+		for (size_t i = 0; i < count; i++) {
+			/* Oldest first, refusals after mails. */
+			assert_false(refused && records[i].mid != 0);
+			refused = records[i].mid == 0;
+			assert_true(refused || records[i].mid > last);
+			last = records[i].mid;
+		}
+		all += count;
+		(*ret_pages)++;
+		talloc_free(records);
+		assert_true(*ret_pages < 100);
+	}
+	return all;
+}
+
+static void test_tracking_finds_by_sender_recipient_mid_and_time_over_pages(void **state)
+{
+	struct rig *rig = rig_new(NEVER);
+	int64_t mid = 0;
+	unsigned pages;
+
+	(void)state;
+	for (int i = 0; i < 45; i++)
+		mid = commit(rig, i % 3 ? "Often@x.test" : "rare@x.test", "x",
+			(const char *[]){ i % 5 ? "r@a.test" : "q@a.test", "p@b.test" }, i % 5 ? 1 : 2);
+	for (int i = 0; i < 25; i++)
+		note(rig, i % 5 ? "often@x.test" : "rare@x.test", i == 7 ? "q@a.test" : "evil@z.test",
+			1700000000000 + i);
+
+	const struct {
+		const char *name;
+		struct store_query query;
+		size_t want;
+		unsigned pages;
+	} cases[] = {
+		{ "everything", { 0 }, 70, 4 },
+		{ "a sender, whatever the case", { .sender = "OFTEN@X.test" }, 50, 3 },
+		{ "another sender", { .sender = "rare@x.test" }, 20, 2 },
+		{ "a recipient, whatever the case", { .recipient = "P@b.TEST" }, 9, 1 },
+		{ "a recipient of mails and refusals", { .recipient = "q@a.test" }, 10, 1 },
+		{ "a refused recipient", { .recipient = "evil@z.test" }, 24, 2 },
+		{ "both", { .sender = "rare@x.test", .recipient = "r@a.test" }, 12, 1 },
+		{ "one mail", { .mid = mid }, 1, 1 },
+		{ "no mail", { .mid = mid + 1 }, 0, 1 },
+		{ "nobody", { .sender = "x" }, 0, 1 },
+		{ "part of an address", { .sender = "often@x.tes" }, 0, 1 },
+		{ "a wildcard is none", { .sender = "%" }, 0, 1 },
+		{ "since the first", { .since_ms = 1700000000000 }, 70, 4 },
+		{ "since the 21st refusal", { .since_ms = 1700000000020 }, 50, 3 },
+		{ "since later", { .since_ms = 1700000000124 }, 0, 1 },
+		{ "a mail, but later", { .mid = mid, .since_ms = 1700000000124 }, 0, 1 },
+	};
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		size_t got = count_tracked(rig, &cases[i].query, &pages);
+
+		if (got != cases[i].want || pages != cases[i].pages)
+			fail_msg("%s: %zu records, not %zu, on %u pages", cases[i].name, got, cases[i].want,
+				pages);
+	}
+	rig_free(rig);
+}
+
+static void test_a_refusal_is_tracked_with_what_was_answered(void **state)
+{
+	struct rig *rig = rig_new(NEVER);
+	struct store_cursor cursor = { 0 };
+	struct store_tracked *records;
+	size_t count;
+
+	(void)state;
+	note(rig, "s@x.test", "evil@z.test", 1700000000000);
+	assert_int_equal(
+		store_track(rig->store, NULL, &(struct store_query){ 0 }, &cursor, &records, &count), 0);
+	assert_int_equal(count, 1);
+	assert_int_equal(records->mid, 0);
+	assert_true(records->time_ms == 1700000000000);
+	assert_string_equal(records->icid, "1a-2");
+	assert_string_equal(records->client, "192.0.2.2");
+	assert_string_equal(records->helo, "bad.test");
+	assert_string_equal(records->sender, "s@x.test");
+	assert_int_equal(records->recipient_count, 1);
+	assert_string_equal(records->recipients[0].address, "evil@z.test");
+	assert_string_equal(records->recipients[0].state, "refused");
+	assert_string_equal(records->recipients[0].attempts[0].reply, "550 5.7.1 relaying denied");
+	talloc_free(records);
+	rig_free(rig);
+}
+
+static void test_the_command_line_reads_without_a_gateway(void **state)
+{
+	struct rig *rig = rig_new(NEVER);
+	struct store *reader;
+	const char *why = NULL;
+	struct store_cursor cursor = { 0 };
+	struct store_tracked *records;
+	size_t count;
+
+	(void)state;
+	commit(rig, "s@x.test", "x", TO("r@a.test"));
+	assert_int_equal(store_open_reader(NULL, rig->path, &reader, &why), 0);
+	assert_int_equal(
+		store_track(reader, NULL, &(struct store_query){ 0 }, &cursor, &records, &count), 0);
+	assert_int_equal(count, 1);
+	talloc_free(records);
+	talloc_free(reader);
+	assert_true(store_open_reader(rig, "/nonexistent/postern", &reader, &why) < 0);
+	assert_non_null(strstr(why, "/nonexistent/postern"));
+	rig_free(rig);
+}
+
+static void sql(struct rig *rig, const char *statement)
+{
+	char path[100];
+	sqlite3 *db;
+
+	snprintf(path, sizeof path, "%s/queue.db", rig->path);
+	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, statement, NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(db);
+}
+
+static void refuses_to_open(struct rig *rig, const char *word)
+{
+	const char *why = NULL;
+	struct store *store;
+
+	if (store_open(rig, rig->fd, rig->config, &store, &why) == 0)
+		fail_msg("opened, but must not: %s", word);
+	assert_non_null(why);
+	if (strstr(why, word) == NULL)
+		fail_msg("\"%s\" does not say \"%s\"", why, word);
+}
+
+static void test_what_is_not_ours_or_newer_is_refused_and_left_as_it_is(void **state)
+{
+	struct rig *rig = rig_new(NEVER);
+	char path[100], bytes[8192];
+
+	(void)state;
+	commit(rig, "s@x.test", "x", TO("r@a.test"));
+	TALLOC_FREE(rig->store);
+	sql(rig, "PRAGMA user_version = 2");
+	refuses_to_open(rig, "newer version");
+	sql(rig, "PRAGMA user_version = 1");
+	reopen(rig);
+	assert_int_equal(store_queued(rig->store), 1);
+	TALLOC_FREE(rig->store);
+
+	sql(rig, "PRAGMA application_id = 1");
+	refuses_to_open(rig, "another program");
+
+	snprintf(path, sizeof path, "%s/queue.db", rig->path);
+	int fd = open(path, O_WRONLY | O_TRUNC);
+	memset(bytes, 'x', sizeof bytes);
+	assert_int_equal(write(fd, bytes, sizeof bytes), sizeof bytes);
+	close(fd);
+	refuses_to_open(rig, "cannot be");
+	rig_free(rig);
+}
+
+static void test_a_state_directory_that_cannot_be_written_is_refused_with_a_reason(void **state)
+{
+	struct rig *rig = rig_new(NEVER);
+
+	(void)state;
+	TALLOC_FREE(rig->store);
+	help_remove(rig->path);
+	refuses_to_open(rig, "queue.db cannot be");
+	rig_free(rig);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_S3_a_committed_mail_is_lent_as_it_came),
+		cmocka_unit_test(test_content_may_hold_nul_and_may_be_empty),
+		cmocka_unit_test(test_a_mail_without_recipients_is_refused),
+		cmocka_unit_test(test_each_recipient_domain_is_a_lease_of_its_own),
+		cmocka_unit_test(test_S7_a_delivered_mail_is_gone_from_the_queue_and_stays_in_tracking),
+		cmocka_unit_test(test_a_deferred_mail_waits_for_its_next_try),
+		cmocka_unit_test(test_a_deferred_mail_comes_again_and_counts_its_attempts),
+		cmocka_unit_test(test_2_23_mixed_results_are_recorded_one_by_one),
+		cmocka_unit_test(test_a_bounce_and_its_report_are_one_transaction),
+		cmocka_unit_test(test_a_report_that_cannot_be_stored_leaves_its_mail_as_it_was),
+		cmocka_unit_test(test_G5_a_repeated_outcome_changes_nothing),
+		cmocka_unit_test(test_G5_a_repeated_outcome_does_not_end_the_lease_of_the_next_attempt),
+		cmocka_unit_test(test_an_outcome_of_a_mail_that_never_was_changes_nothing),
+		cmocka_unit_test(test_a_lease_whose_answer_was_lost_is_free_again),
+		cmocka_unit_test(test_an_answer_lost_by_the_dead_does_not_free_what_its_successor_holds),
+		cmocka_unit_test(test_only_who_was_admitted_may_lease),
+		cmocka_unit_test(test_S4_what_the_dead_held_is_free_and_they_may_lease_no_more),
+		cmocka_unit_test(test_what_is_claimed_after_a_restart_is_not_lent_again),
+		cmocka_unit_test(
+			test_what_was_recorded_before_a_restart_and_claimed_after_it_comes_free_by_repeating),
+		cmocka_unit_test(test_a_preferred_destination_gets_its_own_mail_only),
+		cmocka_unit_test(test_another_configuration_reroutes_what_waits),
+		cmocka_unit_test(test_G1_a_store_that_is_opened_again_knows_everything),
+		cmocka_unit_test(test_G2_G3_large_content_lies_in_a_file_until_the_last_recipient_is_done),
+		cmocka_unit_test(test_a_file_of_another_size_is_refused_and_leaves_nothing),
+		cmocka_unit_test(test_G6_orphans_are_removed_at_start_and_nothing_else),
+		cmocka_unit_test(test_damaged_or_missing_content_is_not_lent_and_not_lost),
+		cmocka_unit_test(test_who_waits_is_given_what_arrives),
+		cmocka_unit_test(test_stopping_ends_every_wait),
+		cmocka_unit_test(test_the_end_of_an_owner_ends_its_waits),
+		cmocka_unit_test(test_a_crowd_commits_in_groups_and_a_bad_mail_fails_alone),
+		cmocka_unit_test(test_everything_at_once_delivers_each_mail_exactly_once),
+		cmocka_unit_test(test_tracking_finds_by_sender_recipient_mid_and_time_over_pages),
+		cmocka_unit_test(test_a_refusal_is_tracked_with_what_was_answered),
+		cmocka_unit_test(test_the_command_line_reads_without_a_gateway),
+		cmocka_unit_test(test_what_is_not_ours_or_newer_is_refused_and_left_as_it_is),
+		cmocka_unit_test(test_a_state_directory_that_cannot_be_written_is_refused_with_a_reason),
+		cmocka_unit_test(test_who_waits_for_anything_is_told_when_a_kept_connection_goes),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
