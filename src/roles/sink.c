@@ -40,7 +40,7 @@ struct sink {
 	const char *listen, *certificate, *key, *directory;
 	bool json;
 	int directory_fd, stop_fd;
-	atomic_uint_fast64_t sessions, mails;
+	atomic_uint_fast64_t sessions, incoming, mails;
 	pthread_mutex_t printing;
 	struct smtp_house house;
 	struct metrics metrics;
@@ -148,24 +148,39 @@ static void print_mail(struct sink *sink, const char *file, const struct envelop
 	json_decref(json);
 }
 
+/* Give the finished file `temporary` the next free number, so that an earlier run's mail stays; the number. */
+static int64_t name_mail(struct sink *sink, const char *temporary, char *ret_name, size_t size)
+{
+	for (;;) {
+		int64_t number = (int64_t)atomic_fetch_add(&sink->mails, 1) + 1;
+
+		snprintf(ret_name, size, "%06lld.eml", (long long)number);
+		if (renameat2(sink->directory_fd, temporary, sink->directory_fd, ret_name,
+			    RENAME_NOREPLACE) == 0)
+			return number;
+		if (errno != EEXIST)
+			return -errno;
+	}
+}
+
 /* Written under another name and renamed, so that whoever watches the directory sees whole mails only. */
 static int64_t store(struct sink *sink, const struct envelope *envelope, const struct content *content)
 {
-	int64_t number = (int64_t)atomic_fetch_add(&sink->mails, 1) + 1;
-	char name[40], temporary[48];
+	char name[40], temporary[40];
 
-	snprintf(name, sizeof name, "%06lld.eml", (long long)number);
-	snprintf(temporary, sizeof temporary, ".%s", name);
+	snprintf(temporary, sizeof temporary, ".incoming-%llu",
+		(unsigned long long)atomic_fetch_add(&sink->incoming, 1));
 	CLEANUP(base_close)
 	int fd = openat(sink->directory_fd, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 	if (fd < 0)
 		return -errno;
+
 	int r = content->fd >= 0 ? copy_file(fd, content->fd) : write_all(fd, content->bytes);
-	if (r == 0 && renameat(sink->directory_fd, temporary, sink->directory_fd, name) < 0)
-		r = -errno;
-	if (r < 0)
-		return r;
-	print_mail(sink, name, envelope, content->size);
+	int64_t number = r < 0 ? r : name_mail(sink, temporary, name, sizeof name);
+	if (number < 0)
+		unlinkat(sink->directory_fd, temporary, 0);
+	else
+		print_mail(sink, name, envelope, content->size);
 	return number;
 }
 
