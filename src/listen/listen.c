@@ -76,13 +76,14 @@ static struct job *next_job(struct listen_pool *pool)
 {
 	int64_t until = clock_mono_ms() + IDLE_MS;
 	struct timespec at = { .tv_sec = until / 1000, .tv_nsec = until % 1000 * 1000000 };
+	int r = 0;
 
 	while (STAILQ_EMPTY(&pool->jobs)) {
-		pool->idle++;
-		int r = pthread_cond_timedwait(&pool->work, &pool->lock, &at);
-		pool->idle--;
-		if ((r != 0 || pool->ending) && STAILQ_EMPTY(&pool->jobs))
+		if (pool->ending || r != 0)
 			return NULL;
+		pool->idle++;
+		r = pthread_cond_timedwait(&pool->work, &pool->lock, &at);
+		pool->idle--;
 	}
 
 	struct job *job = STAILQ_FIRST(&pool->jobs);
