@@ -113,6 +113,13 @@ static void check_accepted_twice(const struct config *config, struct marks *mark
 	talloc_free(keys);
 }
 
+/* Wider than any organisation's own addresses: relaying for two such halves would be relaying for all. */
+static bool too_wide(const struct ip_network *network)
+{
+	return network->address.family != 0 &&
+	       network->prefix < (network->address.family == AF_INET ? 8u : 16u);
+}
+
 /* Who may relay */
 
 static void check_relay(const struct config *config, struct marks *marks)
@@ -141,11 +148,10 @@ static void check_relay(const struct config *config, struct marks *marks)
 		if (group->policy == NULL || group->policy->action != CONFIG_RELAY)
 			continue;
 		for (size_t n = 0; n < group->network_count; n++)
-			if (group->networks[n].address.family != 0 && group->networks[n].prefix == 0)
+			if (too_wide(&group->networks[n]))
 				PROBLEM(marks, i, "sender_groups[%zu].networks",
-					"policy `%s` relays, and a network with prefix length 0 is the whole "
-					"Internet: name your own networks",
-					group->policy->name);
+					"policy `%s` relays, and a network as wide as /%u is much of the Internet: name your own networks",
+					group->policy->name, group->networks[n].prefix);
 	}
 }
 

@@ -251,16 +251,13 @@ static const struct {
 		"5: listeners[in].policy: policy `relay` relays for every client that can reach this "
 		"address: name a "
 		"policy with `action: accept` or `reject` here, and a relaying one in a sender group\n" },
-	{ "a group of all clients that relays",
-		BASE "sender_groups: [{name: g, policy: relay, networks: [10.0.0.0/8, 0.0.0.0/0]}, {name: h, "
-		     "policy: "
-		     "relay, networks: ['::/0']}, {name: i, policy: open, networks: ['::/0']}]\n",
-		"6: sender_groups[g].networks: policy `relay` relays, and a network with prefix length 0 is "
-		"the whole "
-		"Internet: name your own networks\n"
-		"6: sender_groups[h].networks: policy `relay` relays, and a network with prefix length 0 is "
-		"the whole "
-		"Internet: name your own networks\n" },
+	{ "a group of all clients, or of half of them, that relays",
+		BASE "sender_groups: [{name: g, policy: relay, networks: [10.0.0.0/8, 0.0.0.0/0, 128.0.0.0/1]},"
+		     " {name: h, policy: relay, networks: ['::/0', '2000::/3']}, {name: i, policy: open, networks: ['::/0']}]\n",
+		"6: sender_groups[g].networks: policy `relay` relays, and a network as wide as /0 is much of the Internet: name your own networks\n"
+		"6: sender_groups[g].networks: policy `relay` relays, and a network as wide as /1 is much of the Internet: name your own networks\n"
+		"6: sender_groups[h].networks: policy `relay` relays, and a network as wide as /0 is much of the Internet: name your own networks\n"
+		"6: sender_groups[h].networks: policy `relay` relays, and a network as wide as /3 is much of the Internet: name your own networks\n" },
 
 	/* Certificates, routes, loops */
 	{ "TLS without a certificate", LISTENS("address: '127.0.0.1:0', policy: tls"),
