@@ -138,7 +138,7 @@ static int inspect(const void *owner, sqlite3 *db, bool *ret_empty, const char *
 
 int database_open_writer(const void *owner, int directory_fd, sqlite3 **ret_db, const char **ret_why)
 {
-	sqlite3 *db;
+	sqlite3 *db = NULL;
 	bool empty;
 	int r = open_file(owner, directory_fd, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, &db, ret_why);
 
@@ -166,7 +166,7 @@ int database_open_writer(const void *owner, int directory_fd, sqlite3 **ret_db, 
 
 int database_open_reader(const void *owner, int directory_fd, sqlite3 **ret_db, const char **ret_why)
 {
-	sqlite3 *db;
+	sqlite3 *db = NULL;
 	bool empty;
 	int r = open_file(owner, directory_fd, SQLITE_OPEN_READONLY, &db, ret_why);
 

@@ -4,9 +4,11 @@
 
 #include <ftw.h>
 #include <limits.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <openssl/evp.h>
@@ -58,6 +60,32 @@ static inline int help_remove_one(const char *path, const struct stat *status, i
 static inline void help_remove(const char *path)
 {
 	nftw(path, help_remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+/* A listening socket on loopback with a port of the kernel's choice. */
+static inline int help_listen(struct sockaddr_in *ret_at)
+{
+	socklen_t len = sizeof *ret_at;
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	*ret_at = (struct sockaddr_in){ .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	assert_int_equal(bind(fd, (struct sockaddr *)ret_at, sizeof *ret_at), 0);
+	assert_int_equal(listen(fd, 16), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)ret_at, &len), 0);
+	return fd;
+}
+
+/* Both ends of a TCP connection over loopback. */
+static inline void help_tcp_pair(int ret_fds[2])
+{
+	struct sockaddr_in at;
+	int listener = help_listen(&at);
+
+	ret_fds[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(connect(ret_fds[0], (struct sockaddr *)&at, sizeof at), 0);
+	ret_fds[1] = accept(listener, NULL, NULL);
+	assert_true(ret_fds[1] >= 0);
+	close(listener);
 }
 
 struct help_identity {

@@ -167,22 +167,6 @@ struct rig {
 
 static struct help_identity identity; /* made once */
 
-static void tcp_pair(int ret_fds[2])
-{
-	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	socklen_t len = sizeof at;
-	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	assert_int_equal(bind(listener, (struct sockaddr *)&at, sizeof at), 0);
-	assert_int_equal(listen(listener, 1), 0);
-	assert_int_equal(getsockname(listener, (struct sockaddr *)&at, &len), 0);
-	ret_fds[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	assert_int_equal(connect(ret_fds[0], (struct sockaddr *)&at, sizeof at), 0);
-	ret_fds[1] = accept(listener, NULL, NULL);
-	assert_true(ret_fds[1] >= 0);
-	close(listener);
-}
-
 static void *session_run(void *argument)
 {
 	struct rig *rig = argument;
@@ -238,7 +222,7 @@ static struct rig *rig_new(const char *yaml, bool with_key)
 	rig->fake.control_fd = fds[1];
 	assert_int_equal(pthread_create(&rig->fake.thread, NULL, fake_run, &rig->fake), 0);
 
-	tcp_pair(fds);
+	help_tcp_pair(fds);
 	rig->client = conn_new(fds[0]);
 	rig->server = conn_new(fds[1]);
 	conn_set_deadline(rig->client, clock_mono_ms() + 60000);
@@ -770,7 +754,7 @@ static void test_B23_B27_starttls_is_listed_only_where_it_works(void **state)
 
 static void test_the_received_field_tells_how_it_came(void **state)
 {
-	static const struct {
+	const struct {
 		const char *const *rows;
 		const char *word;
 	} cases[] = {
