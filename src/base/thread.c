@@ -1,7 +1,6 @@
 /* One way to start a thread, so that stack size and signal mask are decided once. */
 #include "base/thread.h"
 
-#include <pthread.h>
 #include <signal.h>
 
 #include "base/base.h"
@@ -27,4 +26,21 @@ int thread_start(void *(*run)(void *argument), void *argument)
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	pthread_attr_destroy(&attributes);
 	return -r;
+}
+
+void thread_condition(pthread_cond_t *condition)
+{
+	pthread_condattr_t attributes;
+
+	pthread_condattr_init(&attributes);
+	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	pthread_cond_init(condition, &attributes);
+	pthread_condattr_destroy(&attributes);
+}
+
+bool thread_wait(pthread_cond_t *condition, pthread_mutex_t *lock, int64_t deadline)
+{
+	struct timespec at = { .tv_sec = deadline / 1000, .tv_nsec = deadline % 1000 * 1000000 };
+
+	return pthread_cond_timedwait(condition, lock, &at) != ETIMEDOUT;
 }

@@ -1,6 +1,6 @@
 /*
  * Opening a connection to the next hop. Reads top to bottom: dial, greeting, EHLO, STARTTLS, EHLO again. What to do when TLS is
- * missing or fails is never decided here: tls_step() says it.
+ * missing or fails is never decided here: tls_decide_step() says it.
  */
 #include "deliver/link.h"
 
@@ -185,7 +185,7 @@ static int protect(const struct deliver_house *house, struct link *link, const s
 	}
 
 	enum tls_outcome outcome = start_tls(house, link, esmtp, detail, sizeof detail);
-	enum tls_step step = tls_step(decision, outcome, &why);
+	enum tls_step step = tls_decide_step(decision, outcome, &why);
 	snprintf(reason, sizeof reason, "%s; %s%s%.100s", decision->reason, why,
 		detail[0] == '\0' ? "" : ": ", detail);
 	evidence_explain(evidence, reason);

@@ -13,8 +13,8 @@
 #include <talloc.h>
 
 #include "base/base.h"
-#include "base/clock.h"
 #include "base/err.h"
+#include "base/io.h"
 #include "ipc/frame.h"
 
 enum { SEALS = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE };
@@ -36,42 +36,17 @@ int channel_pair(int ret_fds[2])
 												  : 0;
 }
 
-/* Wait until `fd` has `events`; 0, -ETIMEDOUT or ERR_STOPPED. */
-static int wait_for(int fd, short events, int stop_fd, int64_t deadline)
-{
-	struct pollfd polled[2] = { { .fd = fd, .events = events }, { .fd = stop_fd, .events = POLLIN } };
-
-	for (;;) {
-		int64_t left = deadline == CHANNEL_FOREVER ? -1 : deadline - clock_mono_ms();
-
-		if (deadline != CHANNEL_FOREVER && left <= 0)
-			left = 0;
-		int n = poll(polled, 2, (int)MIN(left, (int64_t)1000000));
-		if (n > 0 && polled[0].revents != 0)
-			return 0;
-		if (n > 0 && polled[1].revents != 0)
-			return ERR_STOPPED;
-		if (n == 0 && left == 0)
-			return -ETIMEDOUT;
-	}
-}
-
 /* The body in a new sealed memfd, or a negative errno. */
 static int body_memfd(const struct frame *frame)
 {
 	CLEANUP(base_close) int fd = memfd_create("frame", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	size_t done = 0;
 
 	if (fd < 0)
 		return -errno;
 
-	while (done < frame->len) {
-		ssize_t n = write(fd, frame->at + done, frame->len - done);
-
-		if (n < 0)
-			return -errno;
-		done += (size_t)n;
-	}
+	int r = io_write_all(fd, (struct text){ (const char *)frame->at, frame->len });
+	if (r < 0)
+		return r;
 	if (fcntl(fd, F_ADD_SEALS, SEALS) < 0)
 		return -errno;
 	return base_take(&fd);
@@ -122,7 +97,7 @@ int channel_send(int fd, const struct frame *frame, int64_t deadline)
 		if (errno != EAGAIN && errno != EINTR && errno != ENOBUFS)
 			return -errno;
 
-		int r = wait_for(fd, POLLOUT, -1, deadline);
+		int r = io_wait(fd, POLLOUT, -1, deadline);
 		if (r < 0)
 			return r;
 	}
@@ -181,7 +156,7 @@ int channel_receive(const void *owner, int fd, int stop_fd, int64_t deadline, st
 	int r = 0;
 
 	do {
-		r = wait_for(fd, POLLIN, stop_fd, deadline);
+		r = io_wait(fd, POLLIN, stop_fd, deadline);
 		if (r < 0)
 			goto failed;
 		message = (struct msghdr){ .msg_iov = parts,

@@ -15,5 +15,3 @@ int channel_send(int fd, const struct frame *frame, int64_t deadline);
 /* Receive one frame, owned by `owner`. `stop_fd` (or -1) readable ends the wait. 0, -ETIMEDOUT, ERR_CLOSED, ERR_STOPPED, or
  * ERR_FORMAT. */
 int channel_receive(const void *owner, int fd, int stop_fd, int64_t deadline, struct frame **ret_frame);
-
-enum { CHANNEL_FOREVER = -1 }; /* a deadline that never comes */

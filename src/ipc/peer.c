@@ -12,6 +12,8 @@
 #include "base/base.h"
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/thread.h"
+#include "base/io.h"
 #include "ipc/channel.h"
 #include "ipc/frame.h"
 
@@ -37,13 +39,9 @@ static int peer_destroy(struct peer *peer)
 struct peer *peer_new(const void *owner, unsigned limit)
 {
 	struct peer *peer = text_must(talloc_zero(owner, struct peer));
-	pthread_condattr_t attributes;
 
 	pthread_mutex_init(&peer->lock, NULL);
-	pthread_condattr_init(&attributes);
-	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-	pthread_cond_init(&peer->returned, &attributes);
-	pthread_condattr_destroy(&attributes);
+	thread_condition(&peer->returned);
 	peer->control_fd = -1;
 	peer->limit = MIN(limit, (unsigned)PEER_CHANNELS_MAX);
 	talloc_set_destructor(peer, peer_destroy);
@@ -90,9 +88,7 @@ static int borrow(struct peer *peer, int64_t deadline, uint64_t *ret_connection)
 
 	pthread_mutex_lock(&peer->lock);
 	while (peer->idle == 0 && peer->open >= peer->limit) {
-		struct timespec until = { .tv_sec = deadline / 1000, .tv_nsec = deadline % 1000 * 1000000 };
-
-		if (pthread_cond_timedwait(&peer->returned, &peer->lock, &until) == ETIMEDOUT)
+		if (!thread_wait(&peer->returned, &peer->lock, deadline))
 			goto done;
 	}
 	if (peer->idle > 0) {
@@ -139,7 +135,7 @@ int peer_ask(struct peer *peer, const void *owner, const struct frame *ask, int 
 int peer_accept(const void *owner, int control_fd, int stop_fd, struct frame **ret_frame)
 {
 	struct frame *frame;
-	int r = channel_receive(owner, control_fd, stop_fd, CHANNEL_FOREVER, &frame);
+	int r = channel_receive(owner, control_fd, stop_fd, IO_FOREVER, &frame);
 
 	if (r < 0)
 		return r;

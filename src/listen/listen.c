@@ -39,14 +39,10 @@ struct listen_pool {
 struct listen_pool *listen_pool_new(void)
 {
 	struct listen_pool *pool = text_must(talloc_zero(NULL, struct listen_pool));
-	pthread_condattr_t attributes;
 
 	pthread_mutex_init(&pool->lock, NULL);
-	pthread_condattr_init(&attributes);
-	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-	pthread_cond_init(&pool->work, &attributes);
-	pthread_cond_init(&pool->done, &attributes);
-	pthread_condattr_destroy(&attributes);
+	thread_condition(&pool->work);
+	thread_condition(&pool->done);
 	STAILQ_INIT(&pool->jobs);
 	return pool;
 }
@@ -75,14 +71,13 @@ struct conn *listen_accept(int socket_fd, int stop_fd)
 static struct job *next_job(struct listen_pool *pool)
 {
 	int64_t until = clock_mono_ms() + IDLE_MS;
-	struct timespec at = { .tv_sec = until / 1000, .tv_nsec = until % 1000 * 1000000 };
-	int r = 0;
+	bool in_time = true;
 
 	while (STAILQ_EMPTY(&pool->jobs)) {
-		if (pool->ending || r != 0)
+		if (pool->ending || !in_time)
 			return NULL;
 		pool->idle++;
-		r = pthread_cond_timedwait(&pool->work, &pool->lock, &at);
+		in_time = thread_wait(&pool->work, &pool->lock, until);
 		pool->idle--;
 	}
 
@@ -146,12 +141,11 @@ bool listen_give(
 
 bool listen_wait(struct listen_pool *pool, int64_t deadline)
 {
-	struct timespec at = { .tv_sec = deadline / 1000, .tv_nsec = deadline % 1000 * 1000000 };
-	int r = 0;
+	bool in_time = true;
 
 	pthread_mutex_lock(&pool->lock);
-	while (pool->sessions > 0 && r == 0)
-		r = pthread_cond_timedwait(&pool->done, &pool->lock, &at);
+	while (pool->sessions > 0 && in_time)
+		in_time = thread_wait(&pool->done, &pool->lock, deadline);
 	bool ended = pool->sessions == 0;
 	pthread_mutex_unlock(&pool->lock);
 	return ended;

@@ -16,8 +16,8 @@
 #include <talloc.h>
 
 #include "base/base.h"
-#include "base/clock.h"
 #include "base/err.h"
+#include "base/io.h"
 #include "net/tls.h"
 
 enum { BUFFER = 16384 };
@@ -84,27 +84,9 @@ void conn_set_stop(struct conn *conn, int stop_fd)
 	conn->private->stop_fd = stop_fd;
 }
 
-/* Wait until the socket has `events`; 0, -ETIMEDOUT or ERR_STOPPED. */
-static int wait_for(int fd, short events, int stop_fd, int64_t deadline)
-{
-	struct pollfd polled[2] = { { .fd = fd, .events = events }, { .fd = stop_fd, .events = POLLIN } };
-
-	for (;;) {
-		int64_t left = deadline - clock_mono_ms();
-
-		if (left <= 0)
-			return -ETIMEDOUT;
-		int n = poll(polled, 2, (int)MIN(left, (int64_t)1000000));
-		if (n > 0 && polled[1].revents != 0)
-			return ERR_STOPPED;
-		if (n > 0)
-			return 0;
-	}
-}
-
 static int wait_conn(struct conn_private *p, short events)
 {
-	return wait_for(p->fd, events, p->stop_fd, p->deadline);
+	return io_wait(p->fd, events, p->stop_fd, p->deadline);
 }
 
 int conn_dial(const struct ip *address, const struct ip *source, int stop_fd, int64_t deadline,
@@ -127,7 +109,7 @@ int conn_dial(const struct ip *address, const struct ip *source, int stop_fd, in
 	if (connect(fd, (struct sockaddr *)&to, len) < 0 && errno != EINPROGRESS)
 		return -errno;
 
-	int r = wait_for(fd, POLLOUT, stop_fd, deadline);
+	int r = io_wait(fd, POLLOUT, stop_fd, deadline);
 	if (r < 0)
 		return r;
 	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &(socklen_t){ sizeof error }) < 0 || error != 0)

@@ -37,7 +37,8 @@ static const struct {
 		"the certificate is not checked at this level" },
 };
 
-enum tls_step tls_step(const struct tls_decision *decision, enum tls_outcome outcome, const char **ret_reason)
+enum tls_step tls_decide_step(
+	const struct tls_decision *decision, enum tls_outcome outcome, const char **ret_reason)
 {
 	*ret_reason = steps[outcome].reason;
 	switch (decision->tls) {

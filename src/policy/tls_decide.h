@@ -1,7 +1,7 @@
 #pragma once
 /*
  * How a mail must be protected on its way out. tls_decide() joins what is demanded (today: the destination's level; DANE,
- * MTA-STS, REQUIRETLS and the lists join later); tls_step() says what to do as the connection goes (table B59). Pure.
+ * MTA-STS, REQUIRETLS and the lists join later); tls_decide_step() says what to do as the connection goes (table B59). Pure.
  */
 
 #include <stdbool.h>
@@ -42,5 +42,5 @@ enum tls_step {
 };
 
 /* What to do, and why (static). */
-enum tls_step tls_step(
+enum tls_step tls_decide_step(
 	const struct tls_decision *decision, enum tls_outcome outcome, const char **ret_reason);

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "config/config.h"
 #include "lookup/route.h"
 #include "policy/retry.h"
@@ -41,14 +42,10 @@ static int store_destroy(struct store *store)
 static struct store *store_new(const void *owner)
 {
 	struct store *store = text_must(talloc_zero(owner, struct store));
-	pthread_condattr_t attributes;
 
 	store->content_fd = -1;
 	pthread_mutex_init(&store->lock, NULL);
-	pthread_condattr_init(&attributes);
-	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-	pthread_cond_init(&store->changed, &attributes);
-	pthread_condattr_destroy(&attributes);
+	thread_condition(&store->changed);
 	talloc_set_destructor(store, store_destroy);
 	return store;
 }
@@ -266,9 +263,8 @@ static bool lend(struct store *store, const char *prefer, uint64_t owner, int64_
 		if (now >= until)
 			return false;
 
-		int64_t wake = MIN(until, schedule_next(store->schedule, prefer));
-		struct timespec at = { .tv_sec = wake / 1000, .tv_nsec = wake % 1000 * 1000000 };
-		pthread_cond_timedwait(&store->changed, &store->lock, &at);
+		thread_wait(
+			&store->changed, &store->lock, MIN(until, schedule_next(store->schedule, prefer)));
 	}
 }
 

@@ -237,13 +237,12 @@ static void use(struct deliver *d)
 static bool wait_for_workers(struct deliver *d, int64_t ms)
 {
 	int64_t until = clock_mono_ms() + ms;
-	struct timespec at = { .tv_sec = until / 1000, .tv_nsec = until % 1000 * 1000000 };
-	int r = 0;
+	bool in_time = true;
 
 	pthread_mutex_lock(&d->lock);
 	d->stopping = true;
-	while (d->workers > 0 && r == 0)
-		r = pthread_cond_timedwait(&d->ended, &d->lock, &at);
+	while (d->workers > 0 && in_time)
+		in_time = thread_wait(&d->ended, &d->lock, until);
 	bool none = d->workers == 0;
 	pthread_mutex_unlock(&d->lock);
 	return none;
@@ -263,18 +262,15 @@ static void end(struct deliver *d, bool at_once)
 	talloc_free(d);
 }
 
-int deliver_run(struct role *role)
+int role_deliver(struct role *role)
 {
 	struct deliver *d = text_must(talloc_zero(NULL, struct deliver));
-	pthread_condattr_t attributes;
 
 	d->role = role;
 	d->queue = peer_new(d, 64);
 	d->tls = tls_context_client(d);
 	pthread_mutex_init(&d->lock, NULL);
-	pthread_condattr_init(&attributes);
-	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-	pthread_cond_init(&d->ended, &attributes);
+	thread_condition(&d->ended);
 	for (;;) {
 		void *scratch = talloc_new(NULL);
 		struct role_event event = role_next(role, scratch);

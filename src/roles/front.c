@@ -238,7 +238,7 @@ static void end(struct front *front, bool at_once)
 	talloc_free(front);
 }
 
-int front_run(struct role *role)
+int role_front(struct role *role)
 {
 	struct front *front = text_must(talloc_zero(NULL, struct front));
 

@@ -11,6 +11,7 @@
 #include "base/base.h"
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/io.h"
 #include "base/log.h"
 #include "base/thread.h"
 #include "config/config.h"
@@ -96,8 +97,7 @@ static void *channel_run(void *argument)
 	struct frame *ask;
 	int r = 0;
 
-	while (r == 0 &&
-		channel_receive(served, served->fd, queue->role->stop_fd, CHANNEL_FOREVER, &ask) == 0) {
+	while (r == 0 && channel_receive(served, served->fd, queue->role->stop_fd, IO_FOREVER, &ask) == 0) {
 		struct frame *frame = answer(served, ask);
 
 		r = frame == NULL ? ERR_FORMAT : channel_send(served->fd, frame, clock_mono_ms() + 10000);
@@ -185,15 +185,14 @@ static void use(struct queue *queue)
 static void end(struct queue *queue)
 {
 	int64_t until = clock_mono_ms() + 5000;
-	struct timespec at = { .tv_sec = until / 1000, .tv_nsec = until % 1000 * 1000000 };
-	int r = 0;
+	bool in_time = true;
 
 	role_signal(queue->role->stop_fd);
 	if (queue->store != NULL)
 		store_stop(queue->store);
 	pthread_mutex_lock(&queue->lock);
-	while (queue->threads > 0 && r == 0)
-		r = pthread_cond_timedwait(&queue->ended, &queue->lock, &at);
+	while (queue->threads > 0 && in_time)
+		in_time = thread_wait(&queue->ended, &queue->lock, until);
 	unsigned left = queue->threads;
 	pthread_mutex_unlock(&queue->lock);
 	config_release(queue->next);
@@ -202,16 +201,13 @@ static void end(struct queue *queue)
 		talloc_free(queue);
 }
 
-int queue_run(struct role *role)
+int role_queue(struct role *role)
 {
 	struct queue *queue = text_must(talloc_zero(NULL, struct queue));
-	pthread_condattr_t attributes;
 
 	queue->role = role;
 	pthread_mutex_init(&queue->lock, NULL);
-	pthread_condattr_init(&attributes);
-	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-	pthread_cond_init(&queue->ended, &attributes);
+	thread_condition(&queue->ended);
 	for (;;) {
 		void *scratch = talloc_new(NULL);
 		struct role_event event = role_next(role, scratch);

@@ -14,6 +14,7 @@
 #include <talloc.h>
 
 #include "base/base.h"
+#include "base/io.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "config/bundle.h"
@@ -89,7 +90,7 @@ struct role_event role_next(struct role *role, const void *owner)
 	for (;;) {
 		struct role_event event = { .kind = ROLE_GONE, .fd = -1 };
 
-		if (channel_receive(owner, role->control_fd, -1, CHANNEL_FOREVER, &event.frame) < 0)
+		if (channel_receive(owner, role->control_fd, -1, IO_FOREVER, &event.frame) < 0)
 			return event;
 
 		switch (event.frame->kind) {
@@ -141,9 +142,9 @@ static const struct {
 	const char *name;
 	int (*run)(struct role *role);
 } table[] = {
-	{ "front", front_run },
-	{ "queue", queue_run },
-	{ "deliver", deliver_run },
+	{ "front", role_front },
+	{ "queue", role_queue },
+	{ "deliver", role_deliver },
 };
 
 int role_main(const char *name, const char *uid, const char *gid, const char *incarnation)

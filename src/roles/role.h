@@ -56,6 +56,6 @@ void role_signal(int fd);
 int role_main(const char *name, const char *uid, const char *gid, const char *incarnation);
 
 /* One file per role. */
-int front_run(struct role *role);
-int queue_run(struct role *role);
-int deliver_run(struct role *role);
+int role_front(struct role *role);
+int role_queue(struct role *role);
+int role_deliver(struct role *role);

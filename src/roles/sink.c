@@ -20,6 +20,7 @@
 #include "base/base.h"
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/io.h"
 #include "base/thread.h"
 #include "config/bundle.h"
 #include "config/config.h"
@@ -95,18 +96,6 @@ static struct tls_context *make_tls(const struct sink *sink, const void *owner)
 	return identity_use(identity, tls) == 0 ? tls : NULL;
 }
 
-static int write_all(int fd, struct text bytes)
-{
-	while (bytes.len > 0) {
-		ssize_t n = write(fd, bytes.at, bytes.len);
-
-		if (n < 0)
-			return -errno;
-		bytes = text_from(bytes, (size_t)n);
-	}
-	return 0;
-}
-
 static int copy_file(int to, int from)
 {
 	char buffer[8192];
@@ -115,7 +104,7 @@ static int copy_file(int to, int from)
 	int r = 0;
 
 	while (r == 0 && (n = pread(from, buffer, sizeof buffer, at)) > 0) {
-		r = write_all(to, (struct text){ buffer, (size_t)n });
+		r = io_write_all(to, (struct text){ buffer, (size_t)n });
 		at += n;
 	}
 	return r;
@@ -175,7 +164,7 @@ static int64_t store(struct sink *sink, const struct envelope *envelope, const s
 	if (fd < 0)
 		return -errno;
 
-	int r = content->fd >= 0 ? copy_file(fd, content->fd) : write_all(fd, content->bytes);
+	int r = content->fd >= 0 ? copy_file(fd, content->fd) : io_write_all(fd, content->bytes);
 	int64_t number = r < 0 ? r : name_mail(sink, temporary, name, sizeof name);
 	if (number < 0)
 		unlinkat(sink->directory_fd, temporary, 0);
@@ -215,7 +204,7 @@ static void *channel_run(void *argument)
 	struct frame *ask;
 	int r = 0;
 
-	while (r == 0 && channel_receive(served, served->fd, -1, CHANNEL_FOREVER, &ask) == 0) {
+	while (r == 0 && channel_receive(served, served->fd, -1, IO_FOREVER, &ask) == 0) {
 		struct frame *reply = answer(served->sink, ask);
 
 		r = reply == NULL ? ERR_FORMAT : channel_send(served->fd, reply, clock_mono_ms() + 10000);

@@ -4,6 +4,7 @@
 #include <talloc.h>
 
 #include "base/base.h"
+#include "base/io.h"
 #include "queue/queue.h"
 
 static int body_destroy(struct body *body)
@@ -19,20 +20,6 @@ struct body *body_new(const void *owner)
 	body->content.fd = -1;
 	talloc_set_destructor(body, body_destroy);
 	return body;
-}
-
-static int write_all(int fd, struct text bytes)
-{
-	while (bytes.len > 0) {
-		ssize_t n = write(fd, bytes.at, bytes.len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		bytes = text_from(bytes, (size_t)n);
-	}
-	return 0;
 }
 
 static void keep(struct body *body, struct text bytes)
@@ -55,7 +42,7 @@ static int spill(struct body *body, struct peer *queue, int stop_fd)
 	if (fd < 0)
 		return fd;
 	body->content.fd = fd;
-	int r = write_all(fd, (struct text){ body->memory, body->len });
+	int r = io_write_all(fd, (struct text){ body->memory, body->len });
 	TALLOC_FREE(body->memory);
 	body->len = body->room = 0;
 	body->content.bytes = TEXT("");
@@ -71,7 +58,7 @@ int body_add(struct body *body, struct peer *queue, int stop_fd, struct text byt
 	if (body->content.fd < 0 && body->len + bytes.len > ENVELOPE_INLINE_MAX)
 		r = spill(body, queue, stop_fd);
 	if (r == 0 && body->content.fd >= 0)
-		r = write_all(body->content.fd, bytes);
+		r = io_write_all(body->content.fd, bytes);
 	else if (r == 0)
 		keep(body, bytes);
 	if (r == 0)

@@ -29,7 +29,7 @@
 #include "mail.h"
 #include "queue/store.h"
 
-enum { CLIENTS = 3, DELIVERERS = 2, MAILS = 20, CHUNK = 32 * 1024 };
+enum { CLIENTS = 3, DELIVERERS = 2, MAILS = 50, CHUNK = 32 * 1024 };
 
 static void (*crash_mark)(const char *text); /* the shim's, set once; NULL without it */
 
@@ -188,7 +188,7 @@ int main(int argc, char **argv)
 	load_must(
 		argc == 4 && text_number(text_of(argv[2]), UINT32_MAX, &seed) == 0, "reading the arguments");
 	*(void **)&crash_mark = dlsym(RTLD_DEFAULT, "crash_mark");
-	struct store *store = mail_open_store(owner, argv[1], "load: ");
+	struct store *store = mail_open_store(owner, argv[1], "[100ms, 200ms, 1h]", "load: ");
 	load_mark("start");
 	load_deliver_start(owner, store, argv[3]);
 	for (size_t i = 0; i < COUNT(workers); i++) {

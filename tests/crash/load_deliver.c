@@ -115,11 +115,12 @@ void load_deliver_start(const void *owner, struct store *store, const char *dire
 {
 	DIR *kept = opendir(directory);
 
-	load_must(kept != NULL, "opening the directory of outcomes");
-	memory = dirfd(kept); /* never closed */
+	memory = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* never closed */
+	load_must(kept != NULL && memory >= 0, "opening the directory of outcomes");
 	for (struct dirent *entry; (entry = readdir(kept)) != NULL;)
 		if (entry->d_name[0] != '.')
 			repeat(owner, store, entry->d_name);
+	closedir(kept);
 	store_admit(store, incarnation);
 }
 

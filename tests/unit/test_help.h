@@ -22,14 +22,15 @@
 #include "config/config.h"
 #include "config/problems.h"
 
-/* A configuration with `yaml` behind hostname, directories and two listeners; one reference. */
+/* A configuration with `yaml` behind hostname, directories and a listener; one reference. */
 static inline const struct config *help_config(const char *yaml)
 {
 	struct problems *problems = problems_new(NULL);
 	struct bundle *bundle = bundle_new(problems, 1);
 	char *whole = talloc_asprintf(problems,
 		"hostname: gw.good.test\nstate_dir: state\nruntime_dir: run\n"
-		"listeners: [{name: in, type: public, address: '127.0.0.1:0', policy: open}]\n%s",
+		"certificates: [{name: main, chain: server.pem, key: server.key}]\n"
+		"listeners: [{name: in, type: public, address: '127.0.0.1:0', certificate: main, policy: open}]\n%s",
 		yaml);
 
 	bundle_add(bundle, "test.yaml", text_of(whole), BUNDLE_ALL);

@@ -16,6 +16,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/io.h"
 #include "base/log.h"
 #include "ipc/channel.h"
 #include "ipc/frame.h"
@@ -122,7 +123,7 @@ static void *channel_run(void *argument)
 	struct channel_thread *channel = argument;
 	struct frame *ask;
 
-	while (channel_receive(NULL, channel->fd, channel->fake->stop_fd, CHANNEL_FOREVER, &ask) == 0) {
+	while (channel_receive(NULL, channel->fd, channel->fake->stop_fd, IO_FOREVER, &ask) == 0) {
 		struct frame *answer = fake_answer(channel->fake, ask);
 		int r = answer == NULL ? -1 : channel_send(channel->fd, answer, clock_mono_ms() + 10000);
 
@@ -836,8 +837,22 @@ static void test_1_18_pipelined_commands_are_answered_in_their_order(void **stat
 static void test_a_command_may_come_byte_by_byte(void **state)
 {
 	(void)state;
-	HEARS(POLICY("none"), false, "<220", "=E", "=H", "=LO", "= c", "=\r", "=\nNO", "<250 ", "=OP\r\n",
+	HEARS(POLICY("none"), false, "<220", "=E", "=H", "=LO", "= c", "=\r", "=\n", "<250 ", "=NO", "=OP\r", "=\n",
 		"<250 2.0.0");
+}
+
+/* RFC 2920 section 3.2: what was answered is sent as soon as the server has to wait for more. */
+static void test_1_18_a_part_of_the_next_command_does_not_hold_replies_back(void **state)
+{
+	struct rig *rig = rig_new(POLICY("none"), false);
+
+	(void)state;
+	rig_start(rig);
+	play(rig, __func__, ROWS("<220"));
+	conn_set_deadline(rig->client, clock_mono_ms() + 5000);
+	play(rig, __func__, ROWS("=EHLO c\r\nNO", "<250 ", "=OP\r\n", "<250 2.0.0"));
+	rig_end(rig);
+	rig_free(rig);
 }
 
 static void test_1_24_bare_lf_in_a_command_ends_the_session(void **state)
@@ -994,6 +1009,7 @@ int main(void)
 		cmocka_unit_test(test_tls_handshakes_are_counted),
 		cmocka_unit_test(test_1_18_pipelined_commands_are_answered_in_their_order),
 		cmocka_unit_test(test_a_command_may_come_byte_by_byte),
+		cmocka_unit_test(test_1_18_a_part_of_the_next_command_does_not_hold_replies_back),
 		cmocka_unit_test(test_1_24_bare_lf_in_a_command_ends_the_session),
 		cmocka_unit_test(test_1_11_a_line_over_2048_bytes_ends_the_session),
 		cmocka_unit_test(test_1_13_too_many_errors_are_421),

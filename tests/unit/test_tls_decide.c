@@ -59,7 +59,7 @@ static enum tls_step step(enum tls_demand demand, enum tls_outcome outcome)
 {
 	struct tls_decision decision = { .tls = demand };
 	const char *reason = NULL;
-	enum tls_step got = tls_step(&decision, outcome, &reason);
+	enum tls_step got = tls_decide_step(&decision, outcome, &reason);
 
 	assert_non_null(reason);
 	assert_true(strlen(reason) > 10);
@@ -112,7 +112,7 @@ static void test_each_outcome_has_a_reason_of_its_own(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(rows); i++) {
-		tls_step(&decision, rows[i].outcome, &reasons[i]);
+		tls_decide_step(&decision, rows[i].outcome, &reasons[i]);
 		for (size_t n = 0; n < i; n++)
 			assert_string_not_equal(reasons[n], reasons[i]);
 	}

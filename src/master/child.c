@@ -1,4 +1,6 @@
 /* Starting a role: the same binary again with an empty environment; and the few words master has for it. */
+#include "master/child.h"
+
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
