@@ -11,8 +11,8 @@
 static struct {
 	int fd;
 	const char *role;
-	enum log_level level;
-	enum log_format format;
+	_Atomic enum log_level level; /* a reload changes them while threads log */
+	_Atomic enum log_format format;
 } sink = { .fd = STDERR_FILENO, .role = "postern", .level = LOG_INFO, .format = LOG_PLAIN };
 
 struct line {

@@ -131,11 +131,11 @@ static bool wait_for_end(const struct cli_gateway *gateway)
 	char *path = text_must(talloc_asprintf(NULL, "%s/lock", gateway->state_dir));
 	CLEANUP(base_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
 	int64_t until = clock_mono_ms() + STOP_MS;
-	bool ended = fd < 0;
+	bool ended = false;
 
 	talloc_free(path);
 	while (!ended && clock_mono_ms() < until) {
-		ended = flock(fd, LOCK_SH | LOCK_NB) == 0;
+		ended = fd >= 0 ? flock(fd, LOCK_SH | LOCK_NB) == 0 : !cli_is_running(gateway);
 		if (!ended)
 			poll(NULL, 0, 20);
 	}

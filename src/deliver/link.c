@@ -199,6 +199,7 @@ static int protect(const struct deliver_house *house, struct link *link, const s
 		log_event(LOG_WARN, "tls_failed", log_str("dcid", link->dcid),
 			log_str("destination", link->destination), log_str("reason", reason));
 		fail(failure, link, "450 4.7.5", "TLS", reason);
+		failure->unreachable = false; /* other domains behind this next hop may ask for less */
 		return ERR_TLS;
 	case TLS_STEP_SEND:
 		break;

@@ -1,5 +1,5 @@
 #pragma once
-/* Where mail for a domain goes: routes of the configuration; MX lookups join in issue 3. */
+/* Where mail for a domain goes: routes of the configuration; MX lookups join later. */
 
 #include "base/ip.h"
 

@@ -1,5 +1,5 @@
 #pragma once
-/* The facts on which tls_decide() decides; lookups (TLSA, MTA-STS) join with their issues. */
+/* The facts on which tls_decide() decides; lookups (TLSA, MTA-STS) join later. */
 
 #include "policy/tls_decide.h"
 

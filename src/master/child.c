@@ -107,21 +107,41 @@ static void put_extras(const struct master *master, const struct child *child, c
 		frame_put_fd(frame, fcntl(bound[i].fd, F_DUPFD_CLOEXEC, 0));
 }
 
+/* Send `ask`, which starts with the number of the ask, and wait for the answer with that number; 0 or a negative error. */
+static int ask_child(struct child *child, struct frame *ask, int64_t within_ms, struct frame **ret_answer)
+{
+	int64_t deadline = clock_mono_ms() + within_ms;
+	int r = child->pid == 0 ? ERR_CLOSED : channel_send(child->control_fd, ask, deadline);
+
+	while (r == 0) {
+		r = channel_receive(ask, child->control_fd, -1, deadline, ret_answer);
+		if (r == 0 && frame_get_number(*ret_answer) == child->asks)
+			break;
+	}
+	return r;
+}
+
+static struct frame *new_ask(struct child *child, enum frame_kind kind)
+{
+	struct frame *ask = frame_new(NULL, kind);
+
+	frame_put_number(ask, ++child->asks);
+	return ask;
+}
+
 int child_prepare(struct master *master, struct child *child, const struct bundle *bundle,
 	const struct config *config, const struct bound *bound, const void *owner, const char **ret_why)
 {
-	struct frame *frame = frame_new(NULL, FRAME_GENERATION), *answer;
+	struct frame *ask = new_ask(child, FRAME_GENERATION), *answer;
 	int fd = bundle_seal(bundle, child->bundle_reader);
 	int r = MIN(fd, 0);
 
 	if (r == 0) {
-		frame_put_fd(frame, fd);
-		frame_put_text(frame, text_of(config->file));
-		put_extras(master, child, config, bound, frame);
-		r = channel_send(child->control_fd, frame, clock_mono_ms() + READY_MS);
+		frame_put_fd(ask, fd);
+		frame_put_text(ask, text_of(config->file));
+		put_extras(master, child, config, bound, ask);
+		r = ask_child(child, ask, READY_MS, &answer);
 	}
-	if (r == 0)
-		r = channel_receive(frame, child->control_fd, -1, clock_mono_ms() + READY_MS, &answer);
 	if (r < 0)
 		*ret_why = text_must(
 			talloc_asprintf(owner, "role %s did not start: %s", child->name, err_text(r)));
@@ -129,7 +149,7 @@ int child_prepare(struct master *master, struct child *child, const struct bundl
 		*ret_why = frame_get_copy(answer, owner);
 		r = -EINVAL;
 	}
-	talloc_free(frame);
+	talloc_free(ask);
 	return r;
 }
 
@@ -203,14 +223,10 @@ void child_wire_all(struct master *master, struct child *child)
 
 int64_t child_stats(struct child *child, struct metrics *sum)
 {
-	struct frame *ask = frame_new(NULL, FRAME_STATS), *answer;
-	int64_t generation = ERR_CLOSED;
-	int r = child->pid == 0 ? ERR_CLOSED
-				: channel_send(child->control_fd, ask, clock_mono_ms() + STATS_MS);
+	struct frame *ask = new_ask(child, FRAME_STATS), *answer;
+	int64_t generation = ask_child(child, ask, STATS_MS, &answer);
 
-	if (r == 0)
-		r = channel_receive(ask, child->control_fd, -1, clock_mono_ms() + STATS_MS, &answer);
-	if (r == 0) {
+	if (generation == 0) {
 		generation = frame_get_range(answer, 0, INT64_MAX);
 		metrics_add(answer, sum);
 	}

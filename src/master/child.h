@@ -20,6 +20,7 @@ struct child {
 	int64_t started, again_at; /* monotonic; again_at 0 = not waiting to be restarted */
 	unsigned failures;	   /* deaths in a row */
 	uint64_t restarts;
+	int64_t asks; /* numbers them: a late answer is not taken for another one's */
 };
 
 /* Start it, hand it the generation and wait until it is ready. 0, or a negative error with one

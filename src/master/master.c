@@ -8,6 +8,8 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 
@@ -223,6 +225,8 @@ int master_run(const char *file)
 		(struct child){ .name = "deliver", .bundle_reader = BUNDLE_DELIVER, .control_fd = -1 };
 	master->program = text_must(talloc_strdup(master, "/proc/self/exe"));
 	tls_start();
+	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* private keys pass through here */
+	setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
 
 	r = read_configuration(master);
 	if (r == 0)

@@ -10,13 +10,14 @@
 #include "master/master_private.h"
 #include "net/socket.h"
 
-static int find(const struct master *master, const struct config_listener *listener)
+/* The socket that a listener of this name, or of any name, has at the same address. */
+static int find(const struct master *master, const struct config_listener *listener, bool by_name)
 {
 	for (size_t i = 0; i < master->bound_count; i++) {
 		const struct bound *bound = &master->bound[i];
 
-		if (strcmp(bound->name, listener->name) == 0 &&
-			memcmp(&bound->wanted, &listener->address, sizeof bound->wanted) == 0)
+		if (memcmp(&bound->wanted, &listener->address, sizeof bound->wanted) == 0 &&
+			(by_name ? strcmp(bound->name, listener->name) == 0 : listener->address.port != 0))
 			return bound->fd;
 	}
 	return -1;
@@ -51,7 +52,9 @@ int master_bind(struct master *master, const struct config *config, struct probl
 
 		bound[i].name = text_copy(bound, text_of(listener->name));
 		bound[i].wanted = listener->address;
-		bound[i].fd = find(master, listener);
+		bound[i].fd = find(master, listener, true);
+		if (bound[i].fd < 0)
+			bound[i].fd = find(master, listener, false);
 		if (bound[i].fd < 0)
 			bound[i].fd = socket_listen(&listener->address);
 		if (bound[i].fd >= 0)

@@ -1,7 +1,7 @@
 /*
  * How every handshake of the house is set up. Explicit, because the library's defaults differ between versions: TLS 1.2 at least,
  * no renegotiation, no compression, server preference, tickets bound to their listener, buffers released when idle.
- * Certificates are checked by policy (issue 6); here the peer's certificate is recorded only.
+ * Certificates are checked by policy later; here the peer's certificate is recorded only.
  */
 #include "net/tls.h"
 

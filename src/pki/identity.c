@@ -1,5 +1,5 @@
 /*
- * Private keys live here until role `keys` exists (issue 5); then the handle will name a key in that role and nobody else
+ * Private keys live here until role `keys` exists; then the handle will name a key in that role and nobody else
  * changes. Keys come from a sealed memfd, never from a path: front has no files.
  */
 #include "pki/identity.h"

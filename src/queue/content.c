@@ -88,7 +88,7 @@ int content_read(int content_fd, const char *name, uint64_t size, const struct d
 	struct digest found;
 
 	if (fd < 0)
-		return -errno;
+		return errno == ENOENT ? -EBADMSG : -errno;
 	int r = digest_of_file(fd, size, &found);
 	if (r < 0)
 		return r == -ENODATA ? -EBADMSG : r;

@@ -18,7 +18,7 @@ int content_new(int content_fd, uint64_t size);
 int content_keep(
 	int content_fd, int fd, uint64_t size, uint64_t seed, char *ret_name, struct digest *ret_digest);
 
-/* Open a kept file for reading and check it against `digest`; the descriptor, -EBADMSG when it differs, or a negative errno. */
+/* Open a kept file for reading and check it against `digest`; the descriptor, -EBADMSG when it differs or is missing, or a negative errno. */
 int content_read(int content_fd, const char *name, uint64_t size, const struct digest *digest);
 
 /* Remove a file whose mail is finished. Not synced: an orphan is removed at the next start. */

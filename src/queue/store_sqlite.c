@@ -374,6 +374,12 @@ int store_record(struct store *store, const struct outcome *outcome)
 		.dsn = outcome->dsn == NULL ? NULL : &dsn };
 	int r = writer_outcome(store->writer, &job);
 
+	if (r == -EINVAL) {
+		/* It can never be recorded as it is: the mail is tried again, as if the attempt had not been. */
+		pthread_mutex_lock(&store->lock);
+		schedule_again(store->schedule, outcome->mid, outcome->domain, clock_mono_ms() + wait);
+		pthread_mutex_unlock(&store->lock);
+	}
 	if (r < 0)
 		return r;
 

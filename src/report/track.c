@@ -106,13 +106,28 @@ int track_page_read(struct store *store, const void *owner, const struct store_q
 	return 0;
 }
 
+/* NULL (any) and the empty text (the null sender) are two things. */
+static void put_optional(struct frame *frame, const char *text)
+{
+	frame_put_bool(frame, text != NULL);
+	frame_put_text(frame, text_of(text));
+}
+
+static const char *get_optional(struct frame *frame)
+{
+	bool given = frame_get_bool(frame);
+	const char *text = frame_get_copy(frame, frame);
+
+	return given ? text : NULL;
+}
+
 int track_page(int channel, const void *owner, const struct store_query *query, struct store_cursor *cursor,
 	struct text *ret_lines)
 {
 	struct frame *ask = frame_new(NULL, FRAME_TRACK), *answer;
 
-	frame_put_text(ask, text_of(query->sender));
-	frame_put_text(ask, text_of(query->recipient));
+	put_optional(ask, query->sender);
+	put_optional(ask, query->recipient);
 	frame_put_number(ask, query->mid);
 	frame_put_number(ask, query->since_ms);
 	frame_put_number(ask, cursor->mid);
@@ -131,21 +146,14 @@ int track_page(int channel, const void *owner, const struct store_query *query, 
 	return r;
 }
 
-static const char *optional(struct frame *frame)
-{
-	const char *copy = frame_get_copy(frame, frame);
-
-	return copy[0] == '\0' ? NULL : copy;
-}
-
 struct frame *track_page_answer(struct store *store, struct frame *ask, const void *owner)
 {
 	struct store_query query = { 0 };
 	struct store_cursor cursor = { 0 };
 	struct text lines;
 
-	query.sender = optional(ask);
-	query.recipient = optional(ask);
+	query.sender = get_optional(ask);
+	query.recipient = get_optional(ask);
 	query.mid = frame_get_number(ask);
 	query.since_ms = frame_get_number(ask);
 	cursor.mid = frame_get_number(ask);

@@ -32,14 +32,23 @@ static void answer(struct role *role, struct frame *frame)
 	talloc_free(frame);
 }
 
+/* Every answer starts with the number of the ask. */
+static struct frame *new_answer(struct role *role, enum frame_kind kind)
+{
+	struct frame *frame = frame_new(NULL, kind);
+
+	frame_put_number(frame, role->asked);
+	return frame;
+}
+
 void role_ready(struct role *role)
 {
-	answer(role, frame_new(NULL, FRAME_READY));
+	answer(role, new_answer(role, FRAME_READY));
 }
 
 void role_refuse(struct role *role, const char *why)
 {
-	struct frame *frame = frame_new(NULL, FRAME_REFUSED);
+	struct frame *frame = new_answer(role, FRAME_REFUSED);
 
 	frame_put_text(frame, text_of(why));
 	answer(role, frame);
@@ -47,7 +56,7 @@ void role_refuse(struct role *role, const char *why)
 
 void role_stats(struct role *role, const struct metrics *metrics)
 {
-	struct frame *frame = frame_new(NULL, FRAME_ANSWER);
+	struct frame *frame = new_answer(role, FRAME_ANSWER);
 
 	frame_put_number(frame, (int64_t)role->generation);
 	metrics_put(frame, metrics);
@@ -81,7 +90,8 @@ static bool open_generation(
 	}
 	role->prepared = bundle_generation(event->bundle);
 	event->extra_fds = frame->fd_count - frame->fd_read;
-	log_open(STDERR_FILENO, role->name, event->config->log.level, event->config->log.format);
+	role->log_level = event->config->log.level;
+	role->log_format = event->config->log.format;
 	return true;
 }
 
@@ -96,12 +106,14 @@ struct role_event role_next(struct role *role, const void *owner)
 		switch (event.frame->kind) {
 		case FRAME_GENERATION:
 			event.kind = ROLE_PREPARE;
+			role->asked = frame_get_number(event.frame);
 			if (!open_generation(role, event.frame, owner, &event))
 				continue;
 			return event;
 		case FRAME_USE:
 			event.kind = ROLE_USE;
 			role->generation = role->prepared;
+			log_open(STDERR_FILENO, role->name, role->log_level, role->log_format);
 			return event;
 		case FRAME_DROP:
 			event.kind = ROLE_DROP;
@@ -115,6 +127,7 @@ struct role_event role_next(struct role *role, const void *owner)
 			continue;
 		case FRAME_STATS:
 			event.kind = ROLE_STATS;
+			role->asked = frame_get_number(event.frame);
 			return event;
 		case FRAME_STOP:
 			event.kind = ROLE_STOP;

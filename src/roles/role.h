@@ -3,6 +3,7 @@
 
 #include <stdint.h>
 
+#include "base/log.h"
 #include "ipc/frame.h"
 
 struct bundle;
@@ -15,7 +16,10 @@ struct role {
 	const char *name;
 	int control_fd;
 	uint64_t incarnation; /* start counter and spawn number: unique for ever in this state directory */
+	int64_t asked;	      /* number of master's last ask */
 	uint64_t generation, prepared; /* of the configuration: in use, and prepared */
+	enum log_level log_level;      /* of the prepared generation */
+	enum log_format log_format;
 	int drain_fd; /* readable once the role shall finish what it does and take nothing new */
 	int stop_fd;  /* readable once everything shall end */
 };

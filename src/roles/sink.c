@@ -381,6 +381,13 @@ int sink_run(int argc, char **argv)
 	if (thread_start(wait_for_signal, &sink) < 0)
 		return EXIT_FAILURE;
 
+	struct ip address;
+	if (ip_parse(text_of(sink.listen), &address) < 0 || !ip_is_loopback(&address)) {
+		fprintf(stderr,
+			"postern sink: --listen %s: it takes everybody's mail, so it must be a loopback address and port such as 127.0.0.1:2530\n",
+			sink.listen);
+		return EXIT_FAILURE;
+	}
 	void *owner = text_must(talloc_new(NULL));
 	const struct config *config = make_config(&sink, owner);
 	int status = config == NULL ? EXIT_FAILURE : start(&sink, config, owner);

@@ -43,7 +43,8 @@ static char *received_field(const struct smtp *s, const void *owner, int64_t now
  * be kept. */
 static int receive(struct smtp *s, struct body *body, struct mail_data_in *in, int *ret_error)
 {
-	const uint64_t limit = s->house->config->limits.message_size;
+	const uint64_t limit = s->house->config->limits.message_size +
+			       body->content.size; /* our own field is not the client's */
 	char decoded[CHUNK + 2];
 
 	while (!in->ended) {
