@@ -7,7 +7,7 @@
 
 enum { CONTENT_NAME_MAX = 64 };
 
-/* Open (make and sync first when missing) content/ in `directory_fd`; the descriptor, or a negative errno. */
+/* Open content/ in `directory_fd`, made first when missing, and sync that directory: its name and queue.db's are durable then; the descriptor, or a negative errno. */
 int content_open(int directory_fd);
 
 /* An unnamed file with room for `size` bytes (0 = unknown); the descriptor, or -ENOSPC and the like. */

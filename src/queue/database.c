@@ -155,8 +155,9 @@ int database_open_writer(const void *owner, int directory_fd, sqlite3 **ret_db, 
 			"PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; PRAGMA cell_size_check = ON") <
 			0)
 		r = why(owner, -EIO, ret_why, "queue.db cannot be read: ", sqlite3_errmsg(db));
-	if (r == 0 && fsync(directory_fd) < 0)
-		r = why(owner, -errno, ret_why, "the state directory cannot be synced: ", err_text(-errno));
+	/* What recovery found may lie in the page cache only: make it durable before anything acts on it. */
+	if (r == 0 && pragma(db, "PRAGMA wal_checkpoint(TRUNCATE)") != 0)
+		r = why(owner, -EIO, ret_why, "queue.db cannot be checkpointed: ", sqlite3_errmsg(db));
 	if (r < 0)
 		sqlite3_close(db);
 	else

@@ -11,7 +11,7 @@
 
 enum { DATABASE_SCHEMA = 1 };
 
-/* Open `directory_fd`/queue.db and make it first when it is missing, its name synced. A connection for the writer
+/* Open `directory_fd`/queue.db and make it first when it is missing; whatever recovery found in its log is durable when this returns. A connection for the writer
  * (synchronous=FULL). 0, or a negative error with one sentence in ret_why (owned by `owner`). */
 int database_open_writer(const void *owner, int directory_fd, sqlite3 **ret_db, const char **ret_why);
 

@@ -9,7 +9,7 @@
  *   gone TOKEN                               the client broke off: nothing is committed
  *   lease OWNER MID RID,...                  store_lease() gave this
  *   dead OWNER                               store_free_owner() is about to be called
- *   record ID DSN-TOKEN|- MID:RID:STATE,...  store_record() is about to be called; states d, q, b as in check.c
+ *   record ID DSN-TOKEN|- MID:RID:STATE,...  store_record() is about to be called; d(elivered), q(ueued), b(ounced)
  *   recorded ID                              it returned 0
  *
  * Usage: load DIRECTORY SEED MEMORY (see load_deliver_start()). The shim may end it in the middle of everything.

@@ -45,13 +45,14 @@ class Peer:
     starttls   "good", "absent", "refused" (454), "broken" (220, then no handshake), "inject" (bytes behind the 220)
     mail, rcpt, data, dot, rset, quit   replies; rcpt may also be a dictionary address -> reply(s)
     close_after_dot   how many times the connection is closed instead of answering the final dot
+    size       what EHLO says after SIZE
     pause      function that is called before each reply, for a slow server
     """
 
     def __init__(self, pki, esmtp=True, starttls="good", mail="250 2.1.0 ok", rcpt="250 2.1.5 ok",
-            data="354 go on", dot="250 2.0.0 taken", quit="221 2.0.0 bye", greeting="220 mx.good.test ESMTP",
+            data="354 go on", dot="250 2.0.0 taken", quit="221 2.0.0 bye", size=100_000_000, greeting="220 mx.good.test ESMTP",
             close_after_dot=0, pause=None, address=("127.0.0.1", 0)):
-        self.esmtp, self.starttls, self.greeting = esmtp, starttls, greeting
+        self.esmtp, self.starttls, self.size, self.greeting = esmtp, starttls, size, greeting
         self.replies = {"MAIL": mail, "RCPT": rcpt, "DATA": data, "DOT": dot, "QUIT": quit}
         self.close_after_dot, self.pause = close_after_dot, pause
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -183,7 +184,7 @@ class _Talk:
             elif not peer.esmtp:
                 self.say("502 5.5.1 what?")
             else:
-                offers = ["mx.good.test", "PIPELINING", "8BITMIME", "SIZE 100000000"]
+                offers = ["mx.good.test", "PIPELINING", "8BITMIME", f"SIZE {peer.size}"]
                 if peer.starttls != "absent" and self.session.tls is None:
                     offers.append("STARTTLS")
                 self.say("\r\n".join("250-" + o for o in offers[:-1]) + "\r\n250 " + offers[-1])

@@ -247,6 +247,30 @@ def test_2_20_endless_reply_is_bounded(make_gateway, make_peer):
     gateway.tracked("deferred", sender="alice@sender.test")
 
 
+def test_2_24_message_larger_than_the_server_takes_is_not_sent(make_gateway, make_peer):
+    peer = make_peer(size=1000)
+    gateway = make_gateway(next_hop=peer.address)
+    send(gateway, content=harness.message("large", "x" * 70 + "\r\n" * 1000))
+    record = gateway.tracked("bounced", sender="alice@sender.test")
+    assert "5.3.4" in record["recipients"][0]["attempts"][0]["reply"]
+    assert not any("DATA" in session.verbs() for session in peer.sessions)
+
+
+def test_2_15_connection_is_not_reused_for_mail_with_a_higher_demand(make_gateway, make_peer):
+    """One server without TLS, two domains: what was opened in clear for one is never used for the other."""
+    peer = make_peer(starttls="absent")
+    gateway = make_gateway(harness.settings(accepted_domains=["good.test", "must.test"],
+        routes=[{"domain": "default", "next_hop": peer.address}], delivery={"retry": ["1h"], "connections": 1},
+        destinations=[{"domain": "good.test", "tls": "preferred"}, {"domain": "must.test", "tls": "required"}]))
+    for n in range(3):
+        send(gateway, sender=f"may{n}@sender.test")
+        send(gateway, sender=f"must{n}@sender.test", recipients="bob@must.test")
+    gateway.tracked("deferred", count=3, recipient="bob@must.test")
+    assert {m.recipients[0] for m in peer.messages} <= {"bob@good.test"}
+    for session in peer.sessions:
+        assert not any("must.test" in line for line, _ in session.commands), session.commands
+
+
 def test_slow_server(make_gateway, make_peer):
     peer = make_peer(pause=lambda: time.sleep(0.2))
     gateway = make_gateway(next_hop=peer.address)

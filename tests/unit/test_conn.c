@@ -248,8 +248,7 @@ static void test_tls_carries_lines_both_ways_and_leaves_its_evidence(void **stat
 	char *json = evidence_json(NULL, e);
 	json_t *read = json_loads(json, 0, NULL);
 	assert_string_equal(json_string_value(json_object_get(read, "obtained")), "encrypted");
-	assert_int_equal(
-		json_array_size(json_object_get(json_object_get(read, "peer"), "names")), 2);
+	assert_int_equal(json_array_size(json_object_get(json_object_get(read, "peer"), "names")), 2);
 	json_decref(read);
 	talloc_free(json);
 	pair_free(&pair);

@@ -56,14 +56,15 @@ static bool take_data(struct server *server, struct conn *conn)
 	struct text line;
 	bool bare_lf;
 
-	server->data = text_must(talloc_strdup(server->data == NULL ? NULL : talloc_parent(server->data), ""));
+	server->data =
+		text_must(talloc_strdup(server->data == NULL ? NULL : talloc_parent(server->data), ""));
 	while (conn_read_line(conn, 2000, &line, &bare_lf) == 0) {
 		if (bare_lf)
 			snprintf(server->wrong, sizeof server->wrong, "a bare LF in the data");
 		if (text_equal(line, TEXT(".")))
 			return true;
-		server->data = text_must(talloc_asprintf_append_buffer(
-			server->data, TEXT_FMT "\r\n", TEXT_ARG(line)));
+		server->data = text_must(
+			talloc_asprintf_append_buffer(server->data, TEXT_FMT "\r\n", TEXT_ARG(line)));
 	}
 	snprintf(server->wrong, sizeof server->wrong, "the data did not end");
 	return false;
@@ -250,11 +251,11 @@ static void became(const char *name, const struct outcome *outcome, const char *
 }
 
 #define ROWS(...) ((const char *const[]){ __VA_ARGS__, NULL })
-#define EHLO      ">220 mx.a.test", "<EHLO gw.good.test", ">250 mx.a.test"
-#define PIPE      ">220 mx.a.test", "<EHLO gw.good.test", ">250-mx.a.test", ">250 PIPELINING"
-#define FROM      "<MAIL FROM:<s@x.test>"
-#define GOOD      FROM, ">250 2.1.0 ok", "<RCPT TO:<r1@a.test>", ">250 2.1.5 ok"
-#define DATA      "<DATA", ">354 go", "data"
+#define EHLO	  ">220 mx.a.test", "<EHLO gw.good.test", ">250 mx.a.test"
+#define PIPE	  ">220 mx.a.test", "<EHLO gw.good.test", ">250-mx.a.test", ">250 PIPELINING"
+#define FROM	  "<MAIL FROM:<s@x.test>"
+#define GOOD	  FROM, ">250 2.1.0 ok", "<RCPT TO:<r1@a.test>", ">250 2.1.5 ok"
+#define DATA	  "<DATA", ">354 go", "data"
 
 /* One mail to `count` recipients over one connection, in clear. */
 static void one(const char *name, const char *tls, size_t count, script rows, script want)
@@ -303,7 +304,8 @@ static const struct {
 			">503 5.5.1 MAIL first", "<RSET", ">250 ok" },
 		{ "deferred 451 4.7.1 later", "deferred 451 4.7.1 later" } },
 	{ "DATA refused for good", 1, { EHLO, GOOD, "<DATA", ">554 5.5.1 no" }, { "bounced 554 5.5.1 no" } },
-	{ "DATA refused for now", 1, { EHLO, GOOD, "<DATA", ">421 4.3.2 bye" }, { "deferred 421 4.3.2 bye" } },
+	{ "DATA refused for now", 1, { EHLO, GOOD, "<DATA", ">421 4.3.2 bye" },
+		{ "deferred 421 4.3.2 bye" } },
 	{ "DATA answered with 250 is no DATA", 1, { EHLO, GOOD, "<DATA", ">250 ok" }, { "deferred 250 ok" } },
 	{ "lost at MAIL", 1, { EHLO, FROM, "close" }, { "deferred 450 4.4.2" } },
 	{ "lost at RCPT", 1, { EHLO, FROM, ">250 ok", "<RCPT", "close" }, { "deferred 450 4.4.2" } },
@@ -320,8 +322,7 @@ static const struct {
 	{ "2.20 a reply that is none", 1, { EHLO, FROM, ">hello" }, { "deferred 450 4.4.2" } },
 	{ "2.20 code 999", 1, { EHLO, FROM, ">999 x" }, { "deferred 450 4.4.2" } },
 	{ "2.20 codes that differ", 1, { EHLO, FROM, ">250-a", ">550 b" }, { "deferred 450 4.4.2" } },
-	{ "2.24 larger than the peer takes", 1,
-		{ ">220 mx", "<EHLO", ">250-mx", ">250 SIZE 20", "<QUIT" },
+	{ "2.24 larger than the peer takes", 1, { ">220 mx", "<EHLO", ">250-mx", ">250 SIZE 20", "<QUIT" },
 		{ "bounced 552 5.3.4" } },
 	{ "SIZE is declared where it is offered", 1,
 		{ ">220 mx", "<EHLO", ">250-mx", ">250 SIZE 0", "<MAIL FROM:<s@x.test> SIZE=54", ">250 ok",
@@ -347,8 +348,8 @@ static void test_2_31_content_arrives_as_it_is(void **state)
 	(void)state;
 	attempt(rig, lease);
 	rig_end(rig);
-	assert_string_equal(rig->server.data,
-		"Received: from c by gw\r\nSubject: hello\r\n\r\n..dot\r\nbody\r\n");
+	assert_string_equal(
+		rig->server.data, "Received: from c by gw\r\nSubject: hello\r\n\r\n..dot\r\nbody\r\n");
 	assert_true(rig->server.quit);
 	rig_free(rig);
 }
@@ -386,12 +387,12 @@ static void test_content_in_a_file_and_without_a_last_line_end_arrives(void **st
 
 static void test_content_that_is_shorter_than_it_says_is_not_ended(void **state)
 {
-	struct rig *rig =
-		rig_new("none", (const script[]){ ROWS(EHLO, GOOD, "<DATA", ">354 go"), NULL });
+	struct rig *rig = rig_new("none", (const script[]){ ROWS(EHLO, GOOD, "<DATA", ">354 go"), NULL });
 	struct lease *lease = lease_to(rig, 1);
 
 	(void)state;
-	lease->content = (struct content){ .bytes = TEXT(""), .fd = memfd_create("mail", MFD_CLOEXEC), .size = 100 };
+	lease->content =
+		(struct content){ .bytes = TEXT(""), .fd = memfd_create("mail", MFD_CLOEXEC), .size = 100 };
 	assert_int_equal(write(lease->content.fd, "Subject: a\r\n", 12), 12);
 	became(__func__, attempt(rig, lease), ROWS("deferred 450"));
 	assert_null(rig->link);
@@ -431,8 +432,7 @@ static void test_250_recipients_go_in_batches(void **state)
 	for (size_t i = 0; i < MANY; i++) {
 		bool refused = i >= 99 && (i < 199 ? (i - 99) % 2 == 0 : (i - 199) % 2 == 0);
 
-		assert_int_equal(
-			outcome->recipients[i].state, refused ? OUTCOME_BOUNCED : OUTCOME_DELIVERED);
+		assert_int_equal(outcome->recipients[i].state, refused ? OUTCOME_BOUNCED : OUTCOME_DELIVERED);
 	}
 	rig_end(rig);
 	rig_free(rig);
@@ -443,9 +443,8 @@ static void test_250_recipients_go_in_batches(void **state)
 
 static void test_a_second_mail_goes_over_the_same_connection(void **state)
 {
-	struct rig *rig = rig_new("none", (const script[]){ ROWS(EHLO, GOOD, DATA, ">250 one", GOOD, DATA,
-									">250 two"),
-						  NULL });
+	struct rig *rig = rig_new(
+		"none", (const script[]){ ROWS(EHLO, GOOD, DATA, ">250 one", GOOD, DATA, ">250 two"), NULL });
 
 	(void)state;
 	struct outcome *first = attempt(rig, lease_to(rig, 1)), *second = attempt(rig, lease_to(rig, 1));
@@ -459,9 +458,8 @@ static void test_a_second_mail_goes_over_the_same_connection(void **state)
 
 static void test_a_connection_that_went_stale_is_replaced_unseen(void **state)
 {
-	struct rig *rig = rig_new("none",
-		(const script[]){ ROWS(EHLO, GOOD, DATA, ">250 one", "close"),
-			ROWS(EHLO, GOOD, DATA, ">250 two"), NULL });
+	struct rig *rig = rig_new("none", (const script[]){ ROWS(EHLO, GOOD, DATA, ">250 one", "close"),
+						  ROWS(EHLO, GOOD, DATA, ">250 two"), NULL });
 
 	(void)state;
 	became(__func__, attempt(rig, lease_to(rig, 1)), ROWS("delivered 250 one"));
@@ -474,9 +472,9 @@ static void test_a_connection_that_went_stale_is_replaced_unseen(void **state)
 /* The connection is as stale when its first mail was settled before MAIL was said. */
 static void test_a_connection_that_carried_nothing_and_went_stale_is_replaced_too(void **state)
 {
-	struct rig *rig = rig_new("none",
-		(const script[]){ ROWS(">220 mx", "<EHLO", ">250-mx", ">250 SIZE 100", "close"),
-			ROWS(EHLO, GOOD, DATA, ">250 two"), NULL });
+	struct rig *rig = rig_new(
+		"none", (const script[]){ ROWS(">220 mx", "<EHLO", ">250-mx", ">250 SIZE 100", "close"),
+				ROWS(EHLO, GOOD, DATA, ">250 two"), NULL });
 	struct lease *large = lease_to(rig, 1);
 
 	(void)state;
@@ -503,8 +501,8 @@ static void test_a_fresh_connection_is_not_tried_twice(void **state)
 
 static void test_after_a_refused_mail_the_connection_is_reset_and_used_again(void **state)
 {
-	struct rig *rig = rig_new("none", (const script[]){ ROWS(EHLO, FROM, ">550 5.7.1 no", "<RSET", ">250 ok", GOOD,
-									DATA, ">250 two"),
+	struct rig *rig = rig_new("none", (const script[]){ ROWS(EHLO, FROM, ">550 5.7.1 no", "<RSET",
+								    ">250 ok", GOOD, DATA, ">250 two"),
 						  NULL });
 
 	(void)state;
@@ -516,9 +514,8 @@ static void test_after_a_refused_mail_the_connection_is_reset_and_used_again(voi
 
 static void test_2_17_mail_for_another_destination_gets_its_own_connection(void **state)
 {
-	struct rig *rig = rig_new("none",
-		(const script[]){ ROWS(EHLO, GOOD, DATA, ">250 one"), ROWS(EHLO, GOOD, DATA, ">250 two"),
-			NULL });
+	struct rig *rig = rig_new("none", (const script[]){ ROWS(EHLO, GOOD, DATA, ">250 one"),
+						  ROWS(EHLO, GOOD, DATA, ">250 two"), NULL });
 	struct lease *other = lease_to(rig, 1);
 
 	(void)state;
@@ -792,8 +789,8 @@ static void test_what_is_too_old_is_returned_with_the_last_answer(void **state)
 static void test_what_is_not_too_old_is_not_reported(void **state)
 {
 	struct rig *rig = rig_new("none",
-		(const script[]){ ROWS(EHLO, FROM, ">250 ok", "<RCPT", ">450 4.2.2 full", "<RSET", ">250 ok"),
-			NULL });
+		(const script[]){
+			ROWS(EHLO, FROM, ">250 ok", "<RCPT", ">450 4.2.2 full", "<RSET", ">250 ok"), NULL });
 	struct outcome *outcome = attempt(rig, lease_to(rig, 1));
 
 	(void)state;

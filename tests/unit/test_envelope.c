@@ -20,7 +20,8 @@
 
 static struct envelope sample(const void *owner, size_t recipients)
 {
-	struct envelope e = { 1700000000123, "1a-1", "192.0.2.1", "c.test", "{}", "s@x.test", NULL, recipients };
+	struct envelope e = { 1700000000123, "1a-1", "192.0.2.1", "c.test", "{}", "s@x.test", NULL,
+		recipients };
 
 	e.recipients = text_must(talloc_zero_array(owner, const char *, (unsigned)recipients + 1));
 	for (size_t i = 0; i < recipients; i++)
@@ -85,7 +86,9 @@ static struct frame *commit_frame(bool in_file)
 	struct content content = { .bytes = TEXT("a\0b"), .fd = -1, .size = 3 };
 
 	if (in_file)
-		content = (struct content){ .bytes = TEXT(""), .fd = memfd_create("x", MFD_CLOEXEC), .size = 7 };
+		content = (struct content){
+			.bytes = TEXT(""), .fd = memfd_create("x", MFD_CLOEXEC), .size = 7
+		};
 	envelope_put(frame, &in);
 	envelope_put_content(frame, &content);
 	base_close(&content.fd);
@@ -134,8 +137,9 @@ static struct frame *lease_frame(bool in_file)
 		.content = { .bytes = TEXT("a\0b"), .fd = -1, .size = 3 } };
 
 	if (in_file)
-		lease.content =
-			(struct content){ .bytes = TEXT(""), .fd = memfd_create("x", MFD_CLOEXEC), .size = 7 };
+		lease.content = (struct content){
+			.bytes = TEXT(""), .fd = memfd_create("x", MFD_CLOEXEC), .size = 7
+		};
 	envelope_put_lease(frame, &lease);
 	base_close(&lease.content.fd);
 	return frame;

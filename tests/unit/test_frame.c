@@ -78,7 +78,8 @@ static void test_a_frame_cut_at_any_byte_has_failed(void **state)
 			break;
 		}
 		frame->len = len;
-		frame->at = text_must(talloc_realloc(frame, frame->at, uint8_t, (unsigned)MAX(len, (size_t)1)));
+		frame->at =
+			text_must(talloc_realloc(frame, frame->at, uint8_t, (unsigned)MAX(len, (size_t)1)));
 		assert_int_equal(take_sample(frame), ERR_FORMAT);
 		assert_true(frame->failed);
 		talloc_free(frame);

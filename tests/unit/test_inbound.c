@@ -72,8 +72,8 @@ static void test_B25_nothing_but_the_harmless_runs_in_clear_on_a_required_listen
 				false, usable };
 			bool runs = inbound_decide(&facts) == INBOUND_GO_ON;
 
-			assert_int_equal(runs, command == INBOUND_HARMLESS ||
-						       (command == INBOUND_STARTTLS && usable));
+			assert_int_equal(
+				runs, command == INBOUND_HARMLESS || (command == INBOUND_STARTTLS && usable));
 		}
 	}
 }
@@ -89,8 +89,8 @@ static void test_B26_starttls_is_listed_exactly_when_it_would_run(void **state)
 			struct inbound_facts facts = { (enum inbound_tls)tls, INBOUND_STARTTLS, bits & 1,
 				bits & 2 };
 
-			assert_int_equal(inbound_offers_starttls(&facts),
-				inbound_decide(&facts) == INBOUND_GO_ON);
+			assert_int_equal(
+				inbound_offers_starttls(&facts), inbound_decide(&facts) == INBOUND_GO_ON);
 			listed += inbound_offers_starttls(&facts);
 		}
 	}

@@ -16,8 +16,8 @@
 static char written[8192];
 
 /* Write one event; what came out, without its time. */
-static const char *event(
-	enum log_level limit, enum log_format format, enum log_level level, const struct log_pair *pairs, size_t count)
+static const char *event(enum log_level limit, enum log_format format, enum log_level level,
+	const struct log_pair *pairs, size_t count)
 {
 	int fd = memfd_create("log", MFD_CLOEXEC);
 
@@ -74,8 +74,8 @@ static void test_only_urgent_enough_events_are_written(void **state)
 	(void)state;
 	for (int limit = LOG_ERROR; limit <= LOG_DEBUG; limit++)
 		for (int level = LOG_ERROR; level <= LOG_DEBUG; level++)
-			assert_int_equal(event((enum log_level)limit, LOG_PLAIN, (enum log_level)level,
-						 &pair, 1)[0] != '\0',
+			assert_int_equal(event((enum log_level)limit, LOG_PLAIN, (enum log_level)level, &pair,
+						 1)[0] != '\0',
 				level <= limit);
 }
 
@@ -97,7 +97,8 @@ static void test_every_byte_is_valid_json(void **state)
 {
 	(void)state;
 	for (int byte = 0; byte < 256; byte++) {
-		const struct log_pair pair = log_text("key", (struct text){ (const char[]){ (char)byte }, 1 });
+		const struct log_pair pair =
+			log_text("key", (struct text){ (const char[]){ (char)byte }, 1 });
 		json_t *json = json_event(&pair, 1);
 
 		assert_non_null(json);

@@ -141,9 +141,9 @@ static int hostile(const void *bytes, size_t len, int pass)
 		message.msg_control = ancillary.bytes;
 		message.msg_controllen = sizeof ancillary.bytes;
 		struct cmsghdr *head = CMSG_FIRSTHDR(&message);
-		*head = (struct cmsghdr){ .cmsg_level = SOL_SOCKET,
-			.cmsg_type = SCM_RIGHTS,
-			.cmsg_len = CMSG_LEN(sizeof(int)) };
+		*head = (struct cmsghdr){
+			.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int))
+		};
 		memcpy(CMSG_DATA(head), &pass, sizeof pass);
 	}
 	assert_true(sendmsg(fds[0], &message, 0) >= 0);
@@ -443,8 +443,8 @@ static void *asker_run(void *argument)
 	return NULL;
 }
 
-static void many_askers(struct peer *peer, atomic_uint *good, atomic_uint *bad, void (*meanwhile)(void *),
-	void *context)
+static void many_askers(
+	struct peer *peer, atomic_uint *good, atomic_uint *bad, void (*meanwhile)(void *), void *context)
 {
 	pthread_t threads[16];
 	struct asker askers[COUNT(threads)];
@@ -562,7 +562,8 @@ static void test_waiting_for_an_answer_ends_by_deadline_and_by_stop(void **state
 
 static void test_other_frames_on_the_control_socket_are_handed_over(void **state)
 {
-	struct frame *sent = frame_new(NULL, FRAME_ANNOUNCE), *got = NULL, *channel = frame_new(NULL, FRAME_CHANNEL);
+	struct frame *sent = frame_new(NULL, FRAME_ANNOUNCE), *got = NULL,
+		     *channel = frame_new(NULL, FRAME_CHANNEL);
 	int fds[2];
 
 	(void)state;

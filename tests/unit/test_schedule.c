@@ -396,8 +396,8 @@ static void step_add(struct schedule *s, struct model *m, int64_t now)
 		m->items[i].mid = ++next_mid;
 		m->items[i].due = now + rand() % 2000;
 		m->items[i].domain = domain;
-		schedule_add(s, hop_names[m->hop_of[domain]], domain_names[domain], next_mid,
-			m->items[i].due);
+		schedule_add(
+			s, hop_names[m->hop_of[domain]], domain_names[domain], next_mid, m->items[i].due);
 		return;
 	}
 }
@@ -467,8 +467,7 @@ static void step_rare(struct schedule *s, struct model *m, int64_t now)
 		}
 		break;
 	case 4:
-		assert_int_equal(
-			schedule_claim(s, m->items[i].mid, domain_names[m->items[i].domain], owner),
+		assert_int_equal(schedule_claim(s, m->items[i].mid, domain_names[m->items[i].domain], owner),
 			m->items[i].there && !m->items[i].lent);
 		if (m->items[i].there && !m->items[i].lent) {
 			m->items[i].lent = true;

@@ -43,7 +43,8 @@ struct fake {
 	int answer; /* to a commit: 1 = a new mid, negative = that error, 0 = none: die */
 	int file;   /* to a new file: 0 = one, negative = that error */
 	unsigned commits, files;
-	char *sender, *recipients, *content, *notes; /* of the last mail; all notes; talloc, parent `memory` */
+	char *sender, *recipients, *content,
+		*notes; /* of the last mail; all notes; talloc, parent `memory` */
 	size_t content_len, recipient_count;
 	void *memory;
 };
@@ -93,8 +94,8 @@ static struct frame *fake_notes(struct fake *fake, struct frame *ask)
 		for (int t = 0; t < 5; t++)
 			frame_get_text(ask);
 		char *recipient = frame_get_copy(ask, ask), *reply = frame_get_copy(ask, ask);
-		fake->notes = text_must(
-			talloc_asprintf_append_buffer(fake->notes, "[%s: %s]", recipient, reply));
+		fake->notes =
+			text_must(talloc_asprintf_append_buffer(fake->notes, "[%s: %s]", recipient, reply));
 	}
 	frame_put_number(answer, 0);
 	return answer;
@@ -274,8 +275,8 @@ static int hear(struct rig *rig)
 			return r;
 		assert_false(bare_lf);
 		assert_true(line.len >= 3);
-		used += (size_t)snprintf(rig->reply + used, sizeof rig->reply - used, TEXT_FMT "\n",
-			TEXT_ARG(line));
+		used += (size_t)snprintf(
+			rig->reply + used, sizeof rig->reply - used, TEXT_FMT "\n", TEXT_ARG(line));
 		if (line.len == 3 || line.at[3] == ' ')
 			break;
 	}
@@ -311,8 +312,8 @@ static void play(struct rig *rig, const char *name, const char *const *rows)
 		case '<':
 			if (hear(rig) < 0)
 				fail_msg("%s, row %zu: the server hung up, not \"%s\"", name, i, row + 1);
-			const char *last = strrchr(text_copy(rig, text_first(text_of(rig->reply),
-							    strlen(rig->reply) - 1)),
+			const char *last = strrchr(
+				text_copy(rig, text_first(text_of(rig->reply), strlen(rig->reply) - 1)),
 				'\n');
 			last = last == NULL ? rig->reply : last + 1;
 			if (strncmp(last, row + 1, strlen(row + 1)) != 0)
@@ -341,9 +342,9 @@ static void play(struct rig *rig, const char *name, const char *const *rows)
 }
 
 #define ROWS(...) ((const char *const[]){ __VA_ARGS__, NULL })
-#define MAIL      ">MAIL FROM:<s@x.test>", "<250 2.1.0"
-#define RCPT      ">RCPT TO:<r@good.test>", "<250 2.1.5"
-#define BEGIN     "<220 gw.good.test", ">EHLO c", "<250 "
+#define MAIL	  ">MAIL FROM:<s@x.test>", "<250 2.1.0"
+#define RCPT	  ">RCPT TO:<r@good.test>", "<250 2.1.5"
+#define BEGIN	  "<220 gw.good.test", ">EHLO c", "<250 "
 
 /* A whole session in one row. */
 #define HEARS(yaml, key, ...)                                                                                \
@@ -837,8 +838,8 @@ static void test_1_18_pipelined_commands_are_answered_in_their_order(void **stat
 static void test_a_command_may_come_byte_by_byte(void **state)
 {
 	(void)state;
-	HEARS(POLICY("none"), false, "<220", "=E", "=H", "=LO", "= c", "=\r", "=\n", "<250 ", "=NO", "=OP\r", "=\n",
-		"<250 2.0.0");
+	HEARS(POLICY("none"), false, "<220", "=E", "=H", "=LO", "= c", "=\r", "=\n", "<250 ", "=NO", "=OP\r",
+		"=\n", "<250 2.0.0");
 }
 
 /* RFC 2920 section 3.2: what was answered is sent as soon as the server has to wait for more. */
@@ -880,8 +881,8 @@ static void test_1_11_a_line_over_2048_bytes_ends_the_session(void **state)
 static void test_1_13_too_many_errors_are_421(void **state)
 {
 	(void)state;
-	HEARS(POLICY("none") SMALL, false, "<220", ">MAIL FROM:<s@x.test>", "<503 5.5.1", ">FOO", "<500 5.5.2",
-		">EHLO", "<501 5.5.4", ">NOOP", "<250 ", ">FOO", "<421 4.7.0", "closed");
+	HEARS(POLICY("none") SMALL, false, "<220", ">MAIL FROM:<s@x.test>", "<503 5.5.1", ">FOO",
+		"<500 5.5.2", ">EHLO", "<501 5.5.4", ">NOOP", "<250 ", ">FOO", "<421 4.7.0", "closed");
 	HEARS(POLICY("required") SMALL, true, "<220", ">RSET", "<530", ">RSET", "<530", ">RSET", "<530",
 		">RSET", "<421 4.7.0", "closed");
 	HEARS(POLICY("none") SMALL, true, BEGIN, MAIL, ">RCPT TO:<a@evil.test>", "<550",
@@ -932,17 +933,16 @@ static void test_relaying_is_for_those_whose_policy_says_so(void **state)
 
 static void test_a_banned_client_hears_554_instead_of_a_greeting(void **state)
 {
-	struct rig *rig = rig_new(
-		POLICY("none") "sender_groups: [{name: bad, networks: [127.0.0.1], policy: banned},"
-			       " {name: us, networks: [127.0.0.0/8], policy: trusted}]\n",
-		false);
+	struct rig *rig =
+		rig_new(POLICY("none") "sender_groups: [{name: bad, networks: [127.0.0.1], policy: banned},"
+				       " {name: us, networks: [127.0.0.0/8], policy: trusted}]\n",
+			false);
 
 	(void)state;
 	rig_start(rig);
 	play(rig, __func__, ROWS("<554 5.7.1", "closed"));
 	rig_end(rig);
-	assert_string_equal(
-		rig->fake.notes, "[: 554 5.7.1 mail from your address is not accepted here]");
+	assert_string_equal(rig->fake.notes, "[: 554 5.7.1 mail from your address is not accepted here]");
 	rig_free(rig);
 }
 

@@ -18,10 +18,9 @@
 #include "base/log.h"
 #include "test_help.h"
 
-#define NEVER  "mail_flow_policies: [{name: open, tls: none}]\ndelivery: {retry: [7d], concurrency: 8}\n"
-#define AT_ONCE                                                                                              \
-	"mail_flow_policies: [{name: open, tls: none}]\ndelivery: {retry: [100ms], concurrency: 8}\n"
-#define ROUTED NEVER "routes: [{domain: default, next_hop: '127.0.0.1:25'}]\n"
+#define NEVER	"mail_flow_policies: [{name: open, tls: none}]\ndelivery: {retry: [7d], concurrency: 8}\n"
+#define AT_ONCE "mail_flow_policies: [{name: open, tls: none}]\ndelivery: {retry: [100ms], concurrency: 8}\n"
+#define ROUTED	NEVER "routes: [{domain: default, next_hop: '127.0.0.1:25'}]\n"
 
 enum { ME = 7, LONG_MS = 60000 };
 
@@ -136,19 +135,18 @@ static struct outcome *outcome_of(struct lease *lease, const char *states)
 	outcome->recipients = text_must(
 		talloc_zero_array(lease, struct outcome_recipient, (unsigned)outcome->recipient_count));
 	for (size_t i = 0; states[i] != '\0'; i++)
-		outcome->recipients[i] = (struct outcome_recipient){ lease->rids[i],
-			known[(unsigned char)states[i]],
-			states[i] == 'd'   ? "250 2.0.0 ok"
-			: states[i] == 'l' ? "450 4.2.0 later"
-					   : "550 5.1.1 no" };
+		outcome->recipients[i] =
+			(struct outcome_recipient){ lease->rids[i], known[(unsigned char)states[i]],
+				states[i] == 'd'   ? "250 2.0.0 ok"
+				: states[i] == 'l' ? "450 4.2.0 later"
+						   : "550 5.1.1 no" };
 	return outcome;
 }
 
 static void report_to(struct outcome *outcome, const char *sender)
 {
 	outcome->dsn = text_must(talloc_zero(outcome, struct envelope));
-	*outcome->dsn = envelope_to(
-		"", text_must(talloc_memdup(outcome, &sender, sizeof sender)), 1);
+	*outcome->dsn = envelope_to("", text_must(talloc_memdup(outcome, &sender, sizeof sender)), 1);
 	outcome->dsn_content = TEXT("Subject: returned\r\n\r\n");
 }
 
@@ -1135,8 +1133,7 @@ static void test_the_command_line_reads_without_a_gateway(void **state)
 	(void)state;
 	commit(rig, "s@x.test", "x", TO("r@a.test"));
 	assert_int_equal(store_open_reader(NULL, rig->path, &reader, &why), 0);
-	assert_int_equal(
-		store_track(reader, NULL, &(struct store_query){ 0 }, &cursor, &records, &count), 0);
+	assert_int_equal(store_track(reader, NULL, &(struct store_query){ 0 }, &cursor, &records, &count), 0);
 	assert_int_equal(count, 1);
 	talloc_free(records);
 	talloc_free(reader);
