@@ -10,6 +10,7 @@
 #include <jansson.h>
 
 #include "base/clock.h"
+#include "base/io.h"
 #include "ipc/channel.h"
 #include "ipc/frame.h"
 #include "report/metrics.h"
@@ -180,7 +181,7 @@ static void *serve(void *argument)
 	struct serving *serving = argument;
 	struct frame *ask;
 
-	while (channel_receive(NULL, serving->fd, -1, CHANNEL_FOREVER, &ask) == 0) {
+	while (channel_receive(NULL, serving->fd, -1, IO_FOREVER, &ask) == 0) {
 		struct frame *answer = track_page_answer(serving->rig->store, ask, ask);
 
 		assert_non_null(answer);
