@@ -15,9 +15,11 @@ static struct {
 	_Atomic enum log_format format;
 } sink = { .fd = STDERR_FILENO, .role = "postern", .level = LOG_INFO, .format = LOG_PLAIN };
 
+enum { LINE_SIZE = 4096, LINE_ROOM = LINE_SIZE - 8 }; /* the end of a line always fits */
+
 struct line {
 	size_t len;
-	char at[4096];
+	char at[LINE_SIZE];
 };
 
 static const char *const level_names[] = {
@@ -35,7 +37,7 @@ void log_open(int fd, const char *role, enum log_level level, enum log_format fo
 /* Room is kept for the closing bytes of a JSON line. */
 static void add(struct line *line, const char *at, size_t len)
 {
-	size_t room = sizeof line->at - 8 - line->len;
+	size_t room = LINE_ROOM - line->len;
 
 	memcpy(line->at + line->len, at, MIN(len, room));
 	line->len += MIN(len, room);
@@ -112,12 +114,18 @@ static void build_json(struct line *line, const char *time, const char *level, c
 	for (size_t i = 0; i < COUNT(head); i++)
 		add_str(line, head[i]);
 	for (size_t i = 0; i < count; i++) {
+		size_t before = line->len;
+
 		add_str(line, ",\"");
 		add_str(line, pairs[i].key);
 		add_str(line, "\":");
 		add_value(line, &pairs[i], LOG_JSON);
+		if (line->len >= LINE_ROOM) {
+			line->len = before; /* a pair that does not fit is left out whole */
+			break;
+		}
 	}
-	add_str(line, "}");
+	line->at[line->len++] = '}'; /* there is always room for the end */
 }
 
 void log_write(enum log_level level, const char *event, const struct log_pair *pairs, size_t count)

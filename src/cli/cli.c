@@ -70,6 +70,8 @@ bool cli_options(const char *command, int argc, char **argv, const struct cli_op
 		const struct cli_option *option = find(argv[i], options, count);
 
 		if (option == NULL || (option->value != NULL && i + 1 == argc)) {
+			if (strcmp(argv[i], "-c") == 0)
+				fprintf(stderr, "postern %s: -c FILE stands before the command\n", command);
 			fprintf(stderr, "postern %s: %s %s\n", command,
 				option == NULL ? "unknown argument" : "a value must follow", argv[i]);
 			for (size_t c = 0; c < COUNT(commands); c++)
@@ -126,7 +128,7 @@ bool cli_is_running(const struct cli_gateway *gateway)
 {
 	CLEANUP(base_close) int fd = dial(gateway);
 
-	return fd >= 0;
+	return fd != -ENOENT && fd != -ECONNREFUSED;
 }
 
 int cli_ask(const struct cli_gateway *gateway, enum frame_kind kind, int64_t within_ms, const void *owner,

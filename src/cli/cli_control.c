@@ -42,13 +42,13 @@ static void print_status(const char *text)
 	json_array_foreach(json_object_get(json, "roles"), i, item) printf(
 		"  %-8s pid %-7lld %s, restarts %lld\n", json_string_value(json_object_get(item, "name")),
 		(long long)json_integer_value(json_object_get(item, "pid")),
-		json_is_true(json_object_get(item, "up")) ? "up" : "down",
+		json_is_true(json_object_get(item, "up")) ? "up" : "down, will be started again",
 		(long long)json_integer_value(json_object_get(item, "restarts")));
 	printf("listeners:\n");
 	json_array_foreach(json_object_get(json, "listeners"), i, item)
 		printf("  %-12s %s\n", json_string_value(json_object_get(item, "name")),
 			json_string_value(json_object_get(item, "address")));
-	printf("counters:\n");
+	printf("counters, since each role started:\n");
 	print_counters("", json_object_get(json, "counters"));
 	json_decref(json);
 }

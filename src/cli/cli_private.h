@@ -35,7 +35,7 @@ bool cli_find(const char *file, const void *owner, struct cli_gateway *ret_gatew
 int cli_ask(const struct cli_gateway *gateway, enum frame_kind kind, int64_t within_ms, const void *owner,
 	struct frame **ret_answer);
 
-/* True when a gateway answers on the control socket. */
+/* False when no gateway is there; true also when it cannot be asked, which cli_ask() then explains. */
 bool cli_is_running(const struct cli_gateway *gateway);
 
 /* One function per command. */

@@ -96,6 +96,7 @@ static int print_pages(
 	int channel, struct store *store, const struct store_query *query, bool json, void *scratch)
 {
 	struct store_cursor cursor = { 0 };
+	bool any = false;
 	int r = 0;
 
 	while (r == 0 && !cursor.ended) {
@@ -106,10 +107,14 @@ static int print_pages(
 				  : track_page_read(store, page, query, &cursor, &lines);
 		if (r == 0)
 			print_lines(lines, json);
+		any = any || (r == 0 && lines.len > 0);
 		talloc_free(page);
 	}
 	if (r < 0)
 		fprintf(stderr, "postern: tracking records cannot be read: %s\n", err_text(r));
+	else if (!any && !json)
+		fprintf(stderr,
+			"postern: nothing matches; addresses are compared whole, and --sender '' is the null sender\n");
 	return r == 0 ? CLI_FINE : CLI_FAILED;
 }
 
@@ -150,6 +155,8 @@ static int parse_query(const char *mid, const char *since, struct store_query *q
 		return CLI_USAGE;
 	}
 	query->mid = (int64_t)number;
+	if (query->sender != NULL && strcmp(query->sender, "<>") == 0)
+		query->sender = "";
 	if (since != NULL && clock_parse(since, clock_wall_ms(), &query->since_ms) < 0) {
 		fprintf(stderr,
 			"postern track: --since %s: takes an age such as 15m, 2h, 7d, or a time such as 2026-11-21T10:20:30Z\n",

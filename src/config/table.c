@@ -129,8 +129,11 @@ static const struct table_row authority_rows[] = {
 		.manual = "PEM file with further certificate authorities to trust." },
 };
 
-static const struct table_section authorities = { "authorities", NULL, sizeof(struct config_authorities),
-	ROWS(authority_rows), .manual = "Certificate authorities that the gateway trusts." };
+static const struct table_section authorities = {
+	"authorities", NULL, sizeof(struct config_authorities), ROWS(authority_rows),
+	.manual =
+		"Certificate authorities that the gateway trusts; used by the verifying levels, which are not built yet."
+};
 
 static const struct table_row policy_rows[] = {
 	{ "name", TABLE_NAME, AT(policy, name), .required = true,
@@ -199,9 +202,8 @@ static const struct table_row destination_rows[] = {
 		.manual = "The recipient domain; `.example.com` means all domains below it, `default` all "
 			  "others." },
 	{ "tls", TABLE_CHOICE, AT(destination, tls), .standard = "preferred", .words = tls_levels,
-		.manual = "none: never STARTTLS; preferred: STARTTLS where the server offers it; required: "
-			  "no delivery "
-			  "without it." },
+		.manual =
+			"none: never STARTTLS; preferred: STARTTLS where the server offers it; required: no delivery without it. The server's certificate is recorded, not checked, at these levels." },
 };
 
 static const char *const destination_later[] = { "dane", "mta_sts", "tls_profile", "smtp_auth", "limits",
@@ -214,7 +216,8 @@ static const struct table_section destinations = { "destinations", "domain",
 static const struct table_row delivery_rows[] = {
 	{ "retry", TABLE_DURATIONS, AT(delivery, retry_ms), AT(delivery, retry_count),
 		.standard = "1m, 5m, 15m, 30m, 1h", LIMITS(100, DAYS(7)),
-		.manual = "Waiting times before the second, third, ... attempt; the last one repeats." },
+		.manual =
+			"Waiting times before the second, third, ... attempt; the last one repeats. A next hop that cannot be reached pauses as a whole by the same times, ten minutes at most." },
 	{ "expire", TABLE_DURATION, AT(delivery, expire_ms), .standard = "5d", LIMITS(SECONDS(1), DAYS(30)),
 		.manual = "Age at which a mail that could not be delivered is returned to its sender." },
 	{ "concurrency", TABLE_NUMBER, AT(delivery, concurrency), .standard = "20", LIMITS(1, 64),

@@ -106,10 +106,11 @@ static void transact(const struct deliver_house *house, struct link **link, cons
 	bool untouched;
 
 	for (;;) {
+		bool reused = fits(*link, lease, decision);
+
 		if (!have_link(house, link, lease, decision, outcome))
 			return;
 
-		bool reused = (*link)->mails > 0;
 		keep_evidence(outcome, *link);
 		int r = send_mail(*link, lease, outcome, &untouched);
 		if (r < 0)

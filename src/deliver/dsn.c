@@ -27,12 +27,15 @@ static char *clean(const void *owner, const char *text)
 	return copy;
 }
 
-/* Three digits, dots: the RFC 3463 code in a reply, or the plain class of the reply. */
+/* The RFC 3463 code in a reply if it fits the reply's class, else the plain class. */
 static void status_of(const char *reply, char *ret_status, size_t size)
 {
 	unsigned class, subject, detail;
+	int used = 0;
 
-	if (sscanf(reply, "%*3u %1u.%3u.%3u", &class, &subject, &detail) == 3)
+	if (sscanf(reply, "%*3u %1u.%3u.%3u%n", &class, &subject, &detail, &used) == 3 &&
+		class == (unsigned)(reply[0] - '0') && (class == 4 || class == 5) &&
+		(reply[used] == ' ' || reply[used] == '\0'))
 		snprintf(ret_status, size, "%u.%u.%u", class, subject, detail);
 	else
 		snprintf(ret_status, size, "%c.0.0", reply[0] == '4' ? '4' : '5');
@@ -52,7 +55,11 @@ static char *original_header(const void *owner, const struct content *content)
 
 	char *end = strstr(header, "\r\n\r\n");
 	if (end == NULL)
-		end = strrchr(header, '\n') == NULL ? header : strrchr(header, '\n') - 1;
+		end = strrchr(header, '\n'); /* no end in sight: whole lines only */
+	if (end == NULL)
+		end = header;
+	if (end > header && end[0] == '\n' && end[-1] == '\r')
+		end--;
 	end[0] = '\0';
 	for (char *at = header; *at != '\0'; at++)
 		if ((unsigned char)*at >= 0x7f)

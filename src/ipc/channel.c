@@ -166,11 +166,12 @@ int channel_receive(const void *owner, int fd, int stop_fd, int64_t deadline, st
 		n = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
 	} while (n < 0 && (errno == EAGAIN || errno == EINTR));
 
-	if (n <= 0) {
-		r = ERR_CLOSED;
+	r = ERR_CLOSED;
+	if (n < 0)
 		goto failed;
-	}
-	take_fds(&message, frame, &memfd, header.in_memfd == 1);
+	take_fds(&message, frame, &memfd, header.in_memfd == 1); /* an empty datagram may carry some, too */
+	if (n == 0)
+		goto failed;
 	r = ERR_FORMAT;
 	if ((size_t)n < sizeof header || (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) || frame->failed ||
 		header.kind == 0 || header.kind >= FRAME_KIND_END || header.in_memfd > 1)

@@ -172,7 +172,6 @@ static void handle_signals(struct master *master)
 			break;
 		case SIGHUP:
 			master_reload(master, scratch, &text);
-			fprintf(stderr, "%s", text);
 			break;
 		default:
 			master->stopping = true;

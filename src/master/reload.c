@@ -36,13 +36,17 @@ static void check_fixed(const struct config *now, const struct config *next, str
 				fixed[i].now, fixed[i].next);
 }
 
+/* Every problem on a line of its own, for the caller, and as an event for the log. */
 static char *list(const void *owner, const struct problems *problems)
 {
 	char *text = text_must(talloc_strdup(owner, ""));
 
-	for (size_t i = 0; i < problems->count; i++)
-		text = text_must(talloc_asprintf_append_buffer(
-			text, "%s\n", problems_format(text, &problems->list[i])));
+	for (size_t i = 0; i < problems->count; i++) {
+		const char *line = problems_format(problems, &problems->list[i]);
+
+		log_event(LOG_ERROR, "config_problem", log_str("text", line));
+		text = text_must(talloc_asprintf_append_buffer(text, "%s\n", line));
+	}
 	return text;
 }
 

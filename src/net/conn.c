@@ -200,12 +200,12 @@ static int take_line(struct conn *conn, size_t max, struct text *ret_line, bool 
 
 	struct text have = { p->in + p->in_start, p->in_len };
 	size_t end = text_find(have, '\n');
-	if (end > max + 1 || (end == have.len && have.len == BUFFER))
+	bool crlf = end > 0 && end < have.len && have.at[end - 1] == '\r';
+	if ((crlf ? end - 1 : end) > max + (end == have.len))
 		return ERR_TOO_LONG;
 	if (end == have.len)
 		return 0;
 
-	bool crlf = end > 0 && have.at[end - 1] == '\r';
 	*ret_line = text_first(have, crlf ? end - 1 : end);
 	*ret_bare_lf = !crlf;
 	conn_take(conn, end + 1);
@@ -249,6 +249,13 @@ bool conn_has_input(struct conn *conn)
 	struct conn_private *p = conn->private;
 
 	return p->in_len > 0 || (p->ssl != NULL && SSL_pending(p->ssl) > 0);
+}
+
+bool conn_has_line(struct conn *conn)
+{
+	const struct conn_private *p = conn->private;
+
+	return p->in_len > 0 && memchr(p->in + p->in_start, '\n', p->in_len) != NULL;
 }
 
 /* Send all of `bytes` now. */

@@ -50,6 +50,9 @@ void conn_take(struct conn *conn, size_t len);
 /* True when bytes have been received and not taken: the peer did not wait for our answer. */
 bool conn_has_input(struct conn *conn);
 
+/* True when a whole line has been received and not taken: the next conn_read_line() will not wait. */
+bool conn_has_line(struct conn *conn);
+
 /* Queue bytes for sending; sent by conn_flush(), or on the way when the buffer is full. 0 or a negative error. */
 int conn_write(struct conn *conn, struct text bytes);
 

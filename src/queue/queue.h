@@ -36,7 +36,7 @@ struct frame *queue_commit_answer(struct store *store, struct frame *ask, const 
 struct frame *queue_new_file_answer(struct store *store, struct frame *ask, const void *owner);
 struct frame *queue_lease_answer(struct store *store, struct frame *ask, const void *owner, uint64_t lessee);
 /* The answer of queue_lease_answer() could not be sent: what it lends is free again. */
-void queue_lease_lost(struct store *store, struct frame *answer);
+void queue_lease_lost(struct store *store, struct frame *answer, uint64_t lessee);
 struct frame *queue_record_answer(struct store *store, struct frame *ask, const void *owner);
 struct frame *queue_note_answer(struct store *store, struct frame *ask, const void *owner);
 

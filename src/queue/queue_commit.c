@@ -24,7 +24,8 @@ int queue_commit(struct peer *queue, const struct envelope *envelope, const stru
 	if (r == 0) {
 		int64_t mid = frame_get_number(answer);
 
-		r = frame_done(answer) < 0 || mid == 0 ? ERR_FORMAT : (int)MIN(mid, (int64_t)0);
+		r = frame_done(answer) < 0 || mid == 0 || mid < INT32_MIN ? ERR_FORMAT
+									  : (int)MIN(mid, (int64_t)0);
 		if (r == 0)
 			*ret_mid = mid;
 	}
@@ -74,8 +75,10 @@ int queue_new_file(struct peer *queue, uint64_t size, int stop_fd)
 		r = (int)frame_get_range(answer, INT32_MIN, 0);
 		if (r == 0)
 			r = frame_get_fd(answer);
-		if (frame_done(answer) < 0)
+		if (frame_done(answer) < 0) {
+			base_close(&r);
 			r = ERR_FORMAT;
+		}
 	}
 	talloc_free(ask);
 	return r;

@@ -14,8 +14,9 @@
 #include "base/base.h"
 #include "base/heap.h"
 #include "base/text.h"
+#include "policy/retry.h"
 
-enum { PARK_FIRST_MS = 5000, PARK_LONGEST_MS = 10 * 60 * 1000 };
+enum { PARK_LONGEST_MS = 10 * 60 * 1000 };
 
 struct domain {
 	UT_hash_handle hh;
@@ -52,10 +53,13 @@ struct lent {
 	struct item *item;
 	struct destination *destination; /* whose place it takes; the domain's may have changed meanwhile */
 	uint64_t owner;
+	uint32_t attempt; /* 0 = not known */
 };
 
 struct schedule {
 	unsigned concurrency;
+	int64_t *waits_ms;
+	size_t wait_count;
 	uint64_t count;
 	struct heap ready; /* of struct destination */
 	struct destination *destinations;
@@ -160,6 +164,13 @@ static void settle(struct schedule *s, struct destination *destination)
 		heap_set(&s->ready, &destination->node, ready);
 }
 
+void schedule_set_retry(struct schedule *s, const int64_t *waits_ms, size_t count)
+{
+	talloc_free(s->waits_ms);
+	s->waits_ms = text_must(talloc_memdup(s, waits_ms, count * sizeof waits_ms[0]));
+	s->wait_count = count;
+}
+
 void schedule_set_concurrency(struct schedule *s, unsigned concurrency)
 {
 	struct destination *destination, *next;
@@ -171,7 +182,8 @@ void schedule_set_concurrency(struct schedule *s, unsigned concurrency)
 
 static void forget_destination(struct schedule *s, struct destination *destination)
 {
-	if (destination->domains > 0 || destination->lent > 0 || destination->reserved > 0)
+	if (destination->domains > 0 || destination->lent > 0 || destination->reserved > 0 ||
+		destination->waiting.count > 0)
 		return;
 
 	heap_remove(&s->ready, &destination->node);
@@ -319,6 +331,26 @@ bool schedule_claim(struct schedule *s, int64_t mid, const char *domain, uint64_
 	return false;
 }
 
+void schedule_set_attempt(struct schedule *s, int64_t mid, const char *domain, uint32_t attempt)
+{
+	struct lent *lent = lent_of(s, mid, domain);
+
+	if (lent != NULL)
+		lent->attempt = attempt;
+}
+
+bool schedule_is_lent(
+	struct schedule *s, int64_t mid, const char *domain, uint64_t *ret_owner, uint32_t *ret_attempt)
+{
+	const struct lent *lent = lent_of(s, mid, domain);
+
+	if (lent == NULL)
+		return false;
+	*ret_owner = lent->owner;
+	*ret_attempt = lent->attempt;
+	return true;
+}
+
 /* Forget that the item is lent; the item, or NULL when it was not lent. */
 static struct item *take_back(struct schedule *s, struct lent *lent)
 {
@@ -379,7 +411,7 @@ void schedule_reached(struct schedule *s, int64_t mid, const char *domain, bool 
 		destination->failures = 0;
 		destination->parked_until = 0;
 	} else {
-		int64_t pause = PARK_FIRST_MS << MIN(destination->failures, 7u);
+		int64_t pause = retry_wait_ms(s->waits_ms, s->wait_count, destination->failures + 1, 0);
 
 		destination->failures++;
 		destination->parked_until = now + MIN(pause, (int64_t)PARK_LONGEST_MS);

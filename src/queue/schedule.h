@@ -15,6 +15,10 @@ struct schedule;
 /* An empty schedule owned by `owner`. */
 struct schedule *schedule_new(const void *owner);
 
+/* How long a destination is parked after its first, second, ... failure in a row (the last one repeats; ten minutes at most). Copied; to
+ * be called before anything is lent. */
+void schedule_set_retry(struct schedule *schedule, const int64_t *waits_ms, size_t count);
+
 /* Items of one destination that may be out at once, from now on. */
 void schedule_set_concurrency(struct schedule *schedule, unsigned concurrency);
 
@@ -47,11 +51,18 @@ void schedule_reserve(struct schedule *schedule, const char *destination, bool w
 /* Lend the waiting item of `mid` and `domain` to `owner` whether it is due or not (it holds it already); false when there is none. */
 bool schedule_claim(struct schedule *schedule, int64_t mid, const char *domain, uint64_t owner);
 
+/* Remember which attempt (from 1) a lent item is out for; 0 = not known, as for claimed items. */
+void schedule_set_attempt(struct schedule *schedule, int64_t mid, const char *domain, uint32_t attempt);
+
+/* To whom an item is lent, and for which attempt; false when it is not lent. */
+bool schedule_is_lent(struct schedule *schedule, int64_t mid, const char *domain, uint64_t *ret_owner,
+	uint32_t *ret_attempt);
+
 /* Give a lent item back: finished, or due again at `due`. Nothing happens when it is not lent. True when it was. */
 bool schedule_finish(struct schedule *schedule, int64_t mid, const char *domain);
 bool schedule_again(struct schedule *schedule, int64_t mid, const char *domain, int64_t due);
 
-/* The destination of a lent item was reached, or was not: then it is parked from `now` on, longer each time. */
+/* The destination of a lent item was reached, or was not: then it is parked from `now` on, for the time that schedule_set_retry() gave. */
 void schedule_reached(struct schedule *schedule, int64_t mid, const char *domain, bool reached, int64_t now);
 
 /* Everything lent to `owner` is due again at `now`. */

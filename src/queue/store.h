@@ -37,8 +37,8 @@ void store_admit(struct store *store, uint64_t owner);
 int store_lease(struct store *store, const void *parent, uint64_t owner, const char *prefer, int64_t wait_ms,
 	struct lease **ret_lease);
 
-/* A lease whose answer never reached its owner is free again. */
-void store_unlease(struct store *store, int64_t mid, const char *domain);
+/* A lease whose answer never reached `owner` is free again, if that still holds it. */
+void store_unlease(struct store *store, uint64_t owner, int64_t mid, const char *domain);
 
 /* `owner` holds this already (from before a restart of `queue`). */
 void store_claim(struct store *store, uint64_t owner, int64_t mid, const char *domain);

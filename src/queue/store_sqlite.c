@@ -126,6 +126,7 @@ int store_open(const void *owner, int dir_fd, const struct config *config, struc
 	store->config = config_hold(config);
 	store->start = (uint64_t)clock_wall_ms();
 	store->schedule = schedule_new(store);
+	schedule_set_retry(store->schedule, config->delivery.retry_ms, config->delivery.retry_count);
 	schedule_set_concurrency(store->schedule, (unsigned)config->delivery.concurrency);
 	r = database_open_writer(owner, dir_fd, &db, ret_why);
 	if (r < 0)
@@ -182,6 +183,7 @@ void store_configure(struct store *store, const struct config *config)
 
 	pthread_mutex_lock(&store->lock);
 	store->config = config_hold(config);
+	schedule_set_retry(store->schedule, config->delivery.retry_ms, config->delivery.retry_count);
 	schedule_set_concurrency(store->schedule, (unsigned)config->delivery.concurrency);
 	const char **domains = schedule_domains(store->schedule, NULL, &count);
 	for (size_t i = 0; i < count; i++)
@@ -282,8 +284,10 @@ int store_lease(struct store *store, const void *parent, uint64_t owner, const c
 		if (prefer != NULL)
 			schedule_reserve(store->schedule, prefer, true);
 		bool found = lend(store, prefer, owner, until, &item);
-		if (prefer != NULL)
+		if (prefer != NULL) {
 			schedule_reserve(store->schedule, prefer, false);
+			pthread_cond_broadcast(&store->changed); /* what was kept for it is anybody's now */
+		}
 		if (found) {
 			domain = text_copy(NULL, text_of(item.domain));
 			destination = text_copy(domain, text_of(item.destination));
@@ -302,6 +306,10 @@ int store_lease(struct store *store, const void *parent, uint64_t owner, const c
 			else
 				schedule_again(store->schedule, item.mid, domain,
 					clock_mono_ms() + DAMAGED_RETRY_MS);
+			pthread_mutex_unlock(&store->lock);
+		} else {
+			pthread_mutex_lock(&store->lock);
+			schedule_set_attempt(store->schedule, item.mid, domain, (*ret_lease)->attempts + 1);
 			pthread_mutex_unlock(&store->lock);
 		}
 		talloc_free(domain);
@@ -325,10 +333,14 @@ void store_stop(struct store *store)
 	pthread_mutex_unlock(&store->lock);
 }
 
-void store_unlease(struct store *store, int64_t mid, const char *domain)
+void store_unlease(struct store *store, uint64_t owner, int64_t mid, const char *domain)
 {
+	uint64_t holder;
+	uint32_t attempt;
+
 	pthread_mutex_lock(&store->lock);
-	schedule_again(store->schedule, mid, domain, clock_mono_ms());
+	if (schedule_is_lent(store->schedule, mid, domain, &holder, &attempt) && holder == owner)
+		schedule_again(store->schedule, mid, domain, clock_mono_ms());
 	pthread_cond_broadcast(&store->changed);
 	pthread_mutex_unlock(&store->lock);
 }
@@ -362,6 +374,28 @@ static int64_t next_try_ms(struct store *store, const struct outcome *outcome)
 	return wait;
 }
 
+/* What the schedule makes of a recorded outcome. One that had been recorded before must not end the lease of the next attempt. */
+static void give_back(
+	struct store *store, const struct outcome *outcome, const struct writer_outcome *job, int64_t wait)
+{
+	uint64_t owner;
+	uint32_t attempt = 0;
+
+	pthread_mutex_lock(&store->lock);
+	schedule_is_lent(store->schedule, outcome->mid, outcome->domain, &owner, &attempt);
+	if (!job->repeated || attempt == 0 || attempt == outcome->attempt) {
+		schedule_reached(store->schedule, outcome->mid, outcome->domain, !outcome->unreachable,
+			clock_mono_ms());
+		if (job->waiting)
+			schedule_again(
+				store->schedule, outcome->mid, outcome->domain, clock_mono_ms() + wait);
+		else
+			schedule_finish(store->schedule, outcome->mid, outcome->domain);
+		pthread_cond_broadcast(&store->changed);
+	}
+	pthread_mutex_unlock(&store->lock);
+}
+
 int store_record(struct store *store, const struct outcome *outcome)
 {
 	int64_t wait = next_try_ms(store, outcome);
@@ -383,16 +417,7 @@ int store_record(struct store *store, const struct outcome *outcome)
 	if (r < 0)
 		return r;
 
-	pthread_mutex_lock(&store->lock);
-	schedule_reached(
-		store->schedule, outcome->mid, outcome->domain, !outcome->unreachable, clock_mono_ms());
-	if (job.waiting)
-		schedule_again(store->schedule, outcome->mid, outcome->domain, clock_mono_ms() + wait);
-	else
-		schedule_finish(store->schedule, outcome->mid, outcome->domain);
-	pthread_cond_broadcast(&store->changed);
-	pthread_mutex_unlock(&store->lock);
-
+	give_back(store, outcome, &job, wait);
 	if (job.dsn != NULL && !job.repeated)
 		schedule_mail(store, dsn.mid, outcome->dsn);
 	if (job.file[0] != '\0')

@@ -102,7 +102,7 @@ static void *channel_run(void *argument)
 
 		r = frame == NULL ? ERR_FORMAT : channel_send(served->fd, frame, clock_mono_ms() + 10000);
 		if (r < 0 && frame != NULL && ask->kind == FRAME_LEASE)
-			queue_lease_lost(queue->store, frame);
+			queue_lease_lost(queue->store, frame, served->lessee);
 		if (frame == NULL)
 			log_event(LOG_WARN, "ask_refused", log_num("kind", ask->kind),
 				log_num("peer", served->who));

@@ -196,7 +196,7 @@ static int read_command(struct smtp *s, struct text *ret_line, bool *ret_bare_lf
 	int r = 0;
 
 	smtp_set_deadline(s);
-	if (!conn_has_input(s->conn))
+	if (!conn_has_line(s->conn))
 		r = conn_flush(s->conn);
 	if (r < 0)
 		return r;
@@ -260,8 +260,8 @@ static const struct config_policy *policy_of(const struct smtp_house *house, con
 static void log_end(struct smtp *s)
 {
 	if (s->need_tls_refused && s->mails == 0)
-		log_event(LOG_INFO, "tls_required", log_str("icid", s->icid), log_str("client", s->client),
-			log_str("reason", "TLS was required but the client did not start it"));
+		smtp_note(s, "tls_required", NULL, "530 5.7.0 Must issue a STARTTLS command first",
+			"TLS was required but the client did not start it");
 	log_event(LOG_INFO, "session_end", log_str("icid", s->icid), log_num("mails", (int64_t)s->mails),
 		log_num("errors", (int64_t)s->errors));
 }
@@ -292,6 +292,6 @@ void smtp_session_run(struct conn *conn, const struct smtp_house *house, const c
 		converse(&s);
 	}
 	conn_flush(conn);
-	TALLOC_FREE(s.greeting);
 	log_end(&s);
+	TALLOC_FREE(s.greeting);
 }

@@ -9,7 +9,7 @@ import harness
 
 pytestmark = pytest.mark.hygiene
 
-TOOLS = ["check-layers", "check-prefix", "check-banned", "format-check"]
+TOOLS = ["check-layers", "check-prefix", "check-banned", "check-events", "format-check"]
 
 # script -> [(file, text to append, what it must say)]
 PLANTED = {
@@ -33,6 +33,9 @@ PLANTED = {
         ("src/base/clock.c", "struct tm *t(time_t *x)\n{\n\treturn localtime(x);\n}\n", "`localtime` is banned"),
         ("src/base/text.c", "\n" * 601, "lines, 600 are allowed"),
     ],
+    "check-events": [
+        ("src/base/text.c", 'void f(void)\n{\n\tlog_event(LOG_INFO, "unheard_of", log_num("n", 1));\n}\n', "unheard_of"),
+    ],
     "format-check": [
         ("src/base/text.c", "int   badly_formatted( void );\n", "src/base/text.c"),
         ("tests/unit/test_text.c", "int   badly_formatted( void );\n", "tests/unit/test_text.c"),
@@ -45,6 +48,7 @@ INNOCENT = {
     "check-prefix": [("src/base/text.h", "#define ANY_MACRO(x) \\\n\tother(x)\nstruct other;\n/* int other(void); */\n")],
     "check-banned": [("src/base/text.c", '/* strcpy() */ // sprintf()\nconst char *const s = "strcat()";\nint my_strcpy;\n'),
         ("src/base/digest.c", "#include <openssl/sha.h>\n")],
+    "check-events": [("src/base/text.c", '/* log_event(LOG_INFO, "unheard_of", log_num("n", 1)); */\n')],
     "format-check": [],
 }
 
@@ -52,7 +56,7 @@ INNOCENT = {
 @pytest.fixture
 def copy(tmp_path):
     """A copy of what the scripts look at."""
-    for name in ("src", "tests/unit"):
+    for name in ("src", "docs", "tests/unit"):
         shutil.copytree(harness.ROOT / name, tmp_path / name)
     shutil.copy(harness.ROOT / ".clang-format", tmp_path)
     return tmp_path
@@ -107,3 +111,9 @@ def test_no_path_of_a_developers_machine():
     for path in files:
         found = pattern.search(path.read_text(errors="replace"))
         assert not found, f"{path}: {found.group(0)}"
+
+
+def test_the_manual_of_all_keys_is_current():
+    done = harness.postern("config", "manual")
+    assert done.returncode == 0
+    assert done.stdout == (harness.ROOT / "docs/configuration.md").read_text(), "postern config manual > docs/configuration.md"

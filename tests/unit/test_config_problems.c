@@ -252,8 +252,9 @@ static const struct {
 		"address: name a "
 		"policy with `action: accept` or `reject` here, and a relaying one in a sender group\n" },
 	{ "a group of all clients, or of half of them, that relays",
-		BASE "sender_groups: [{name: g, policy: relay, networks: [10.0.0.0/8, 0.0.0.0/0, 128.0.0.0/1]},"
-		     " {name: h, policy: relay, networks: ['::/0', '2000::/3']}, {name: i, policy: open, networks: ['::/0']}]\n",
+		BASE
+		"sender_groups: [{name: g, policy: relay, networks: [10.0.0.0/8, 0.0.0.0/0, 128.0.0.0/1]},"
+		" {name: h, policy: relay, networks: ['::/0', '2000::/3']}, {name: i, policy: open, networks: ['::/0']}]\n",
 		"6: sender_groups[g].networks: policy `relay` relays, and a network as wide as /0 is much of the Internet: name your own networks\n"
 		"6: sender_groups[g].networks: policy `relay` relays, and a network as wide as /1 is much of the Internet: name your own networks\n"
 		"6: sender_groups[h].networks: policy `relay` relays, and a network as wide as /0 is much of the Internet: name your own networks\n"

@@ -18,6 +18,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "deliver/dsn.h"
 #include "deliver/link.h"
 #include "net/tls.h"
 #include "report/metrics.h"
@@ -56,8 +57,8 @@ static bool take_data(struct server *server, struct conn *conn)
 	struct text line;
 	bool bare_lf;
 
-	server->data =
-		text_must(talloc_strdup(server->data == NULL ? NULL : talloc_parent(server->data), ""));
+	talloc_free(server->data);
+	server->data = text_must(talloc_strdup(NULL, ""));
 	while (conn_read_line(conn, 2000, &line, &bare_lf) == 0) {
 		if (bare_lf)
 			snprintf(server->wrong, sizeof server->wrong, "a bare LF in the data");
@@ -776,6 +777,38 @@ static void test_2_28_text_from_the_peer_opens_no_field_and_no_part(void **state
 	}
 }
 
+/* The same without the reader of replies in front, which makes them printable too. */
+static void test_2_28_the_report_itself_lets_nothing_through(void **state)
+{
+	void *owner = talloc_new(NULL);
+	const struct config *config = help_config("mail_flow_policies: [{name: open, tls: none}]\n");
+	struct lease *lease = lease_to(owner, 1);
+	struct outcome_recipient recipient = { 1, OUTCOME_BOUNCED,
+		"550 5.1.1 a\r\nAction: delivered\r\n\r\n--x\xff" };
+	struct outcome *outcome = text_must(talloc_zero(owner, struct outcome));
+
+	(void)state;
+	*outcome = (struct outcome){ .mid = 5,
+		.domain = "a.test",
+		.attempt = 1,
+		.time_ms = lease->envelope.received_ms,
+		.dcid = "",
+		.host = "",
+		.address = "x\r\nAction: delivered",
+		.tls = "",
+		.recipients = &recipient,
+		.recipient_count = 1 };
+	lease->envelope.recipients[0] = "a\r\nAction: delivered@a.test";
+	dsn_add(config, lease, outcome);
+	assert_non_null(outcome->dsn);
+	char *report = text_copy(owner, outcome->dsn_content);
+	assert_int_equal(count_of(report, "\nAction: "), 1);
+	assert_int_equal(count_of(report, "\r"), count_of(report, "\r\n"));
+	assert_int_equal(count_of(report, "\n--x"), 0);
+	config_release(config);
+	talloc_free(owner);
+}
+
 static void test_what_is_too_old_is_returned_with_the_last_answer(void **state)
 {
 	struct rig *rig;
@@ -906,6 +939,7 @@ int main(void)
 		cmocka_unit_test(test_2_27_a_bounce_comes_with_a_report),
 		cmocka_unit_test(test_2_27_the_status_is_one_of_rfc_3463),
 		cmocka_unit_test(test_2_28_text_from_the_peer_opens_no_field_and_no_part),
+		cmocka_unit_test(test_2_28_the_report_itself_lets_nothing_through),
 		cmocka_unit_test(test_what_is_too_old_is_returned_with_the_last_answer),
 		cmocka_unit_test(test_what_is_not_too_old_is_not_reported),
 		cmocka_unit_test(test_2_30_a_report_is_never_reported),

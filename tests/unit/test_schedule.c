@@ -11,9 +11,19 @@
 
 #include "base/base.h"
 
+/* A schedule whose pauses double from five seconds. */
+static struct schedule *new_schedule(void)
+{
+	static const int64_t waits[] = { 5000, 10000, 20000, 40000, 80000, 160000, 320000, 640000 };
+	struct schedule *s = schedule_new(NULL);
+
+	schedule_set_retry(s, waits, sizeof waits / sizeof waits[0]);
+	return s;
+}
+
 static struct schedule *fresh(unsigned concurrency)
 {
-	struct schedule *s = schedule_new(NULL);
+	struct schedule *s = new_schedule();
 
 	schedule_set_concurrency(s, concurrency);
 	return s;
