@@ -42,7 +42,9 @@ struct sink {
 	bool json;
 	int directory_fd, stop_fd;
 	atomic_uint_fast64_t sessions, incoming, mails;
-	pthread_mutex_t printing;
+	pthread_mutex_t lock; /* guards standard output and `threads` */
+	pthread_cond_t ended;
+	unsigned threads; /* that serve channels */
 	struct smtp_house house;
 	struct metrics metrics;
 };
@@ -120,7 +122,7 @@ static void print_mail(struct sink *sink, const char *file, const struct envelop
 		"recipients", recipients, "size", (json_int_t)size, "tls", tls == NULL ? json_null() : tls);
 	char *text = json_dumps(json, JSON_COMPACT);
 
-	pthread_mutex_lock(&sink->printing);
+	pthread_mutex_lock(&sink->lock);
 	if (sink->json)
 		printf("%s\n", text == NULL ? "{}" : text);
 	else
@@ -132,7 +134,7 @@ static void print_mail(struct sink *sink, const char *file, const struct envelop
 				? json_string_value(json_object_get(tls, "protocol"))
 				: "none");
 	fflush(stdout);
-	pthread_mutex_unlock(&sink->printing);
+	pthread_mutex_unlock(&sink->lock);
 	free(text);
 	json_decref(json);
 }
@@ -198,6 +200,31 @@ static struct frame *answer(struct sink *sink, struct frame *ask)
 	}
 }
 
+/* Start a thread that serves `fd`; it is counted until it ends. */
+static void start_thread(struct sink *sink, int fd, void *(*run)(void *))
+{
+	struct served *served = text_must(talloc_zero(NULL, struct served));
+
+	*served = (struct served){ .sink = sink, .fd = fd };
+	pthread_mutex_lock(&sink->lock);
+	sink->threads++;
+	pthread_mutex_unlock(&sink->lock);
+	if (thread_start(run, served) < 0)
+		abort();
+}
+
+static void end_thread(struct served *served)
+{
+	struct sink *sink = served->sink;
+
+	base_close(&served->fd);
+	talloc_free(served);
+	pthread_mutex_lock(&sink->lock);
+	sink->threads--;
+	pthread_cond_signal(&sink->ended);
+	pthread_mutex_unlock(&sink->lock);
+}
+
 static void *channel_run(void *argument)
 {
 	struct served *served = argument;
@@ -210,8 +237,7 @@ static void *channel_run(void *argument)
 		r = reply == NULL ? ERR_FORMAT : channel_send(served->fd, reply, clock_mono_ms() + 10000);
 		talloc_free(ask);
 	}
-	base_close(&served->fd);
-	talloc_free(served);
+	end_thread(served);
 	return NULL;
 }
 
@@ -221,16 +247,22 @@ static void *control_run(void *argument)
 	struct frame *frame;
 	int fd;
 
-	while ((fd = peer_accept(control, control->fd, -1, &frame)) > 0) {
-		struct served *served = text_must(talloc_zero(NULL, struct served));
-
-		*served = (struct served){ .sink = control->sink, .fd = fd };
-		if (thread_start(channel_run, served) < 0)
-			abort();
-	}
-	base_close(&control->fd);
-	talloc_free(control);
+	while ((fd = peer_accept(control, control->fd, -1, &frame)) > 0)
+		start_thread(control->sink, fd, channel_run);
+	end_thread(control);
 	return NULL;
+}
+
+/* Their channels close with the peer that asked. */
+static void wait_for_threads(struct sink *sink)
+{
+	int64_t until = clock_mono_ms() + 2000;
+	bool in_time = true;
+
+	pthread_mutex_lock(&sink->lock);
+	while (sink->threads > 0 && in_time)
+		in_time = thread_wait(&sink->ended, &sink->lock, until);
+	pthread_mutex_unlock(&sink->lock);
 }
 
 static void serve(struct conn *conn, void *context)
@@ -278,7 +310,6 @@ static void accept_all(struct sink *sink, int socket_fd)
 /* What the sessions need in place of the gateway: a peer whose asks control_run() answers. */
 static bool start_queue(struct sink *sink, const void *owner)
 {
-	struct served *control = text_must(talloc_zero(NULL, struct served));
 	int fds[2];
 
 	if (channel_pair(fds) < 0)
@@ -286,8 +317,8 @@ static bool start_queue(struct sink *sink, const void *owner)
 	sink->house.queue = peer_new(owner, 64);
 	peer_connect(sink->house.queue, fds[0]);
 	sink->house.notes = notes_start(sink->house.queue, &sink->metrics);
-	*control = (struct served){ .sink = sink, .fd = fds[1] };
-	return thread_start(control_run, control) == 0;
+	start_thread(sink, fds[1], control_run);
+	return true;
 }
 
 static int start(struct sink *sink, const struct config *config, const void *owner)
@@ -377,7 +408,8 @@ int sink_run(int argc, char **argv)
 	tls_start();
 	log_open(STDERR_FILENO, "sink", LOG_WARN, LOG_PLAIN);
 	sink.stop_fd = eventfd(0, EFD_CLOEXEC);
-	pthread_mutex_init(&sink.printing, NULL);
+	pthread_mutex_init(&sink.lock, NULL);
+	thread_condition(&sink.ended);
 	if (thread_start(wait_for_signal, &sink) < 0)
 		return EXIT_FAILURE;
 
@@ -393,5 +425,6 @@ int sink_run(int argc, char **argv)
 	int status = config == NULL ? EXIT_FAILURE : start(&sink, config, owner);
 	config_release(config);
 	talloc_free(owner);
+	wait_for_threads(&sink);
 	return status;
 }
