@@ -119,6 +119,17 @@ bool ip_in_network(const struct ip *ip, const struct ip_network *network)
 	       same_bits(plain.bytes, network->address.bytes, network->prefix);
 }
 
+struct ip_network ip_client_network(const struct ip *ip)
+{
+	struct ip_network network;
+
+	memset(&network, 0, sizeof network); /* it is used as a hash key: padding counts */
+	network.address.family = ip->family;
+	network.prefix = ip->family == AF_INET ? 24 : 56;
+	memcpy(network.address.bytes, ip->bytes, network.prefix / 8);
+	return network;
+}
+
 bool ip_is_loopback(const struct ip *ip)
 {
 	static const struct ip_network v4 = { { .family = AF_INET, .bytes = { 127 } }, 8 };

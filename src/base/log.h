@@ -1,6 +1,7 @@
 #pragma once
 /*
- * One event per line: `2026-11-21T10:20:30.123Z info role event key=value ...`, or the same as one JSON object.
+ * One event per line: `2026-11-21T10:20:30.123Z info role event key=value ...`, or the same as one JSON object; to a stream (standard
+ * error, a file), to the system's syslog socket, or to the journal's. Only printable ASCII is written, whatever a peer said.
  * Only the role that acts on a fact logs it; `base`, `wire`, `policy` and `ipc` never log.
  * Every event is listed in docs/events.md.
  */
@@ -19,8 +20,18 @@ struct log_pair {
 	int64_t number;
 };
 
-/* Send events of `level` and more urgent ones to descriptor `fd`; `role` (static) names the process. */
-void log_open(int fd, const char *role, enum log_level level, enum log_format format);
+/* What the descriptor is: a stream that takes lines, or a datagram socket connected to /dev/log or to the journal. */
+enum log_kind { LOG_STREAM, LOG_SYSLOG, LOG_JOURNAL };
+
+/* Send events of `level` and more urgent ones to descriptor `fd`; `role` (static) names the process. When it returns nobody uses the
+ * descriptor of before. What `fd` does not take goes to standard error. */
+void log_open_as(enum log_kind kind, int fd, const char *role, enum log_level level, enum log_format format);
+
+/* The same for a stream. */
+static inline void log_open(int fd, const char *role, enum log_level level, enum log_format format)
+{
+	log_open_as(LOG_STREAM, fd, role, level, format);
+}
 
 /* A pair whose value is text from anywhere; it is escaped when written. Borrowed until log_event() returns. */
 static inline struct log_pair log_text(const char *key, struct text value)

@@ -27,6 +27,7 @@ static const struct {
 	{ "check", cli_check, "[--json]", "read the configuration and report every problem in it" },
 	{ "config", cli_show_config, "show|manual [--json]",
 		"print the effective configuration, or the manual of all keys" },
+	{ "log", cli_log, "follow [--json]", "the end of the log file, and what is added to it" },
 	{ "reload", cli_reload, "[--json]", "use the changed configuration without dropping a session" },
 	{ "status", cli_status, "[--json]", "roles, listeners and counters of the running gateway" },
 	{ "stop", cli_stop, "[--json]", "finish what is under way and end" },
@@ -97,6 +98,7 @@ const struct config *cli_config(const char *file, const void *owner)
 	if (bundle != NULL) {
 		tls_start();
 		identity_check(config, bundle, problems);
+		tls_check(config, bundle, problems);
 	}
 	for (size_t i = 0; i < problems->count; i++)
 		fprintf(stderr, "postern: %s\n", problems_format(problems, &problems->list[i]));

@@ -44,8 +44,10 @@ int cli_check(const char *file, int argc, char **argv)
 	const struct config *config = NULL;
 	struct bundle *bundle = config_gather(problems, file, 0, problems, &config);
 	tls_start();
-	if (bundle != NULL)
+	if (bundle != NULL) {
 		identity_check(config, bundle, problems);
+		tls_check(config, bundle, problems);
+	}
 	if (json)
 		print_json(problems);
 	for (size_t i = 0; !json && i < problems->count; i++)

@@ -20,7 +20,14 @@
 
 #include "base/base.h"
 
-enum { FILE_MAX = 1 << 20, PATH_LEN_MAX = 4096, ENTRIES_MAX = 1 << 16, IMAGE_MAX = 1 << 30, VERSION = 1 };
+enum {
+	FILE_MAX = 1 << 20,
+	LIST_MAX = 64 << 20,
+	PATH_LEN_MAX = 4096,
+	ENTRIES_MAX = 1 << 16,
+	IMAGE_MAX = 1 << 30,
+	VERSION = 1
+};
 enum { SEALS_NEEDED = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE };
 
 static const char magic[8] = { 'P', 'O', 'S', 'T', 'B', 'N', 'D', '\n' };
@@ -111,13 +118,13 @@ void bundle_add(struct bundle *bundle, const char *path, struct text bytes, unsi
 	entry->bytes = (struct text){ entry->copy, bytes.len };
 }
 
-/* Fill `buf` (FILE_MAX + 1 bytes) from fd; the number of bytes, or a negative errno. */
-static ssize_t read_all(int fd, char *buf)
+/* Fill `buf` (`max` + 1 bytes) from fd; the number of bytes, or a negative errno. */
+static ssize_t read_all(int fd, char *buf, size_t max)
 {
 	size_t len = 0;
 
-	while (len <= FILE_MAX) {
-		ssize_t n = read(fd, buf + len, FILE_MAX + 1 - len);
+	while (len <= max) {
+		ssize_t n = read(fd, buf + len, max + 1 - len);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -130,7 +137,7 @@ static ssize_t read_all(int fd, char *buf)
 	return -EFBIG;
 }
 
-int bundle_add_file(struct bundle *bundle, const char *path, unsigned readers)
+static int add_from_disk(struct bundle *bundle, const char *path, unsigned readers, size_t max)
 {
 	CLEANUP(base_close) int fd = -1;
 	struct stat st;
@@ -146,20 +153,31 @@ int bundle_add_file(struct bundle *bundle, const char *path, unsigned readers)
 		return -errno;
 	if (!S_ISREG(st.st_mode))
 		return S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;
-	if (st.st_size > FILE_MAX)
+	if ((size_t)st.st_size > max)
 		return -EFBIG;
 
-	char *buf = talloc_size(bundle, FILE_MAX + 1);
+	size_t room = MAX((size_t)st.st_size, (size_t)FILE_MAX); /* some files say that they are empty */
+	char *buf = talloc_size(bundle, room + 1);
 	if (buf == NULL)
 		return -ENOMEM;
 
-	ssize_t n = read_all(fd, buf);
+	ssize_t n = read_all(fd, buf, room);
 	if (n >= 0)
 		bundle_add(bundle, path, (struct text){ buf, (size_t)n }, readers);
 
-	explicit_bzero(buf, FILE_MAX + 1);
+	explicit_bzero(buf, room + 1);
 	talloc_free(buf);
 	return n < 0 ? (int)n : 0;
+}
+
+int bundle_add_file(struct bundle *bundle, const char *path, unsigned readers)
+{
+	return add_from_disk(bundle, path, readers, FILE_MAX);
+}
+
+int bundle_add_list(struct bundle *bundle, const char *path, unsigned readers)
+{
+	return add_from_disk(bundle, path, readers, LIST_MAX);
 }
 
 struct text bundle_find(const struct bundle *bundle, const char *path)

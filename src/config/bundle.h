@@ -25,6 +25,9 @@ void bundle_add(struct bundle *bundle, const char *path, struct text bytes, unsi
 /* Read a file of at most 1 MiB from disk and add it; 0, or a negative errno (-EFBIG: larger). */
 int bundle_add_file(struct bundle *bundle, const char *path, unsigned readers);
 
+/* As bundle_add_file(), of at most 64 MiB. */
+int bundle_add_list(struct bundle *bundle, const char *path, unsigned readers);
+
 /* The bytes of entry `path`, borrowed while the bundle lives; NULL `at` when there is none. */
 struct text bundle_find(const struct bundle *bundle, const char *path);
 

@@ -73,6 +73,8 @@ static void check_labels(const struct config *config, struct marks *marks)
 			continue;
 		while (table_entry(row, config, count) != NULL)
 			count++;
+		count -=
+			row->predefined_count; /* they stand last, and their names are refused by a row's check */
 		struct key *keys = keys_new(marks, count);
 		for (size_t n = 0; n < count; n++) {
 			keys[used] = (struct key){ table_label(row->inner, table_entry(row, config, n)), n };
@@ -241,6 +243,62 @@ static void check_loops(const struct config *config, struct marks *marks)
 		}
 }
 
+/* Handshakes */
+
+static void check_profiles(const struct config *config, struct marks *marks)
+{
+	for (size_t i = 0; i < config->tls_profile_count; i++) {
+		const struct config_tls_profile *profile = &config->tls_profiles[i];
+
+		if (profile->min_version > profile->max_version)
+			PROBLEM(marks, i, "tls_profiles[%zu].min_version",
+				"is newer than max_version, so no handshake could succeed: lower this one, or "
+				"raise max_version");
+		else if (profile->pfs == CONFIG_PFS_NONE && profile->min_version == CONFIG_TLS_1_3)
+			PROBLEM(marks, i, "tls_profiles[%zu].pfs",
+				"TLS 1.3 always has forward secrecy, so `none` leaves no version: write "
+				"`min_version: 1.2`, or `pfs: allowed`");
+	}
+}
+
+/* Who may speak for others: the named client would be believed, and may be one that relays. */
+
+static void check_speakers(
+	struct marks *marks, size_t index, const char *key, const struct ip_network *networks, size_t count)
+{
+	char *path = text_must(talloc_asprintf(marks, "listeners[%zu].%s", index + 1, key));
+
+	for (size_t i = 0; i < count; i++)
+		if (too_wide(&networks[i]))
+			marks_problem(marks, MARKS_LOOK_UP, path,
+				"a network as wide as /%u is much of the Internet, and whoever is in it could "
+				"pass as any client: name your own servers",
+				networks[i].prefix);
+	talloc_free(path);
+}
+
+static void check_listeners(const struct config *config, struct marks *marks)
+{
+	for (size_t i = 0; i < config->listener_count; i++) {
+		const struct config_listener *listener = &config->listeners[i];
+
+		check_speakers(marks, i, "proxy_protocol_from", listener->proxy_protocol_from,
+			listener->proxy_protocol_from_count);
+		check_speakers(
+			marks, i, "xclient_from", listener->xclient_from, listener->xclient_from_count);
+	}
+}
+
+static void check_metrics(const struct config *config, struct marks *marks)
+{
+	const struct ip *address = &config->metrics.address;
+
+	if (address->family != 0 && !ip_is_loopback(address))
+		marks_problem(marks, MARKS_LOOK_UP, "metrics.address",
+			"the metrics page is for this machine only, because it asks nobody for a password: "
+			"name a loopback address such as 127.0.0.1:9464");
+}
+
 void check_whole(const struct config *config, struct marks *marks)
 {
 	check_labels(config, marks);
@@ -250,4 +308,7 @@ void check_whole(const struct config *config, struct marks *marks)
 	check_certificates(config, marks);
 	check_accepted_routes(config, marks);
 	check_loops(config, marks);
+	check_profiles(config, marks);
+	check_listeners(config, marks);
+	check_metrics(config, marks);
 }

@@ -92,13 +92,11 @@ const struct config *config_read(const struct bundle *bundle, const char *file, 
 	return config;
 }
 
-static void gather(
-	struct bundle *bundle, const char *path, unsigned readers, struct marks *marks, const char *key)
+/* Note what went wrong with the file that `key` names; 0 is nothing. */
+static void note_file(struct marks *marks, const char *key, const char *path, int r, const char *limit)
 {
-	int r = path == NULL ? 0 : bundle_add_file(bundle, path, readers);
-
 	if (r == -EFBIG)
-		marks_problem(marks, MARKS_LOOK_UP, key, "`%s` is larger than 1 MiB: name a PEM file", path);
+		marks_problem(marks, MARKS_LOOK_UP, key, "`%s` is larger than %s", path, limit);
 	else if (r == -EACCES || r == -EPERM)
 		marks_problem(marks, MARKS_LOOK_UP, key,
 			"`%s` cannot be read: %s; let the user that runs this read it", path, err_text(r));
@@ -107,18 +105,34 @@ static void gather(
 			"`%s` cannot be read: %s; correct the path or put the file there", path, err_text(r));
 }
 
+static void gather_pem(
+	struct bundle *bundle, const char *path, unsigned readers, struct marks *marks, const char *key)
+{
+	if (path != NULL)
+		note_file(marks, key, path, bundle_add_file(bundle, path, readers), "1 MiB: name a PEM file");
+}
+
+static void gather_list(
+	struct bundle *bundle, const char *path, unsigned readers, struct marks *marks, const char *key)
+{
+	if (path != NULL)
+		note_file(marks, key, path, bundle_add_list(bundle, path, readers),
+			"64 MiB: name a list of addresses, one on a line");
+}
+
 /* Every file that the configuration names, for the roles that need it. */
 static void gather_files(struct bundle *bundle, const struct config *config, struct marks *marks)
 {
 	for (size_t i = 0; i < config->certificate_count; i++) {
 		const struct config_certificate *certificate = &config->certificates[i];
 
-		gather(bundle, certificate->chain, BUNDLE_FRONT, marks,
+		gather_pem(bundle, certificate->chain, BUNDLE_FRONT, marks,
 			text_must(talloc_asprintf(marks, "certificates[%zu].chain", i + 1)));
-		gather(bundle, certificate->key, BUNDLE_FRONT, marks,
+		gather_pem(bundle, certificate->key, BUNDLE_FRONT, marks,
 			text_must(talloc_asprintf(marks, "certificates[%zu].key", i + 1)));
 	}
-	gather(bundle, config->authorities.custom, BUNDLE_DELIVER, marks, "authorities.custom");
+	gather_pem(bundle, config->authorities.custom, BUNDLE_DELIVER, marks, "authorities.custom");
+	gather_list(bundle, config->recipients.file, BUNDLE_FRONT, marks, "recipients.file");
 }
 
 struct bundle *config_gather(const void *owner, const char *file, uint64_t generation,

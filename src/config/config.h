@@ -18,6 +18,10 @@ enum config_listener_type { CONFIG_PUBLIC, CONFIG_PRIVATE };
 enum config_action { CONFIG_ACCEPT, CONFIG_RELAY, CONFIG_REJECT };
 enum config_tls { CONFIG_TLS_NONE, CONFIG_TLS_PREFERRED, CONFIG_TLS_REQUIRED };
 
+enum config_version { CONFIG_TLS_1_0, CONFIG_TLS_1_1, CONFIG_TLS_1_2, CONFIG_TLS_1_3 };
+enum config_pfs { CONFIG_PFS_ALLOWED, CONFIG_PFS_REQUIRED, CONFIG_PFS_NONE };
+enum config_log_to { CONFIG_LOG_STDERR, CONFIG_LOG_FILE, CONFIG_LOG_SYSLOG, CONFIG_LOG_JOURNAL };
+
 struct config_certificate {
 	unsigned line;
 	const char *name;
@@ -29,6 +33,17 @@ struct config_authorities {
 	unsigned line;
 	bool system;	    /* trust the system's CA list */
 	const char *custom; /* path of a PEM file with further CAs, or NULL */
+};
+
+/* tls_profiles: how a handshake is done (E38-E43). The predefined ones cannot be changed. */
+struct config_tls_profile {
+	unsigned line; /* 0 = predefined */
+	const char *name;
+	enum config_version min_version, max_version;
+	const char *ciphers; /* OpenSSL cipher list for TLS 1.2 and below; NULL = the library's default */
+	const char *groups;  /* OpenSSL groups list; NULL = the library's default */
+	enum config_pfs pfs;
+	bool compliance; /* a handshake that does not follow the protocol is dropped */
 };
 
 /* mail_flow_policies: what a client may do and how it must connect. */
@@ -46,6 +61,11 @@ struct config_listener {
 	struct ip address;
 	const struct config_certificate *certificate; /* NULL = none: STARTTLS is not offered */
 	const struct config_policy *policy;	      /* for clients that no sender group names */
+	const struct config_tls_profile *tls_profile; /* never NULL after load */
+	struct ip_network *proxy_protocol_from;	      /* who must send a PROXY header */
+	size_t proxy_protocol_from_count;
+	struct ip_network *xclient_from; /* who may use XCLIENT */
+	size_t xclient_from_count;
 };
 
 struct config_group {
@@ -78,20 +98,44 @@ struct config_delivery {
 	uint64_t connections; /* connections in all, at most 64 */
 };
 
+/* recipients: which addresses of the accepted domains exist. */
+struct config_recipients {
+	unsigned line;
+	const char *file; /* path of the list, or NULL = every address is taken */
+	bool call_ahead;  /* ask the next hop at RCPT */
+	int64_t cache_ms; /* how long its answer is kept */
+};
+
+/* A client network is the client's /24 (IPv4) or /56 (IPv6). */
 struct config_limits {
 	unsigned line;
-	uint64_t connections;  /* sessions at once, all listeners */
+	uint64_t connections; /* sessions at once, all listeners */
+	uint64_t connections_per_network;
+	uint64_t rate;	       /* new connections of one client network in a minute */
+	uint64_t commands;     /* commands without a mail (NOOP, RSET, EHLO, VRFY, ...) before 421 */
 	uint64_t errors;       /* protocol errors before 421 */
 	uint64_t recipients;   /* of one message */
+	uint64_t line_length;  /* key `line`: bytes of the longest line of a message; 0 = any */
+	uint64_t header;       /* bytes of a message's header */
 	uint64_t message_size; /* bytes */
 	int64_t idle_time_ms;  /* between two commands */
 	int64_t session_time_ms;
+	uint64_t queue_quota;	 /* queued mails that came from one client network; 0 = any number */
+	uint64_t min_free_space; /* bytes on the store's file system, below which no mail is taken */
+	uint64_t min_free_inodes;
 };
 
 struct config_log {
 	unsigned line;
+	enum config_log_to to;
+	const char *file; /* path, when `to` is a file */
 	enum log_level level;
 	enum log_format format;
+};
+
+struct config_metrics {
+	unsigned line;
+	struct ip address; /* family 0 = no metrics page */
 };
 
 struct config {
@@ -105,6 +149,8 @@ struct config {
 	struct config_authorities authorities;
 	struct config_listener *listeners;
 	size_t listener_count;
+	struct config_tls_profile *tls_profiles;
+	size_t tls_profile_count;
 	struct config_policy *policies;
 	size_t policy_count;
 	struct config_group *groups;
@@ -115,6 +161,8 @@ struct config {
 	size_t route_count;
 	struct config_destination *destinations;
 	size_t destination_count;
+	struct config_recipients recipients;
+	struct config_metrics metrics;
 	struct config_delivery delivery;
 	struct config_limits limits;
 	struct config_log log;

@@ -449,6 +449,27 @@ static void fill_section(struct reader *r, const struct table_section *section, 
 	}
 }
 
+/* Entries that exist without being written. */
+static void add_predefined(struct config *config)
+{
+	for (size_t i = 0; i < table_top.count; i++) {
+		const struct table_row *row = &table_top.rows[i];
+		struct growing g = { .size = value_size(row) };
+
+		if (row->predefined_count == 0)
+			continue;
+		memcpy(&g.array, (char *)config + row->offset, sizeof g.array);
+		memcpy(&g.count, (char *)config + row->count, sizeof g.count);
+		g.capacity = g.count;
+		for (size_t n = 0; n < row->predefined_count; n++) {
+			void *at = grow(&g, config);
+
+			memcpy(at, (const char *)row->predefined + n * g.size, g.size);
+		}
+		store_list(row, config, &g);
+	}
+}
+
 static void read_document(struct reader *r)
 {
 	next(r); /* stream start */
@@ -492,6 +513,7 @@ bool reader_run(struct text yaml, const char *directory, struct config *config, 
 	read_document(&r);
 	forget_event(&r);
 	yaml_parser_delete(&r.parser);
+	add_predefined(config);
 	marks_sort(marks);
 	return !r.broken;
 }

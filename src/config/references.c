@@ -51,7 +51,7 @@ static char *known_names(const void *owner, const struct table_row *list, const 
 static void resolve(struct config *config, struct marks *marks, const struct table_row *row, void *field,
 	const char *path)
 {
-	const char *name = marks_value(marks, path), *nearest;
+	const char *name = marks_has(marks, path) ? marks_value(marks, path) : row->standard, *nearest;
 	const struct table_row *list = table_list_of(row->inner);
 	const void *entry;
 

@@ -47,6 +47,8 @@ static json_t *show_list(const struct show *show, const struct table_row *row, c
 	for (size_t i = 0; i < count; i++) {
 		const void *at = array + i * size;
 
+		if (row->type == TABLE_LIST && table_is_predefined(at))
+			continue;
 		json_array_append_new(list, row->type == TABLE_LIST ? show_section(show, row->inner, at)
 								    : show_value(show, row, at));
 	}
@@ -115,7 +117,8 @@ static char *yaml_object(char *yaml, json_t *object, int indent, const char *fir
 		if (first != NULL)
 			first = NULL;
 		if (json_is_object(value)) {
-			yaml = text_must(talloc_strdup_append_buffer(yaml, "\n"));
+			yaml = text_must(talloc_strdup_append_buffer(
+				yaml, json_object_size(value) == 0 ? " {}\n" : "\n"));
 			yaml = yaml_object(yaml, value, indent + 2, NULL);
 			continue;
 		}

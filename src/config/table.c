@@ -23,13 +23,16 @@
 #define LIMITS(from, to)    .min = (from), .max = (to)
 #define KiB(n)		    ((uint64_t)(n) << 10)
 #define MiB(n)		    ((uint64_t)(n) << 20)
+#define GiB(n)		    ((uint64_t)(n) << 30)
 #define SECONDS(n)	    ((uint64_t)(n)*1000)
 #define HOURS(n)	    SECONDS((n)*3600)
 #define DAYS(n)		    HOURS((n)*24)
 
 _Static_assert(sizeof(enum config_tls) == sizeof(int) && sizeof(enum config_action) == sizeof(int) &&
 		       sizeof(enum config_listener_type) == sizeof(int) &&
-		       sizeof(enum log_level) == sizeof(int) && sizeof(enum log_format) == sizeof(int),
+		       sizeof(enum log_level) == sizeof(int) && sizeof(enum log_format) == sizeof(int) &&
+		       sizeof(enum config_version) == sizeof(int) && sizeof(enum config_pfs) == sizeof(int) &&
+		       sizeof(enum config_log_to) == sizeof(int),
 	"TABLE_CHOICE stores an int");
 
 /* Words */
@@ -46,6 +49,29 @@ static const struct table_word actions[] = {
 	{ "accept", CONFIG_ACCEPT },
 	{ "relay", CONFIG_RELAY },
 	{ "reject", CONFIG_REJECT },
+	{ NULL, 0 },
+};
+
+static const struct table_word versions[] = {
+	{ "1.0", CONFIG_TLS_1_0 },
+	{ "1.1", CONFIG_TLS_1_1 },
+	{ "1.2", CONFIG_TLS_1_2 },
+	{ "1.3", CONFIG_TLS_1_3 },
+	{ NULL, 0 },
+};
+
+static const struct table_word pfs_words[] = {
+	{ "allowed", CONFIG_PFS_ALLOWED },
+	{ "required", CONFIG_PFS_REQUIRED },
+	{ "none", CONFIG_PFS_NONE },
+	{ NULL, 0 },
+};
+
+static const struct table_word log_targets[] = {
+	{ "stderr", CONFIG_LOG_STDERR },
+	{ "syslog", CONFIG_LOG_SYSLOG },
+	{ "journal", CONFIG_LOG_JOURNAL },
+	{ TABLE_PATH_WORD, CONFIG_LOG_FILE },
 	{ NULL, 0 },
 };
 
@@ -135,6 +161,69 @@ static const struct table_section authorities = {
 		"Certificate authorities that the gateway trusts; used by the verifying levels, which are not built yet."
 };
 
+/* Read-only (E43); where they differ from the defaults of a new profile is seen here. */
+static const struct config_tls_profile predefined_profiles[] = {
+	{ .name = "TLS-Server.Standard",
+		.min_version = CONFIG_TLS_1_2,
+		.max_version = CONFIG_TLS_1_3,
+		.ciphers = "ECDHE+AESGCM:ECDHE+CHACHA20", /* no CBC: scanners and LUCKY13 */
+		.pfs = CONFIG_PFS_ALLOWED,
+		.compliance = true },
+	{ .name = "TLS-Client.Standard",
+		.min_version = CONFIG_TLS_1_2,
+		.max_version = CONFIG_TLS_1_3,
+		.pfs = CONFIG_PFS_ALLOWED,
+		.compliance = false },
+};
+
+static char *check_profile_name(const void *owner, struct text value, void *entry)
+{
+	(void)entry;
+	for (size_t i = 0; i < COUNT(predefined_profiles); i++)
+		if (text_equal(text_of(predefined_profiles[i].name), value))
+			return text_must(talloc_asprintf(owner,
+				"`%s` is predefined and cannot be changed: give this copy another name and "
+				"use that one",
+				predefined_profiles[i].name));
+	return NULL;
+}
+
+static const struct table_row profile_rows[] = {
+	{ "name", TABLE_NAME, AT(tls_profile, name), .required = true, .check = check_profile_name,
+		.manual = "Name by which listeners refer to this profile." },
+	{ "min_version", TABLE_CHOICE, AT(tls_profile, min_version), .standard = "1.2", .words = versions,
+		.manual =
+			"Oldest TLS version that is used; below 1.2 OpenSSL's security level is lowered to 0 "
+			"for this profile, because those versions cannot sign with anything better than "
+			"SHA-1. SSL is never used." },
+	{ "max_version", TABLE_CHOICE, AT(tls_profile, max_version), .standard = "1.3", .words = versions,
+		.manual = "Newest TLS version that is used." },
+	{ "ciphers", TABLE_TEXT, AT(tls_profile, ciphers),
+		.manual =
+			"OpenSSL cipher list for TLS 1.2 and below, such as `ECDHE+AESGCM:ECDHE+CHACHA20`; "
+			"the default is the library's. Its order is the order of preference. Anonymous ciphers and ciphers without encryption are always left out. DHE is used only when "
+			"this list is written." },
+	{ "groups", TABLE_TEXT, AT(tls_profile, groups),
+		.manual = "Groups for the key exchange, such as `X25519:P-256`; the "
+			  "default is the library's." },
+	{ "pfs", TABLE_CHOICE, AT(tls_profile, pfs), .standard = "allowed", .words = pfs_words,
+		.manual =
+			"Forward secrecy. allowed: with or without; required: only ECDHE and DHE; none: only RSA "
+			"key exchange, so TLS 1.2 at most, and the certificate must hold an RSA key." },
+	{ "compliance", TABLE_BOOL, AT(tls_profile, compliance), .standard = "true",
+		.manual = "Drop connections whose handshake does not follow the protocol. On SMTP listeners "
+			  "false has the same effect: what comes behind STARTTLS and is no TLS record ends "
+			  "the connection." },
+};
+
+static const char *const profile_later[] = { "ocsp", NULL };
+
+static const struct table_section profiles = { "tls_profiles", "name", sizeof(struct config_tls_profile),
+	ROWS(profile_rows), profile_later,
+	"How TLS handshakes are done. Two profiles exist without being written and cannot be changed: "
+	"`TLS-Server.Standard` has the defaults below, but of TLS 1.2 only the suites with ECDHE and AES-GCM or ChaCha20; "
+	"`TLS-Client.Standard` has the defaults with `compliance: false`." };
+
 static const struct table_row policy_rows[] = {
 	{ "name", TABLE_NAME, AT(policy, name), .required = true,
 		.manual = "Name by which listeners and sender groups refer to this policy." },
@@ -163,10 +252,17 @@ static const struct table_row listener_rows[] = {
 		.manual = "The certificate to present; without one STARTTLS is not offered." },
 	{ "policy", TABLE_REFERENCE, AT(listener, policy), .required = true, .inner = &policies,
 		.manual = "The mail flow policy of clients that no sender group names." },
+	{ "tls_profile", TABLE_REFERENCE, AT(listener, tls_profile), .standard = "TLS-Server.Standard",
+		.inner = &profiles, .manual = "How TLS handshakes are done here." },
+	{ "proxy_protocol_from", TABLE_NETWORKS, AT(listener, proxy_protocol_from),
+		AT(listener, proxy_protocol_from_count),
+		.manual = "Load balancers that must begin each connection with a PROXY protocol header; the "
+			  "client it names counts." },
+	{ "xclient_from", TABLE_NETWORKS, AT(listener, xclient_from), AT(listener, xclient_from_count),
+		.manual = "Mail servers that may name the client with XCLIENT." },
 };
 
-static const char *const listener_later[] = { "tls_profile", "proxy_protocol_from", "xclient_from",
-	"interface", NULL };
+static const char *const listener_later[] = { "interface", NULL };
 
 static const struct table_section listeners = { "listeners", "name", sizeof(struct config_listener),
 	ROWS(listener_rows), listener_later, "Sockets on which the gateway takes mail." };
@@ -229,13 +325,48 @@ static const struct table_row delivery_rows[] = {
 static const struct table_section delivery = { "delivery", NULL, sizeof(struct config_delivery),
 	ROWS(delivery_rows), .manual = "When and how eagerly mail is delivered." };
 
+static const struct table_row recipient_rows[] = {
+	{ "file", TABLE_PATH, AT(recipients, file),
+		.manual =
+			"File with the addresses that exist in accepted_domains; without it every address is "
+			"taken." },
+	{ "call_ahead", TABLE_SWITCH, AT(recipients, call_ahead), .standard = "off",
+		.manual = "Ask the next hop, before a recipient is taken, whether it exists." },
+	{ "cache", TABLE_DURATION, AT(recipients, cache_ms), .standard = "1h", LIMITS(SECONDS(1), DAYS(7)),
+		.manual = "How long an answer of the next hop is kept." },
+};
+
+static const struct table_section recipients = { "recipients", NULL, sizeof(struct config_recipients),
+	ROWS(recipient_rows), .manual = "Which addresses of the accepted domains exist." };
+
+static const struct table_row metrics_rows[] = {
+	{ "address", TABLE_ADDRESS, AT(metrics, address),
+		.manual =
+			"Loopback address and port of the page `/metrics` (Prometheus text); without it there "
+			"is none." },
+};
+
+static const struct table_section metrics = { "metrics", NULL, sizeof(struct config_metrics),
+	ROWS(metrics_rows), .manual = "Counters for a monitoring system." };
+
 static const struct table_row limit_rows[] = {
 	{ "connections", TABLE_NUMBER, AT(limits, connections), .standard = "1000", LIMITS(1, 20000),
 		.manual = "Sessions at once on all listeners together." },
+	{ "connections_per_network", TABLE_NUMBER, AT(limits, connections_per_network), .standard = "250",
+		LIMITS(1, 20000), .manual = "Sessions at once of one client network." },
+	{ "rate", TABLE_NUMBER, AT(limits, rate), .standard = "600", LIMITS(1, 1000000),
+		.manual = "New connections of one client network in a minute." },
+	{ "commands", TABLE_NUMBER, AT(limits, commands), .standard = "100", LIMITS(1, 100000),
+		.manual =
+			"Commands without a mail (NOOP, RSET, EHLO, VRFY, ...) after which a session ends." },
 	{ "errors", TABLE_NUMBER, AT(limits, errors), .standard = "20", LIMITS(1, 1000),
 		.manual = "Protocol errors after which a session ends." },
 	{ "recipients", TABLE_NUMBER, AT(limits, recipients), .standard = "1000", LIMITS(100, 10000),
 		.manual = "Recipients of one message." },
+	{ "line", TABLE_SIZE, AT(limits, line_length), .standard = "0", LIMITS(998, MiB(10)), .or_zero = true,
+		.manual = "The longest line of a message; 0 = any length." },
+	{ "header", TABLE_SIZE, AT(limits, header), .standard = "256KiB", LIMITS(KiB(8), MiB(10)),
+		.manual = "Size of the header of a message." },
 	{ "message_size", TABLE_SIZE, AT(limits, message_size), .standard = "50MiB",
 		LIMITS(KiB(64), MiB(1024)), .manual = "Size of one message." },
 	{ "idle_time", TABLE_DURATION, AT(limits, idle_time_ms), .standard = "5m",
@@ -243,15 +374,24 @@ static const struct table_row limit_rows[] = {
 		.manual = "Silence between two commands after which a session ends." },
 	{ "session_time", TABLE_DURATION, AT(limits, session_time_ms), .standard = "1h",
 		LIMITS(SECONDS(1), DAYS(7)), .manual = "Age at which a session ends." },
+	{ "queue_quota", TABLE_NUMBER, AT(limits, queue_quota), .standard = "0", LIMITS(1, 1000000000),
+		.or_zero = true,
+		.manual = "Queued mails that came from one client network; 0 = any number." },
+	{ "min_free_space", TABLE_SIZE, AT(limits, min_free_space), .standard = "100MiB",
+		LIMITS(0, GiB(1024)),
+		.manual = "Free space on the file system of state_dir below which no mail is taken." },
+	{ "min_free_inodes", TABLE_NUMBER, AT(limits, min_free_inodes), .standard = "1000",
+		LIMITS(0, 1000000000),
+		.manual = "Free inodes on the file system of state_dir below which no mail is taken." },
 };
 
-static const char *const limit_later[] = { "connections_per_network", "rate", "commands", "line", "header",
-	"queue_quota", "min_free_space", "min_free_inodes", NULL };
-
 static const struct table_section limits = { "limits", NULL, sizeof(struct config_limits), ROWS(limit_rows),
-	limit_later, "What a client may use up." };
+	.manual = "What a client may use up. A client network is the /24 (IPv4) or /56 (IPv6) of a client's "
+		  "address." };
 
 static const struct table_row log_rows[] = {
+	{ "to", TABLE_TARGET, AT(log, to), AT(log, file), .standard = "stderr", .words = log_targets,
+		.manual = "Where events go; a path has a `/` or a `.`." },
 	{ "level", TABLE_CHOICE, AT(log, level), .standard = "info", .words = log_levels,
 		.manual = "error: an operator must act; warn: will be tried again; info: sessions, mails and "
 			  "deliveries; debug: the dialogue." },
@@ -259,10 +399,8 @@ static const struct table_row log_rows[] = {
 		.manual = "One event per line, as `event key=value ...` or as a JSON object." },
 };
 
-static const char *const log_later[] = { "to", NULL };
-
 static const struct table_section logging = { "log", NULL, sizeof(struct config_log), ROWS(log_rows),
-	log_later, "What is logged." };
+	.manual = "What is logged, and where." };
 
 static const struct table_row top_rows[] = {
 	{ "hostname", TABLE_HOSTNAME, TOP(hostname), .required = true,
@@ -275,6 +413,8 @@ static const struct table_row top_rows[] = {
 		.manual = "User that the roles run as when the gateway is started by root." },
 	{ "certificates", TABLE_LIST, TOP_LIST(certificate, certificates), .inner = &certificates },
 	{ "authorities", TABLE_SECTION, TOP(authorities), .inner = &authorities },
+	{ "tls_profiles", TABLE_LIST, TOP_LIST(tls_profile, tls_profiles), .inner = &profiles,
+		.predefined = predefined_profiles, .predefined_count = COUNT(predefined_profiles) },
 	{ "listeners", TABLE_LIST, TOP_LIST(listener, listeners), .required = true, .inner = &listeners },
 	{ "mail_flow_policies", TABLE_LIST, TOP_LIST(policy, policies), .inner = &policies },
 	{ "sender_groups", TABLE_LIST, TOP_LIST(group, groups), .inner = &groups },
@@ -282,15 +422,17 @@ static const struct table_row top_rows[] = {
 		.manual = "Domains whose mail the gateway takes from everybody; each needs a route." },
 	{ "routes", TABLE_LIST, TOP_LIST(route, routes), .inner = &routes },
 	{ "destinations", TABLE_LIST, TOP_LIST(destination, destinations), .inner = &destinations },
+	{ "recipients", TABLE_SECTION, TOP(recipients), .inner = &recipients },
 	{ "delivery", TABLE_SECTION, TOP(delivery), .inner = &delivery },
 	{ "limits", TABLE_SECTION, TOP(limits), .inner = &limits },
+	{ "metrics", TABLE_SECTION, TOP(metrics), .inner = &metrics },
 	{ "log", TABLE_SECTION, TOP(log), .inner = &logging },
 };
 
-static const char *const top_later[] = { "dns", "tls", "tls_profiles", "crl_sources", "acme", "interfaces",
-	"recipients", "destination_settings", "mta_sts", "smtp_auth_profiles", "ldap_servers",
-	"radius_servers", "users_file", "aaa_groups", "group_policies", "email_proxy", "proxy_actions",
-	"content_rules", "alerts", "reports", "tracking", "metrics", "admin", "store", NULL };
+static const char *const top_later[] = { "dns", "tls", "crl_sources", "acme", "interfaces",
+	"destination_settings", "mta_sts", "smtp_auth_profiles", "ldap_servers", "radius_servers",
+	"users_file", "aaa_groups", "group_policies", "email_proxy", "proxy_actions", "content_rules",
+	"alerts", "reports", "tracking", "admin", "store", NULL };
 
 const struct table_section table_top = { NULL, NULL, sizeof(struct config), ROWS(top_rows), top_later,
 	"The top level of the file." };
@@ -328,6 +470,14 @@ void *table_entry(const struct table_row *row, const void *base, size_t index)
 	memcpy(&count, (const char *)base + row->count, sizeof count);
 	memcpy(&array, (const char *)base + row->offset, sizeof array);
 	return index < count ? array + index * row->inner->size : NULL;
+}
+
+bool table_is_predefined(const void *entry)
+{
+	unsigned line;
+
+	memcpy(&line, entry, sizeof line);
+	return line == 0;
 }
 
 const char *table_label(const struct table_section *section, const void *entry)

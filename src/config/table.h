@@ -8,17 +8,20 @@
 #include "base/text.h"
 
 enum table_type {
-	TABLE_NEXT_HOP,	 /* const char * as written; the row's check fills the address */
-	TABLE_NAME,	 /* const char * */
-	TABLE_HOSTNAME,	 /* const char * */
-	TABLE_DOMAIN,	 /* const char *, lower case: `example.com`, `.example.com` or `default` */
-	TABLE_PATH,	 /* const char *, joined with the directory of the file */
-	TABLE_BOOL,	 /* bool */
-	TABLE_NUMBER,	 /* uint64_t */
-	TABLE_SIZE,	 /* uint64_t, bytes */
-	TABLE_DURATION,	 /* int64_t, milliseconds */
-	TABLE_ADDRESS,	 /* struct ip with a port */
-	TABLE_CHOICE,	 /* an enum */
+	TABLE_NEXT_HOP, /* const char * as written; the row's check fills the address */
+	TABLE_TEXT,	/* const char * as written */
+	TABLE_NAME,	/* const char * */
+	TABLE_HOSTNAME, /* const char * */
+	TABLE_DOMAIN,	/* const char *, lower case: `example.com`, `.example.com` or `default` */
+	TABLE_PATH,	/* const char *, joined with the directory of the file */
+	TABLE_BOOL,	/* bool */
+	TABLE_SWITCH,	/* bool, written `on` and `off` */
+	TABLE_NUMBER,	/* uint64_t */
+	TABLE_SIZE,	/* uint64_t, bytes */
+	TABLE_DURATION, /* int64_t, milliseconds */
+	TABLE_ADDRESS,	/* struct ip with a port */
+	TABLE_CHOICE,	/* an enum */
+	TABLE_TARGET, /* an enum, and the const char * at `count`: one of `words`, or a path (its word is TABLE_PATH_WORD) */
 	TABLE_REFERENCE, /* const struct config_... *, an entry of the list whose section is `inner` */
 	TABLE_DURATIONS, /* int64_t array + count */
 	TABLE_NETWORKS,	 /* struct ip_network array + count */
@@ -35,19 +38,26 @@ struct table_word {
 	int value;
 };
 
+/* The word of a TABLE_TARGET that stands for any path. */
+#define TABLE_PATH_WORD "PATH"
+
 struct table_section;
 
 struct table_row {
 	const char *name;
 	enum table_type type;
 	size_t offset; /* of the field in the section's struct */
-	size_t count;  /* offset of a list's count */
+	size_t count;  /* offset of a list's count, or of the path of a TABLE_TARGET */
 	const char
 		*standard; /* default as the operator would write it (lists: comma separated); NULL = none */
 	bool required;	   /* must stand in the file; a list must have an entry */
 	uint64_t min, max; /* of numbers, sizes, durations; max 0 = no limits */
+	bool or_zero;	   /* 0 is allowed beside them and means: no limit */
 	const struct table_word *words;
 	const struct table_section *inner;
+	const void *
+		predefined; /* entries that a list has without being written, behind the others; their line is 0 */
+	size_t predefined_count;
 	/* A further check of the value, which may also fill other fields of `entry`. Returns NULL, or what was
 	 * expected and the cure, owned by `owner`. */
 	char *(*check)(const void *owner, struct text value, void *entry);
@@ -79,6 +89,9 @@ bool table_is_list(const struct table_row *row);
 
 /* The entry number `index` of the list `row` in `base`, NULL behind the end. */
 void *table_entry(const struct table_row *row, const void *base, size_t index);
+
+/* True when `entry` of a list does not stand in the file. */
+bool table_is_predefined(const void *entry);
 
 /* The label of `entry` in a list of `section`; NULL when it has none. */
 const char *table_label(const struct table_section *section, const void *entry);

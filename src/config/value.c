@@ -16,70 +16,16 @@
 #include "base/base.h"
 #include "base/ip.h"
 #include "config/table.h"
+#include "config/units.h"
 
-enum { NAME_MAX_LEN = 64, HOST_MAX_LEN = 253, LABEL_MAX_LEN = 63, PATH_MAX_LEN = 1024, SHORT_MAX = 60 };
-
-/* No more digits than this before a unit, so that nothing overflows. */
-static const uint64_t count_max = 1000000000;
-
-struct unit {
-	const char *word;
-	uint64_t factor;
+enum {
+	NAME_MAX_LEN = 64,
+	HOST_MAX_LEN = 253,
+	LABEL_MAX_LEN = 63,
+	PATH_MAX_LEN = 1024,
+	TEXT_MAX_LEN = 1024,
+	SHORT_MAX = 60
 };
-
-/* Smallest first. Printed is the first word of the largest unit that divides the value. */
-static const struct unit durations[] = {
-	{ "ms", 1 },
-	{ "s", 1000 },
-	{ "m", 60 * 1000 },
-	{ "h", 60 * 60 * 1000 },
-	{ "d", 24 * 60 * 60 * 1000 },
-};
-
-static const struct unit sizes[] = {
-	{ "", 1 },
-	{ "KiB", UINT64_C(1) << 10 },
-	{ "k", UINT64_C(1) << 10 },
-	{ "MiB", UINT64_C(1) << 20 },
-	{ "M", UINT64_C(1) << 20 },
-	{ "GiB", UINT64_C(1) << 30 },
-	{ "G", UINT64_C(1) << 30 },
-};
-
-static int read_unit(const struct unit *units, size_t count, struct text t, uint64_t *ret_number)
-{
-	size_t digits = 0;
-	uint64_t number;
-
-	while (digits < t.len && t.at[digits] >= '0' && t.at[digits] <= '9')
-		digits++;
-	if (digits == 0)
-		return -EINVAL;
-
-	struct text word = text_from(t, digits);
-	for (size_t i = 0; i < count; i++) {
-		if (!text_equal_nocase(text_of(units[i].word), word))
-			continue;
-		if (text_number(text_first(t, digits), count_max * (units[i].factor == 1 ? count_max : 1),
-			    &number) < 0)
-			return -ERANGE;
-		*ret_number = number * units[i].factor;
-		return 0;
-	}
-	return -EINVAL;
-}
-
-static char *show_unit(const void *owner, const struct unit *units, size_t count, uint64_t number)
-{
-	const struct unit *unit = &units[0];
-
-	if (number == 0)
-		return text_must(talloc_asprintf(owner, "0%s", units[0].word));
-	for (size_t i = 1; i < count; i++)
-		if (number % units[i].factor == 0 && units[i].factor > unit->factor)
-			unit = &units[i];
-	return text_must(talloc_asprintf(owner, "%" PRIu64 "%s", number / unit->factor, unit->word));
-}
 
 static bool is_letter_or_digit(char c)
 {
@@ -139,6 +85,8 @@ struct target {
 
 static int in_range(const struct table_row *row, uint64_t number)
 {
+	if (row->or_zero && number == 0)
+		return 0;
 	return row->max != 0 && (number < row->min || number > row->max) ? -ERANGE : 0;
 }
 
@@ -158,7 +106,7 @@ static void store_lower(const struct target *target, struct text t, void *at)
 
 static int read_text(const struct target *target, struct text t, void *at)
 {
-	if (t.len == 0)
+	if (t.len == 0 || t.len > TEXT_MAX_LEN)
 		return -EINVAL;
 	store_text(target, t, at);
 	return 0;
@@ -225,6 +173,17 @@ static int read_bool(const struct target *target, struct text t, void *at)
 	return 0;
 }
 
+static int read_switch(const struct target *target, struct text t, void *at)
+{
+	bool on = text_equal(t, TEXT("on"));
+
+	(void)target;
+	if (!on && !text_equal(t, TEXT("off")))
+		return -EINVAL;
+	memcpy(at, &on, sizeof on);
+	return 0;
+}
+
 static int read_number(const struct target *target, struct text t, void *at)
 {
 	uint64_t number;
@@ -240,7 +199,7 @@ static int read_number(const struct target *target, struct text t, void *at)
 static int read_size(const struct target *target, struct text t, void *at)
 {
 	uint64_t number;
-	int r = read_unit(sizes, COUNT(sizes), t, &number);
+	int r = units_read_size(t, &number);
 
 	if (r == 0)
 		r = in_range(target->row, number);
@@ -252,7 +211,7 @@ static int read_size(const struct target *target, struct text t, void *at)
 static int read_duration(const struct target *target, struct text t, void *at)
 {
 	uint64_t number;
-	int r = read_unit(durations, COUNT(durations), t, &number);
+	int r = units_read_duration(t, &number);
 
 	if (r == 0)
 		r = in_range(target->row, number);
@@ -303,6 +262,33 @@ static int read_choice(const struct target *target, struct text t, void *at)
 	return -EINVAL;
 }
 
+/* Where the path of a TABLE_TARGET is kept, beside its enum. */
+static size_t path_distance(const struct table_row *row)
+{
+	return row->count - row->offset;
+}
+
+static const struct table_word *path_word(const struct table_row *row)
+{
+	const struct table_word *w = row->words;
+
+	while (strcmp(w->word, TABLE_PATH_WORD) != 0)
+		w++;
+	return w;
+}
+
+/* What could be mistaken for a misspelt word is no path. */
+static int read_target(const struct target *target, struct text t, void *at)
+{
+	if (text_find(t, '/') == t.len && text_find(t, '.') == t.len)
+		return text_equal(t, TEXT(TABLE_PATH_WORD)) ? -EINVAL : read_choice(target, t, at);
+
+	int r = read_path(target, t, (char *)at + path_distance(target->row));
+	if (r == 0)
+		memcpy(at, &path_word(target->row)->value, sizeof(int));
+	return r;
+}
+
 static char *show_text(const struct target *target, const void *at)
 {
 	const char *string;
@@ -333,6 +319,14 @@ static char *show_bool(const struct target *target, const void *at)
 	return text_must(talloc_strdup(target->owner, yes ? "true" : "false"));
 }
 
+static char *show_switch(const struct target *target, const void *at)
+{
+	bool on;
+
+	memcpy(&on, at, sizeof on);
+	return text_must(talloc_strdup(target->owner, on ? "on" : "off"));
+}
+
 static char *show_number(const struct target *target, const void *at)
 {
 	uint64_t number;
@@ -346,7 +340,7 @@ static char *show_size(const struct target *target, const void *at)
 	uint64_t number;
 
 	memcpy(&number, at, sizeof number);
-	return show_unit(target->owner, sizes, COUNT(sizes), number);
+	return units_show_size(target->owner, number);
 }
 
 static char *show_duration(const struct target *target, const void *at)
@@ -354,7 +348,7 @@ static char *show_duration(const struct target *target, const void *at)
 	uint64_t number;
 
 	memcpy(&number, at, sizeof number);
-	return show_unit(target->owner, durations, COUNT(durations), number);
+	return units_show_duration(target->owner, number);
 }
 
 static char *show_address(const struct target *target, const void *at)
@@ -363,6 +357,8 @@ static char *show_address(const struct target *target, const void *at)
 	struct ip ip;
 
 	memcpy(&ip, at, sizeof ip);
+	if (ip.family == 0)
+		return NULL;
 	return text_must(talloc_strdup(target->owner, ip_format_port(&ip, text)));
 }
 
@@ -387,6 +383,16 @@ static char *show_choice(const struct target *target, const void *at)
 	return w->word == NULL ? NULL : text_must(talloc_strdup(target->owner, w->word));
 }
 
+static char *show_target(const struct target *target, const void *at)
+{
+	int value;
+
+	memcpy(&value, at, sizeof value);
+	return value == path_word(target->row)->value
+		       ? show_path(target, (const char *)at + path_distance(target->row))
+		       : show_choice(target, at);
+}
+
 static char *show_reference(const struct target *target, const void *at)
 {
 	const void *entry;
@@ -407,6 +413,7 @@ static const struct kind {
 } kinds[] = {
 	[TABLE_NEXT_HOP] = { "next hop", "an address such as 192.0.2.1:25 or [2001:db8::1]:25",
 		sizeof(char *), read_text, show_text },
+	[TABLE_TEXT] = { "text", "a text of at most 1024 bytes", sizeof(char *), read_text, show_text },
 	[TABLE_NAME] = { "name", NAME_EXPECTED, sizeof(char *), read_name, show_text },
 	[TABLE_HOSTNAME] = { "host name", "a full host name such as mail.example.com", sizeof(char *),
 		read_hostname, show_text },
@@ -416,6 +423,7 @@ static const struct kind {
 		sizeof(char *), read_domain, show_text },
 	[TABLE_PATH] = { "path", "a path of at most 1024 bytes", sizeof(char *), read_path, show_path },
 	[TABLE_BOOL] = { "true/false", "`true` or `false`", sizeof(bool), read_bool, show_bool },
+	[TABLE_SWITCH] = { "on/off", "`on` or `off`", sizeof(bool), read_switch, show_switch },
 	[TABLE_NUMBER] = { "number", "a whole number", sizeof(uint64_t), read_number, show_number },
 	[TABLE_SIZE] = { "size", "a size such as 10k, 50MiB or 1GiB", sizeof(uint64_t), read_size,
 		show_size },
@@ -424,6 +432,7 @@ static const struct kind {
 	[TABLE_ADDRESS] = { "address", "an address with a port such as 192.0.2.1:25 or [2001:db8::1]:25",
 		sizeof(struct ip), read_address, show_address },
 	[TABLE_CHOICE] = { "choice", "one word", sizeof(int), read_choice, show_choice },
+	[TABLE_TARGET] = { "word or path", "one word or a path", sizeof(int), read_target, show_target },
 	[TABLE_REFERENCE] = { "reference", NAME_EXPECTED, sizeof(void *), read_reference, show_reference },
 	[TABLE_DURATIONS] = { "list of durations", "a time with its unit, such as 500ms, 15s, 5m, 1h or 5d",
 		sizeof(int64_t), read_duration, show_duration },
@@ -463,7 +472,7 @@ char *value_limits(const void *owner, const struct table_row *row)
 {
 	char *text = NULL;
 
-	if (row->type == TABLE_CHOICE) {
+	if (row->type == TABLE_CHOICE || row->type == TABLE_TARGET) {
 		for (const struct table_word *w = row->words; w->word != NULL; w++)
 			if (w->value != TABLE_LATER)
 				text = text_must(text == NULL
@@ -477,7 +486,7 @@ char *value_limits(const void *owner, const struct table_row *row)
 	const struct target target = { .owner = owner, .directory = "", .row = row };
 	char *min = kinds[row->type].show(&target, &row->min);
 	char *max = kinds[row->type].show(&target, &row->max);
-	return text_must(talloc_asprintf(owner, "%s to %s", min, max));
+	return text_must(talloc_asprintf(owner, "%s%s to %s", row->or_zero ? "0, or " : "", min, max));
 }
 
 char *value_short(const void *owner, struct text t)
@@ -492,7 +501,7 @@ char *value_short(const void *owner, struct text t)
 	return text_must(talloc_asprintf(owner, "%.*s%s", (int)len, t.at, len < t.len ? "..." : ""));
 }
 
-/* The word of the choice that is nearest to `t`, when it is near. */
+/* The one word of the choice that is nearest to `t`, when it is near. */
 static const char *nearest_word(const struct table_row *row, struct text t)
 {
 	const char *nearest = NULL;
@@ -501,10 +510,11 @@ static const char *nearest_word(const struct table_row *row, struct text t)
 	for (const struct table_word *w = row->words; w->word != NULL; w++) {
 		size_t distance = text_distance(text_of(w->word), t);
 
-		if (w->value != TABLE_LATER && distance < best && distance < t.len) {
-			best = distance;
-			nearest = w->word;
-		}
+		if (w->value == TABLE_LATER || strcmp(w->word, TABLE_PATH_WORD) == 0 || distance >= t.len ||
+			distance > best)
+			continue;
+		nearest = distance < best ? w->word : NULL;
+		best = distance;
 	}
 	return nearest;
 }
@@ -530,12 +540,14 @@ char *value_read(
 		return text_must(talloc_asprintf(owner, "%s is out of range: expected %s", quote,
 			limits == NULL ? "a smaller number" : limits));
 	}
-	if (row->type == TABLE_CHOICE) {
+	if (row->type == TABLE_CHOICE || row->type == TABLE_TARGET) {
 		const char *nearest = nearest_word(row, t);
 
-		return text_must(talloc_asprintf(owner, "expected one of %s; found %s%s%s%s",
-			value_limits(owner, row), quote, nearest == NULL ? "" : " (did you mean `",
-			nearest == NULL ? "" : nearest, nearest == NULL ? "" : "`?)"));
+		return text_must(talloc_asprintf(owner, "expected one of %s%s; found %s%s%s%s",
+			value_limits(owner, row),
+			row->type == TABLE_TARGET ? " (a path has a `/` or a `.`)" : "", quote,
+			nearest == NULL ? "" : " (did you mean `", nearest == NULL ? "" : nearest,
+			nearest == NULL ? "" : "`?)"));
 	}
 	return text_must(talloc_asprintf(owner, "expected %s; found %s", value_expected(row), quote));
 }

@@ -13,6 +13,7 @@
 #include "base/base.h"
 #include "base/clock.h"
 #include "config/config.h"
+#include "wire/smtp_command.h"
 
 enum { HEADER_MAX = 32 * 1024 };
 
@@ -87,6 +88,19 @@ static char *add_recipient(
 		clock_mail_date(outcome->time_ms, date)));
 }
 
+/* A failure is reported unless the sender said NEVER, or named other occasions only (RFC 3461 section 4.1). */
+static bool wants_failure(const struct lease *lease, size_t index)
+{
+	unsigned notify = lease->envelope.notify == NULL ? 0 : lease->envelope.notify[index];
+
+	return notify == 0 || (notify & SMTP_NOTIFY_FAILURE) != 0;
+}
+
+static bool is_reported(const struct lease *lease, const struct outcome *outcome, size_t index)
+{
+	return outcome->recipients[index].state == OUTCOME_BOUNCED && wants_failure(lease, index);
+}
+
 static char *compose(const struct config *config, const struct lease *lease, const struct outcome *outcome,
 	const char *sender)
 {
@@ -96,7 +110,7 @@ static char *compose(const struct config *config, const struct lease *lease, con
 
 	(void)!getrandom(&random, sizeof random, GRND_NONBLOCK);
 	for (size_t i = 0; i < outcome->recipient_count; i++) {
-		if (outcome->recipients[i].state != OUTCOME_BOUNCED)
+		if (!is_reported(lease, outcome, i))
 			continue;
 		words = text_must(talloc_asprintf_append_buffer(words, "  %s\r\n    %.900s\r\n",
 			clean(words, lease->envelope.recipients[i]),
@@ -151,7 +165,7 @@ void dsn_add(const struct config *config, const struct lease *lease, struct outc
 	size_t bounced = 0;
 
 	for (size_t i = 0; i < outcome->recipient_count; i++)
-		bounced += outcome->recipients[i].state == OUTCOME_BOUNCED;
+		bounced += is_reported(lease, outcome, i);
 	if (bounced == 0 || lease->envelope.sender[0] == '\0')
 		return;
 

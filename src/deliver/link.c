@@ -167,6 +167,7 @@ static enum tls_outcome start_tls(
 		r = conn_tls_connect(link->conn, house->tls, NULL);
 	if (r == 0)
 		return TLS_OUTCOME_UP;
+	metrics_count(house->metrics, METRIC_TLS_OUT_FAILED);
 	snprintf(detail, size, "%s", r == ERR_TLS ? link->conn->evidence.reason : err_text(r));
 	return TLS_OUTCOME_HANDSHAKE_FAILED;
 }

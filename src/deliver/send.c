@@ -14,6 +14,7 @@
 #include "base/err.h"
 #include "deliver/link.h"
 #include "wire/mail_data.h"
+#include "wire/smtp_command.h"
 
 /* RFC 5321 section 4.5.3.2, in seconds. */
 enum { MAIL_S = 300, RCPT_S = 300, DATA_S = 120, BLOCK_S = 180, DOT_S = 600, RSET_S = 20 };
@@ -59,6 +60,49 @@ static int lost(struct outcome *outcome, int error, const char *where)
 	return error;
 }
 
+/* What the sender asked for travels on as far as the peer understands it. */
+static char *mail_parameters(const struct link *link, const struct lease *lease)
+{
+	static const char *const rets[] = {
+		[SMTP_RET_NONE] = "", [SMTP_RET_FULL] = " RET=FULL", [SMTP_RET_HDRS] = " RET=HDRS"
+	};
+	const struct envelope *e = &lease->envelope;
+	char *parameters = text_must(talloc_strdup(NULL, ""));
+
+	if (link->offers.has_size)
+		parameters = talloc_asprintf_append_buffer(
+			parameters, " SIZE=%llu", (unsigned long long)lease->content.size);
+	if (link->offers.has_8bitmime && e->eight_bit)
+		parameters = talloc_asprintf_append_buffer(parameters, " BODY=8BITMIME");
+	if (link->offers.has_smtputf8 && e->utf8)
+		parameters = talloc_asprintf_append_buffer(parameters, " SMTPUTF8");
+	if (link->offers.has_dsn)
+		parameters = talloc_asprintf_append_buffer(parameters, "%s%s%s", rets[e->ret],
+			text_of(e->envid).len == 0 ? "" : " ENVID=", text_of(e->envid).at);
+	return text_must(parameters);
+}
+
+static int put_recipient(struct link *link, const struct lease *lease, size_t index)
+{
+	static const struct {
+		unsigned flag;
+		const char *word;
+	} words[] = { { SMTP_NOTIFY_NEVER, "NEVER" }, { SMTP_NOTIFY_SUCCESS, "SUCCESS" },
+		{ SMTP_NOTIFY_FAILURE, "FAILURE" }, { SMTP_NOTIFY_DELAY, "DELAY" } };
+	const struct envelope *e = &lease->envelope;
+	char notify[64] = "";
+	size_t used = 0;
+
+	if (!link->offers.has_dsn || e->notify == NULL)
+		return link_put(link, "RCPT TO:<%s>", e->recipients[index]);
+	for (size_t i = 0; i < COUNT(words); i++)
+		if (e->notify[index] & words[i].flag)
+			used += (size_t)snprintf(notify + used, sizeof notify - used, "%s%s",
+				used == 0 ? " NOTIFY=" : ",", words[i].word);
+	return link_put(link, "RCPT TO:<%s>%s%s%s", e->recipients[index], notify,
+		e->orcpt[index][0] == '\0' ? "" : " ORCPT=", e->orcpt[index]);
+}
+
 /* MAIL and the recipients, at most BATCH commands on the way at a time so that neither side fills its buffers. ret_accepted: recipients
  * that the peer took. */
 static int send_envelope(struct link *link, const struct lease *lease, struct outcome *outcome,
@@ -67,15 +111,13 @@ static int send_envelope(struct link *link, const struct lease *lease, struct ou
 	const size_t batch = link->offers.has_pipelining ? BATCH : 1;
 	size_t asked = 0, answered = 0;
 	struct smtp_reply reply, mail_reply;
-	char size[40] = "";
-
-	if (link->offers.has_size)
-		snprintf(size, sizeof size, " SIZE=%llu", (unsigned long long)lease->content.size);
 	*ret_accepted = 0;
 	*ret_untouched = true;
-	int r = link_put(link, "MAIL FROM:<%s>%s", lease->envelope.sender, size);
+	char *parameters = mail_parameters(link, lease);
+	int r = link_put(link, "MAIL FROM:<%s>%s", lease->envelope.sender, parameters);
+	talloc_free(parameters);
 	for (; r == 0 && asked + 1 < batch && asked < outcome->recipient_count; asked++)
-		r = link_put(link, "RCPT TO:<%s>", lease->envelope.recipients[asked]);
+		r = put_recipient(link, lease, asked);
 	if (r == 0)
 		r = link_reply(link, MAIL_S, &mail_reply);
 	if (r < 0)
@@ -90,7 +132,7 @@ static int send_envelope(struct link *link, const struct lease *lease, struct ou
 		if (answered == asked)
 			for (; r == 0 && asked < answered + batch && asked < outcome->recipient_count;
 				asked++)
-				r = link_put(link, "RCPT TO:<%s>", lease->envelope.recipients[asked]);
+				r = put_recipient(link, lease, asked);
 		if (r == 0)
 			r = link_reply(link, RCPT_S, &reply);
 		if (r < 0)
@@ -167,6 +209,23 @@ static int send_data(struct link *link, const struct lease *lease, struct outcom
 	return 0;
 }
 
+static bool is_ascii(const char *text)
+{
+	for (const char *at = text; *at != '\0'; at++)
+		if ((unsigned char)*at > 0x7e)
+			return false;
+	return true;
+}
+
+static bool needs_utf8(const struct envelope *envelope)
+{
+	bool ascii = is_ascii(envelope->sender);
+
+	for (size_t i = 0; ascii && i < envelope->recipient_count; i++)
+		ascii = is_ascii(envelope->recipients[i]);
+	return !ascii;
+}
+
 int send_mail(struct link *link, const struct lease *lease, struct outcome *outcome, bool *ret_untouched)
 {
 	const struct smtp_reply *offers = &link->offers;
@@ -177,6 +236,10 @@ int send_mail(struct link *link, const struct lease *lease, struct outcome *outc
 	*ret_untouched = false;
 	if (offers->has_size && offers->size > 0 && lease->content.size > offers->size) {
 		settle_rest(outcome, OUTCOME_BOUNCED, "552 5.3.4 the message is larger than the peer takes");
+		return 0;
+	}
+	if (!offers->has_smtputf8 && needs_utf8(&lease->envelope)) {
+		settle_rest(outcome, OUTCOME_BOUNCED, "553 5.6.7 the peer takes no addresses with UTF-8");
 		return 0;
 	}
 	r = send_envelope(link, lease, outcome, &accepted, ret_untouched);

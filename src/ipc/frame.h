@@ -32,6 +32,9 @@ enum frame_kind {
 	FRAME_RECORD,
 	FRAME_NOTES,
 	FRAME_TRACK,
+	FRAME_ROOM,
+	/* asks to deliver */
+	FRAME_VERIFY,
 	/* command line -> master */
 	FRAME_CONTROL_STATUS,
 	FRAME_CONTROL_RELOAD,

@@ -92,19 +92,34 @@ static int spawn(struct master *master, struct child *child)
 	child->control_fd = fds[0];
 	child->started = clock_mono_ms();
 	child->again_at = 0;
+	child->metrics = (struct metrics){ 0 };
 	return 0;
 }
 
-/* The descriptors that belong to a generation for this role: the state directory and its lock, or the listening sockets. */
-static void put_extras(const struct master *master, const struct child *child, const struct config *config,
-	const struct bound *bound, struct frame *frame)
+static void put_copy(struct frame *frame, int fd)
 {
-	if (child->bundle_reader == BUNDLE_QUEUE) {
-		frame_put_fd(frame, fcntl(master->state_fd, F_DUPFD_CLOEXEC, 0));
-		frame_put_fd(frame, fcntl(master->lock_fd, F_DUPFD_CLOEXEC, 0));
+	frame_put_fd(frame, fcntl(fd, F_DUPFD_CLOEXEC, 0));
+}
+
+/* The descriptors that belong to a generation for this role: the state directory and its lock, or listening sockets. */
+static void put_extras(const struct master *master, const struct child *child,
+	const struct child_offer *offer, struct frame *frame)
+{
+	size_t listeners = offer->config->listener_count;
+
+	switch (child - master->children) {
+	case CHILD_QUEUE:
+		put_copy(frame, master->state_fd);
+		put_copy(frame, master->lock_fd);
+		break;
+	case CHILD_FRONT:
+		for (size_t i = 0; i < listeners; i++)
+			put_copy(frame, offer->bound[i].fd);
+		break;
+	case CHILD_ADMIN:
+		put_copy(frame, offer->bound[listeners].fd);
+		break;
 	}
-	for (size_t i = 0; child->bundle_reader == BUNDLE_FRONT && i < config->listener_count; i++)
-		frame_put_fd(frame, fcntl(bound[i].fd, F_DUPFD_CLOEXEC, 0));
 }
 
 /* Send `ask`, which starts with the number of the ask, and wait for the answer with that number; 0 or a negative error. */
@@ -129,17 +144,18 @@ static struct frame *new_ask(struct child *child, enum frame_kind kind)
 	return ask;
 }
 
-int child_prepare(struct master *master, struct child *child, const struct bundle *bundle,
-	const struct config *config, const struct bound *bound, const void *owner, const char **ret_why)
+int child_prepare(struct master *master, struct child *child, const struct child_offer *offer,
+	const void *owner, const char **ret_why)
 {
 	struct frame *ask = new_ask(child, FRAME_GENERATION), *answer;
-	int fd = bundle_seal(bundle, child->bundle_reader);
+	int fd = bundle_seal(offer->bundle, child->bundle_reader);
 	int r = MIN(fd, 0);
 
 	if (r == 0) {
 		frame_put_fd(ask, fd);
-		frame_put_text(ask, text_of(config->file));
-		put_extras(master, child, config, bound, ask);
+		put_copy(ask, offer->log_fd);
+		frame_put_text(ask, text_of(offer->config->file));
+		put_extras(master, child, offer, ask);
 		r = ask_child(child, ask, READY_MS, &answer);
 	}
 	if (r < 0)
@@ -153,7 +169,8 @@ int child_prepare(struct master *master, struct child *child, const struct bundl
 	return r;
 }
 
-int child_start(struct master *master, struct child *child, const void *owner, const char **ret_why)
+int child_start(struct master *master, struct child *child, const struct child_offer *offer,
+	const void *owner, const char **ret_why)
 {
 	int r = spawn(master, child);
 
@@ -162,13 +179,7 @@ int child_start(struct master *master, struct child *child, const void *owner, c
 			talloc_asprintf(owner, "role %s cannot be started: %s", child->name, err_text(r)));
 		return r;
 	}
-	r = child_prepare(master, child, master->bundle, master->config, master->bound, owner, ret_why);
-	if (r == 0) {
-		child_tell(child, FRAME_USE);
-		log_event(LOG_INFO, "role_started", log_str("name", child->name), log_num("pid", child->pid),
-			log_num("generation", (int64_t)master->generation));
-	}
-	return r;
+	return child_prepare(master, child, offer, owner, ret_why);
 }
 
 void child_tell(struct child *child, int kind)
@@ -192,7 +203,8 @@ static void send_peer(struct child *to, const char *peer, int fd)
 	talloc_free(frame);
 }
 
-void child_wire(struct child *asker, struct child *server)
+/* Connect the two roles by a new pair of control sockets, if both run. */
+static void wire(struct child *asker, struct child *server)
 {
 	int fds[2];
 
@@ -206,19 +218,36 @@ void child_wire(struct child *asker, struct child *server)
 static const struct {
 	size_t asker, server;
 } wires[] = {
-	{ CHILD_FRONT, CHILD_QUEUE },
-	{ CHILD_DELIVER, CHILD_QUEUE },
+	{ CHILD_FRONT, CHILD_QUEUE }, { CHILD_DELIVER, CHILD_QUEUE },
+	{ CHILD_FRONT, CHILD_DELIVER }, /* call-ahead */
 };
 
-void child_wire_all(struct master *master, struct child *child)
+/* Role `admin` asks master itself, for the status. */
+static void wire_master(struct master *master, struct child *admin)
 {
+	int fds[2];
+
+	base_close(&master->admin_fd);
+	if (admin->pid == 0 || channel_pair(fds) < 0)
+		return;
+	master->admin_fd = fds[0];
+	send_peer(admin, "master", fds[1]);
+}
+
+void child_join(struct master *master, struct child *child)
+{
+	child_tell(child, FRAME_USE);
+	log_event(LOG_INFO, "role_started", log_str("name", child->name), log_num("pid", child->pid),
+		log_num("generation", (int64_t)master->generation));
 	for (size_t i = 0; i < COUNT(wires); i++) {
 		struct child *asker = &master->children[wires[i].asker],
 			     *server = &master->children[wires[i].server];
 
 		if (child == asker || child == server)
-			child_wire(asker, server);
+			wire(asker, server);
 	}
+	if (child == &master->children[CHILD_ADMIN])
+		wire_master(master, child);
 }
 
 int64_t child_stats(struct child *child, struct metrics *sum)
@@ -228,8 +257,12 @@ int64_t child_stats(struct child *child, struct metrics *sum)
 
 	if (generation == 0) {
 		generation = frame_get_range(answer, 0, INT64_MAX);
-		metrics_add(answer, sum);
+		child->metrics = (struct metrics){ 0 };
+		metrics_add(answer, &child->metrics);
 	}
+	/* Counters that vanish for a moment would look like a restart of the role. */
+	if (child->pid != 0)
+		metrics_join(&child->metrics, sum);
 	talloc_free(ask);
 	return generation;
 }

@@ -9,14 +9,23 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "config/bundle.h"
 #include "config/config.h"
 #include "ipc/channel.h"
 #include "ipc/frame.h"
 #include "master/master_private.h"
 #include "net/socket.h"
+#include "pki/expiry.h"
 #include "report/metrics.h"
 
 enum { CLIENT_MS = 2000 };
+
+/* A number of an object, made or added to. */
+static void add_number(json_t *object, const char *name, int64_t value)
+{
+	json_object_set_new(
+		object, name, json_integer(json_integer_value(json_object_get(object, name)) + value));
+}
 
 /* "tls_in.TLSv1.3" becomes {"tls_in": {"TLSv1.3": n}}. */
 static json_t *counters_json(const struct metrics *sum)
@@ -24,18 +33,21 @@ static json_t *counters_json(const struct metrics *sum)
 	json_t *json = json_object();
 
 	for (int i = 0; i < METRIC_COUNT; i++) {
-		struct text name = text_of(metrics_name((enum metric)i));
+		const struct metrics_row *row = metrics_row((enum metric)i);
+		struct text name = text_of(row->name);
 		size_t dot = text_find(name, '.');
-		json_t *value = json_integer(atomic_load(&sum->values[i]));
+		int64_t value = atomic_load(&sum->values[i]);
 
+		if (row->sum != NULL)
+			add_number(json, row->sum, value);
 		if (dot == name.len) {
-			json_object_set_new(json, name.at, value);
+			add_number(json, row->name, value);
 			continue;
 		}
 		char *group = text_copy(NULL, text_first(name, dot));
 		if (json_object_get(json, group) == NULL)
 			json_object_set_new(json, group, json_object());
-		json_object_set_new(json_object_get(json, group), name.at + dot + 1, value);
+		add_number(json_object_get(json, group), row->name + dot + 1, value);
 		talloc_free(group);
 	}
 	return json;
@@ -55,35 +67,81 @@ static json_t *roles_json(struct master *master, struct metrics *sum)
 	json_array_append_new(roles, role_json("master", getpid(), true, (int64_t)master->generation, 0));
 	for (size_t i = 0; i < CHILD_COUNT; i++) {
 		struct child *child = &master->children[i];
-		int64_t generation = child_stats(child, sum);
 
+		if (!master_wants(master->config, i))
+			continue;
+		int64_t generation = child_stats(child, sum);
 		json_array_append_new(roles,
 			role_json(child->name, child->pid, generation >= 0, generation, child->restarts));
 	}
 	return roles;
 }
 
+static json_t *address_json(const struct bound *bound)
+{
+	struct ip address = socket_address(bound->fd);
+	char text[IP_TEXT_MAX];
+
+	return json_string(ip_format_port(&address, text));
+}
+
 static json_t *listeners_json(const struct master *master)
 {
 	json_t *listeners = json_array();
 
-	for (size_t i = 0; i < master->bound_count; i++) {
-		struct ip address = socket_address(master->bound[i].fd);
-		char text[IP_TEXT_MAX];
-
-		json_array_append_new(listeners, json_pack("{s:s, s:s}", "name", master->bound[i].name,
-							 "address", ip_format_port(&address, text)));
-	}
+	for (size_t i = 0; i < master->config->listener_count; i++)
+		json_array_append_new(listeners, json_pack("{s:s, s:o}", "name", master->bound[i].name,
+							 "address", address_json(&master->bound[i])));
 	return listeners;
+}
+
+static json_t *certificates_json(const struct master *master)
+{
+	const struct config *config = master->config;
+	json_t *certificates = json_array();
+
+	for (size_t i = 0; i < config->certificate_count; i++) {
+		const struct config_certificate *certificate = &config->certificates[i];
+		int64_t now = clock_wall_ms(), left;
+		char text[CLOCK_TEXT_MAX];
+
+		if (expiry_of_chain(bundle_find(master->bundle, certificate->chain), now, &left) < 0)
+			continue;
+		json_array_append_new(
+			certificates, json_pack("{s:s, s:s, s:I}", "name", certificate->name, "expires",
+					      clock_iso((now / 1000 + left) * 1000, text), "seconds_left",
+					      (json_int_t)left));
+	}
+	return certificates;
+}
+
+/* Where to look for events: `postern log follow` asks. */
+static json_t *log_json(const struct config *config)
+{
+	static const char *const names[] = { [CONFIG_LOG_STDERR] = "stderr",
+		[CONFIG_LOG_FILE] = "file",
+		[CONFIG_LOG_SYSLOG] = "syslog",
+		[CONFIG_LOG_JOURNAL] = "journal" };
+	char *path = config->log.to == CONFIG_LOG_FILE ? realpath(config->log.file, NULL) : NULL;
+	json_t *json = json_pack(
+		"{s:s, s:s?}", "to", names[config->log.to], "file", path != NULL ? path : config->log.file);
+
+	free(path);
+	return json;
 }
 
 static void put_status(struct master *master, struct frame *answer)
 {
 	struct metrics sum = { 0 };
 	json_t *roles = roles_json(master, &sum);
-	json_t *json = json_pack("{s:s, s:s, s:I, s:o, s:o, s:o}", "version", POSTERN_VERSION, "hostname",
-		master->config->hostname, "generation", (json_int_t)master->generation, "roles", roles,
-		"listeners", listeners_json(master), "counters", counters_json(&sum));
+	json_t *json = json_pack("{s:s, s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o}", "version", POSTERN_VERSION,
+		"hostname", master->config->hostname, "generation", (json_int_t)master->generation,
+		"reloads_refused", (json_int_t)master->reloads_refused, "roles", roles, "listeners",
+		listeners_json(master), "certificates", certificates_json(master), "log",
+		log_json(master->config), "counters", counters_json(&sum));
+	if (master_wants(master->config, CHILD_ADMIN))
+		json_object_set_new(
+			json, "metrics", address_json(&master->bound[master->config->listener_count]));
 	char *text = text_must(json_dumps(json, JSON_COMPACT));
 
 	frame_put_bool(answer, true);
@@ -160,5 +218,27 @@ void master_serve_control(struct master *master)
 			TEXT("this gateway does not know that command; use the same version of postern"));
 	}
 	channel_send(fd, answer, clock_mono_ms() + CLIENT_MS);
+	talloc_free(ask);
+}
+
+/* `admin` talks to browsers and monitors, so it hears the status and nothing else. */
+void master_serve_admin(struct master *master)
+{
+	struct frame *ask;
+
+	if (channel_receive(NULL, master->admin_fd, -1, clock_mono_ms() + CLIENT_MS, &ask) < 0) {
+		base_close(&master->admin_fd); /* it died */
+		return;
+	}
+
+	struct frame *answer = frame_new(ask, FRAME_ANSWER);
+	frame_put_number(answer, frame_get_number(ask));
+	if (ask->kind == FRAME_CONTROL_STATUS && frame_done(ask) == 0) {
+		put_status(master, answer);
+		channel_send(master->admin_fd, answer, clock_mono_ms() + CLIENT_MS);
+	} else {
+		log_event(LOG_WARN, "ask_refused", log_num("kind", ask->kind), log_str("peer", "admin"));
+		base_close(&master->admin_fd);
+	}
 	talloc_free(ask);
 }

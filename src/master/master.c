@@ -43,8 +43,10 @@ static int read_configuration(struct master *master)
 	struct problems *problems = problems_new(master);
 
 	master->bundle = config_gather(master, master->file, 1, problems, &master->config);
-	if (master->bundle != NULL)
+	if (master->bundle != NULL) {
 		identity_check(master->config, master->bundle, problems);
+		tls_check(master->config, master->bundle, problems);
+	}
 	print_problems(problems);
 	return problems->count > 0 ? -EINVAL : 0;
 }
@@ -86,17 +88,45 @@ static void take_signals(struct master *master)
 	master->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
+bool master_wants(const struct config *config, size_t index)
+{
+	return index != CHILD_ADMIN || config->metrics.address.family != 0;
+}
+
+struct child_offer master_offer(const struct master *master)
+{
+	return (struct child_offer){ .bundle = master->bundle,
+		.config = master->config,
+		.bound = master->bound,
+		.log_fd = master->log_fd };
+}
+
+static int open_log(struct master *master)
+{
+	struct problems *problems = problems_new(master);
+	int fd = master_open_log(master->config, problems);
+
+	print_problems(problems);
+	if (fd >= 0)
+		master_use_log(master, fd);
+	return MIN(fd, 0);
+}
+
 /* In the order of dependence: queue first, so that front has somebody to hand mail to. */
 static int start_children(struct master *master)
 {
+	const struct child_offer offer = master_offer(master);
+
 	for (size_t i = 0; i < CHILD_COUNT; i++) {
 		const char *why;
 
-		if (child_start(master, &master->children[i], master, &why) < 0) {
+		if (!master_wants(master->config, i))
+			continue;
+		if (child_start(master, &master->children[i], &offer, master, &why) < 0) {
 			fprintf(stderr, "postern: %s: %s\n", master->file, why);
 			return -EIO;
 		}
-		child_wire_all(master, &master->children[i]);
+		child_join(master, &master->children[i]);
 	}
 	return 0;
 }
@@ -145,8 +175,9 @@ static int restart_due(struct master *master)
 		child->again_at = 0;
 		child->restarts++;
 		void *scratch = talloc_new(NULL);
-		if (child_start(master, child, scratch, &why) == 0) {
-			child_wire_all(master, child);
+		const struct child_offer offer = master_offer(master);
+		if (child_start(master, child, &offer, scratch, &why) == 0) {
+			child_join(master, child);
 		} else {
 			log_event(LOG_ERROR, "role_not_started", log_str("name", child->name),
 				log_str("reason", why));
@@ -182,21 +213,27 @@ static void handle_signals(struct master *master)
 
 static void watch(struct master *master)
 {
-	struct pollfd polled[2] = { { .fd = master->signal_fd, .events = POLLIN },
-		{ .fd = master->control_fd, .events = POLLIN } };
+	struct pollfd polled[3] = { { .fd = master->signal_fd, .events = POLLIN },
+		{ .fd = master->control_fd, .events = POLLIN }, { .events = POLLIN } };
 
 	while (!master->stopping) {
-		poll(polled, 2, restart_due(master));
+		int timeout = restart_due(master);
+
+		polled[2].fd = master->admin_fd;
+		poll(polled, 3, timeout);
 		if (polled[1].revents != 0)
 			master_serve_control(master);
+		/* a reload may have changed or closed it */
+		if (polled[2].revents != 0 && polled[2].fd == master->admin_fd)
+			master_serve_admin(master);
 		handle_signals(master);
 	}
 }
 
-/* The reverse of the mail's way: no new mail, then no delivery, then the store. */
+/* The reverse of the mail's way: no new mail, then no delivery, then the store; the page first, because nobody answers it any more. */
 static void stop_children(struct master *master)
 {
-	static const size_t order[] = { CHILD_FRONT, CHILD_DELIVER, CHILD_QUEUE };
+	static const size_t order[] = { CHILD_ADMIN, CHILD_FRONT, CHILD_DELIVER, CHILD_QUEUE };
 
 	for (size_t i = 0; i < COUNT(order); i++) {
 		child_tell(&master->children[order[i]], FRAME_STOP);
@@ -215,13 +252,17 @@ int master_run(const char *file)
 		.runtime_fd = -1,
 		.lock_fd = -1,
 		.control_fd = -1,
-		.signal_fd = -1 };
+		.signal_fd = -1,
+		.admin_fd = -1,
+		.log_fd = -1 };
 	master->children[CHILD_QUEUE] =
 		(struct child){ .name = "queue", .bundle_reader = BUNDLE_QUEUE, .control_fd = -1 };
 	master->children[CHILD_FRONT] =
 		(struct child){ .name = "front", .bundle_reader = BUNDLE_FRONT, .control_fd = -1 };
 	master->children[CHILD_DELIVER] =
 		(struct child){ .name = "deliver", .bundle_reader = BUNDLE_DELIVER, .control_fd = -1 };
+	master->children[CHILD_ADMIN] =
+		(struct child){ .name = "admin", .bundle_reader = MASTER_READS_ALL_ONLY, .control_fd = -1 };
 	master->program = text_must(talloc_strdup(master, "/proc/self/exe"));
 	tls_start();
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* private keys pass through here */
@@ -236,8 +277,9 @@ int master_run(const char *file)
 		r = master_prepare_directories(master);
 	if (r == 0)
 		r = bind_control(master);
+	if (r == 0)
+		r = open_log(master);
 	if (r == 0) {
-		log_open(STDERR_FILENO, "master", master->config->log.level, master->config->log.format);
 		take_signals(master);
 		r = start_children(master);
 	}

@@ -17,11 +17,14 @@ struct problems;
 
 enum { MASTER_LISTENERS_MAX = 100 };
 
-enum { CHILD_QUEUE, CHILD_FRONT, CHILD_DELIVER, CHILD_COUNT };
+/* A reader of bundles that no entry names: it sees what all may see, the configuration file. */
+enum { MASTER_READS_ALL_ONLY = 1 << 7 };
+
+enum { CHILD_QUEUE, CHILD_FRONT, CHILD_DELIVER, CHILD_ADMIN, CHILD_COUNT };
 
 /* A listening socket, kept over reloads while a listener of the same name wants the same address. */
 struct bound {
-	char *name;
+	char *name; /* empty: metrics.address */
 	struct ip wanted;
 	int fd;
 };
@@ -34,6 +37,9 @@ struct master {
 	uint64_t generation;
 	uint64_t start, spawned; /* start counter; roles started since */
 	int state_fd, runtime_fd, lock_fd, control_fd, signal_fd;
+	int admin_fd; /* role `admin` asks for the status on it */
+	int log_fd;   /* every role gets a copy; a reload opens it anew */
+	uint64_t reloads_refused;
 	bool stopping;
 	bool changes_user;
 	struct {
@@ -44,6 +50,17 @@ struct master {
 	struct bound *bound;
 	size_t bound_count;
 };
+
+/* master.c: what the generation in use offers to a role; and whether a configuration needs the role CHILD_... at all. */
+struct child_offer master_offer(const struct master *master);
+bool master_wants(const struct config *config, size_t index);
+
+/* logs.c: open what `log.to` names; the descriptor, or a negative error with a problem added. */
+int master_open_log(const struct config *config, struct problems *problems);
+/* True when the file of the log was renamed or removed since it was opened. */
+bool master_log_moved(const struct master *master);
+/* Log to `fd` (given) from now on. */
+void master_use_log(struct master *master, int fd);
 
 /* start.c: directories, users, the lock, the start counter. 0, or negative after saying why on stderr. */
 int master_prepare_users(struct master *master);
@@ -59,5 +76,6 @@ void master_close_sockets(const struct master *master, struct bound *bound, size
 /* reload.c: read the file again and swap generations in two phases; every role says ready, or all keep what they have. */
 bool master_reload(struct master *master, const void *owner, char **ret_text);
 
-/* control.c: serve one client of the control socket. */
+/* control.c: serve one client of the control socket; and one ask of role `admin`. */
 void master_serve_control(struct master *master);
+void master_serve_admin(struct master *master);

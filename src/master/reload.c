@@ -11,7 +11,10 @@
 #include "config/problems.h"
 #include "ipc/frame.h"
 #include "master/master_private.h"
+#include "net/tls.h"
 #include "pki/identity.h"
+
+enum { STOP_MS = 5000 };
 
 static bool same(const char *a, const char *b)
 {
@@ -50,17 +53,25 @@ static char *list(const void *owner, const struct problems *problems)
 	return text;
 }
 
-/* Phase one for every role; the first refusal is a problem. */
-static void prepare_all(struct master *master, const struct bundle *bundle, const struct config *config,
-	const struct bound *bound, struct problems *problems)
+/* Phase one: running roles prepare it, a role that it is the first to need is started; the first refusal is a problem. */
+static void prepare_all(
+	struct master *master, const struct child_offer *offer, struct problems *problems, bool *started)
 {
 	for (size_t i = 0; i < CHILD_COUNT && problems->count == 0; i++) {
-		const char *why;
+		struct child *child = &master->children[i];
+		const char *why = "";
+		int r = 0;
 
-		if (master->children[i].pid != 0 && child_prepare(master, &master->children[i], bundle,
-							    config, bound, problems, &why) < 0)
-			problems_add(problems, config->file, 0, "", "role %s refused it: %s",
-				master->children[i].name, why);
+		if (!master_wants(offer->config, i))
+			continue;
+		started[i] = child->pid == 0 && child->again_at == 0;
+		if (started[i])
+			r = child_start(master, child, offer, problems, &why);
+		else if (child->pid != 0)
+			r = child_prepare(master, child, offer, problems, &why);
+		if (r < 0)
+			problems_add(problems, offer->config->file, 0, "", "role %s refused it: %s",
+				child->name, why);
 	}
 }
 
@@ -70,44 +81,108 @@ static void tell_all(struct master *master, int kind)
 		child_tell(&master->children[i], kind);
 }
 
+static void stop(struct child *child)
+{
+	child->again_at = 0;
+	child_tell(child, FRAME_STOP);
+	child_finish(child, STOP_MS);
+}
+
+/* All are ready: roles that were started join, those that are not needed any more end. */
+static void use_all(struct master *master, const struct config *config, const bool *started)
+{
+	for (size_t i = 0; i < CHILD_COUNT; i++) {
+		struct child *child = &master->children[i];
+		pid_t pid = child->pid;
+
+		if (started[i]) {
+			child_join(master, child);
+		} else if (master_wants(config, i)) {
+			child_tell(child, FRAME_USE);
+		} else {
+			stop(child);
+			if (pid != 0)
+				log_event(LOG_INFO, "role_stopped", log_str("name", child->name),
+					log_num("pid", pid));
+		}
+	}
+}
+
+/* A rotated log is opened anew whatever the file says: the generation in use is offered once more, with the new descriptor. */
+static void follow_log(struct master *master)
+{
+	struct problems *problems = problems_new(NULL);
+	bool started[CHILD_COUNT] = { false };
+	int fd = master_log_moved(master) ? master_open_log(master->config, problems) : -1;
+	struct child_offer offer = master_offer(master);
+
+	if (fd >= 0) {
+		offer.log_fd = fd;
+		prepare_all(master, &offer, problems, started);
+		if (problems->count == 0)
+			use_all(master, master->config, started);
+		else
+			tell_all(master, FRAME_DROP);
+		master_use_log(master, fd);
+	}
+	talloc_free(problems);
+}
+
+static void refuse(struct master *master, const struct child_offer *offer, size_t count, const bool *started)
+{
+	tell_all(master, FRAME_DROP);
+	for (size_t i = 0; i < CHILD_COUNT; i++)
+		if (started[i])
+			stop(&master->children[i]);
+	if (offer->bound != NULL)
+		master_close_sockets(master, (struct bound *)offer->bound, count);
+	base_close(&(int){ offer->log_fd });
+	config_release(offer->config);
+	talloc_free((void *)offer->bundle);
+	master->reloads_refused++;
+	follow_log(master);
+}
+
 bool master_reload(struct master *master, const void *owner, char **ret_text)
 {
 	struct problems *problems = problems_new(owner);
 	const struct config *config = NULL;
+	struct child_offer offer = { .log_fd = -1 };
 	struct bound *bound = NULL;
+	bool started[CHILD_COUNT] = { false };
 	size_t count = 0;
 	struct bundle *bundle =
 		config_gather(master, master->file, master->generation + 1, problems, &config);
 
 	if (bundle != NULL) {
 		identity_check(config, bundle, problems);
+		tls_check(config, bundle, problems);
 		check_fixed(master->config, config, problems);
 	}
 	if (problems->count == 0)
 		master_bind(master, config, problems, &bound, &count);
+	offer = (struct child_offer){ .bundle = bundle, .config = config, .bound = bound, .log_fd = -1 };
 	if (problems->count == 0)
-		prepare_all(master, bundle, config, bound, problems);
+		offer.log_fd = master_open_log(config, problems);
+	if (problems->count == 0)
+		prepare_all(master, &offer, problems, started);
 
 	if (problems->count > 0) {
-		tell_all(master, FRAME_DROP);
-		if (bound != NULL)
-			master_close_sockets(master, bound, count);
-		config_release(config);
-		talloc_free(bundle);
+		refuse(master, &offer, count, started);
 		log_event(LOG_ERROR, "reload_refused", log_num("problems", (int64_t)problems->count),
 			log_num("generation", (int64_t)master->generation));
 		*ret_text = list(owner, problems);
 		return false;
 	}
 
-	tell_all(master, FRAME_USE);
+	master->generation++;
+	use_all(master, config, started);
 	master_keep_sockets(master, bound, count);
 	config_release(master->config);
 	talloc_free(master->bundle);
 	master->config = config;
 	master->bundle = bundle;
-	master->generation++;
-	log_open(STDERR_FILENO, "master", config->log.level, config->log.format);
+	master_use_log(master, offer.log_fd);
 	log_event(LOG_INFO, "reloaded", log_num("generation", (int64_t)master->generation));
 	*ret_text = text_must(talloc_asprintf(
 		owner, "generation %llu is in use\n", (unsigned long long)master->generation));

@@ -16,11 +16,12 @@
 #include <talloc.h>
 
 #include "base/base.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/io.h"
 #include "net/tls.h"
 
-enum { BUFFER = 16384 };
+enum { BUFFER = 16384, DRAIN_MS = 1000, DRAIN_MAX = 4 * 1024 * 1024 };
 
 struct conn_private {
 	int fd, stop_fd;
@@ -230,12 +231,12 @@ int conn_read_line(struct conn *conn, size_t max, struct text *ret_line, bool *r
 	}
 }
 
-int conn_peek(struct conn *conn, struct text *ret_bytes)
+int conn_peek_more(struct conn *conn, size_t seen, struct text *ret_bytes)
 {
 	struct conn_private *p = conn->private;
 
-	if (p->in_len == 0) {
-		int r = fill(p);
+	if (p->in_len <= seen) {
+		int r = p->in_len == BUFFER ? ERR_TOO_LONG : fill(p);
 
 		if (r < 0)
 			return r;
@@ -244,11 +245,23 @@ int conn_peek(struct conn *conn, struct text *ret_bytes)
 	return 0;
 }
 
+int conn_peek(struct conn *conn, struct text *ret_bytes)
+{
+	return conn_peek_more(conn, 0, ret_bytes);
+}
+
 bool conn_has_input(struct conn *conn)
 {
 	struct conn_private *p = conn->private;
 
 	return p->in_len > 0 || (p->ssl != NULL && SSL_pending(p->ssl) > 0);
+}
+
+bool conn_is_readable(struct conn *conn)
+{
+	struct pollfd polled = { .fd = conn->private->fd, .events = POLLIN };
+
+	return conn_has_input(conn) || poll(&polled, 1, 0) > 0;
 }
 
 bool conn_has_line(struct conn *conn)
@@ -316,6 +329,25 @@ int conn_write(struct conn *conn, struct text bytes)
 		}
 	}
 	return 0;
+}
+
+void conn_drain(struct conn *conn)
+{
+	struct conn_private *p = conn->private;
+	int64_t deadline = clock_mono_ms() + DRAIN_MS;
+	size_t left = DRAIN_MAX;
+	char waste[4096];
+	ssize_t n;
+
+	if (!conn_is_readable(conn))
+		return;
+	shutdown(p->fd, SHUT_WR);
+	do {
+		n = recv(p->fd, waste, sizeof waste, 0);
+		if (n < 0 && (errno != EAGAIN || io_wait(p->fd, POLLIN, p->stop_fd, deadline) < 0))
+			break;
+		left -= n > 0 ? MIN(left, (size_t)n) : 0;
+	} while (n != 0 && left > 0);
 }
 
 static int handshake(struct conn *conn, struct tls_context *context, int (*step)(SSL *), const char *sni)

@@ -44,6 +44,9 @@ int conn_read_line(struct conn *conn, size_t max, struct text *ret_line, bool *r
 /* Wait until at least one byte is there and show what is (at most 16 KiB), without taking it; borrowed until the next read. */
 int conn_peek(struct conn *conn, struct text *ret_bytes);
 
+/* As conn_peek(), but wait until more than `seen` bytes are there; ERR_TOO_LONG when the buffer holds no more. */
+int conn_peek_more(struct conn *conn, size_t seen, struct text *ret_bytes);
+
 /* Take the first `len` bytes that conn_peek() showed. */
 void conn_take(struct conn *conn, size_t len);
 
@@ -53,11 +56,18 @@ bool conn_has_input(struct conn *conn);
 /* True when a whole line has been received and not taken: the next conn_read_line() will not wait. */
 bool conn_has_line(struct conn *conn);
 
+/* True when bytes (or the end) wait in the kernel or here: for a peer that must not have spoken yet. */
+bool conn_is_readable(struct conn *conn);
+
 /* Queue bytes for sending; sent by conn_flush(), or on the way when the buffer is full. 0 or a negative error. */
 int conn_write(struct conn *conn, struct text bytes);
 
 /* Send everything queued. */
 int conn_flush(struct conn *conn);
+
+/* The last word was said: what the peer is still sending is read and thrown away for a moment, so that closing does not reset the
+ * connection before the peer has heard it. */
+void conn_drain(struct conn *conn);
 
 /* Do the TLS handshake as server or as client (`sni`: name to ask for, or NULL). Unread clear bytes must be none: else ERR_FORMAT.
  * On success `secured` and the evidence are set; ERR_TLS leaves the reason in the evidence; then only conn_free() is left to do. */

@@ -1,6 +1,8 @@
 /*
  * How every handshake of the house is set up. Explicit, because the library's defaults differ between versions: TLS 1.2 at least,
- * no renegotiation, no compression, server preference, tickets bound to their listener, buffers released when idle.
+ * security level 2, no renegotiation, no compression, server preference, tickets bound to their listener, buffers released when idle.
+ * A profile (E38-E43) changes versions, ciphers, groups and forward secrecy of one context. Its `compliance` changes nothing: OpenSSL
+ * ends a handshake that does not follow the protocol, and after STARTTLS there is nobody else to whom such bytes could be passed.
  * Certificates are checked by policy later; here the peer's certificate is recorded only.
  */
 #include "net/tls.h"
@@ -9,12 +11,20 @@
 #include <stdlib.h>
 
 #include <openssl/err.h>
+#include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <talloc.h>
 
+#include "base/base.h"
 #include "base/digest.h"
+#include "base/err.h"
+#include "config/bundle.h"
+#include "config/config.h"
+#include "config/problems.h"
 #include "net/evidence.h"
+
+enum { SECURITY_LEVEL = 2 };
 
 struct tls_context {
 	SSL_CTX *native;
@@ -59,6 +69,7 @@ struct tls_context *tls_context_server(const void *owner, const char *name)
 	SSL_CTX_set_session_id_context(context->native, id.bytes, SSL_MAX_SSL_SESSION_ID_LENGTH);
 	SSL_CTX_set_session_cache_mode(context->native, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_num_tickets(context->native, 1);
+	SSL_CTX_set_security_level(context->native, SECURITY_LEVEL);
 	return context;
 }
 
@@ -69,6 +80,195 @@ struct tls_context *tls_context_client(const void *owner)
 	SSL_CTX_set_verify(context->native, SSL_VERIFY_NONE, NULL);
 	SSL_CTX_set_session_cache_mode(context->native, SSL_SESS_CACHE_OFF);
 	return context;
+}
+
+/* Profiles */
+
+static const int protocols[] = { [CONFIG_TLS_1_0] = TLS1_VERSION,
+	[CONFIG_TLS_1_1] = TLS1_1_VERSION,
+	[CONFIG_TLS_1_2] = TLS1_2_VERSION,
+	[CONFIG_TLS_1_3] = TLS1_3_VERSION };
+
+/* What is taken away from a profile's ciphers, whatever they are. */
+static const char never[] = ":!aNULL:!eNULL:!PSK:!SRP";
+static const char *const unwanted[] = { [CONFIG_PFS_ALLOWED] = "",
+	[CONFIG_PFS_REQUIRED] = ":!kRSA:!kGOST",
+	[CONFIG_PFS_NONE] = ":!kECDHE:!kDHE" };
+
+static bool use_ciphers(SSL_CTX *native, const struct config_tls_profile *profile)
+{
+	char *list = text_must(talloc_asprintf(NULL, "%s%s%s",
+		profile->ciphers == NULL ? "DEFAULT" : profile->ciphers, never, unwanted[profile->pfs]));
+	bool used = SSL_CTX_set_cipher_list(native, list) == 1;
+
+	talloc_free(list);
+	SSL_CTX_set_dh_auto(native, profile->ciphers != NULL);
+	return used;
+}
+
+/* After use_ciphers(), because a cipher list may hold @SECLEVEL. OpenSSL 3 refuses the signatures of TLS 1.0 and 1.1 (MD5 with SHA-1)
+ * at level 1 and above, so a profile that allows these versions has level 0: for all its handshakes, the newer ones too. */
+static void use_level(SSL_CTX *native, const struct config_tls_profile *profile)
+{
+	SSL_CTX_set_security_level(native, profile->min_version < CONFIG_TLS_1_2 ? 0 : SECURITY_LEVEL);
+}
+
+/* TLS 1.3 always has forward secrecy. */
+static enum config_version newest(const struct config_tls_profile *profile)
+{
+	return profile->pfs == CONFIG_PFS_NONE ? MIN(profile->max_version, CONFIG_TLS_1_2)
+					       : profile->max_version;
+}
+
+int tls_use_profile(struct tls_context *context, const struct config_tls_profile *profile)
+{
+	SSL_CTX *native = context->native;
+	bool used = SSL_CTX_set_min_proto_version(native, protocols[profile->min_version]) == 1 &&
+		    SSL_CTX_set_max_proto_version(native, protocols[newest(profile)]) == 1 &&
+		    use_ciphers(native, profile) &&
+		    (profile->groups == NULL || SSL_CTX_set1_groups_list(native, profile->groups) == 1);
+
+	use_level(native, profile);
+	ERR_clear_error();
+	return used ? 0 : ERR_TLS;
+}
+
+/* Checking them */
+
+struct check {
+	const struct config *config;
+	struct problems *problems;
+	SSL_CTX *native;
+};
+
+#define PROFILE_PROBLEM(check, profile, key, ...)                                                            \
+	do {                                                                                                 \
+		char *key_ = text_must(talloc_asprintf(NULL, "tls_profiles[%s]." key, (profile)->name));     \
+		problems_add((check)->problems, (check)->config->file, (profile)->line, key_, __VA_ARGS__);  \
+		talloc_free(key_);                                                                           \
+	} while (0)
+
+/* OpenSSL passes over words of a cipher list that it does not know. A word that takes ciphers away may name what this OpenSSL was
+ * built without, as `!RC4` often does. */
+static bool is_cipher_word(SSL_CTX *native, const char *word)
+{
+	if (word[0] == '!' || word[0] == '-' || word[0] == '@')
+		return true;
+	return SSL_CTX_set_cipher_list(native, word[0] == '+' ? word + 1 : word) == 1;
+}
+
+static bool is_group(SSL_CTX *native, const char *word)
+{
+	return SSL_CTX_set1_groups_list(native, word) == 1;
+}
+
+/* The first word of `list` that `is_known` does not know, owned by `owner`; NULL when it knows all. */
+static char *unknown_word(const void *owner, SSL_CTX *native, const char *list, const char *dividers,
+	bool (*is_known)(SSL_CTX *native, const char *word))
+{
+	for (;;) {
+		size_t len = strcspn(list, dividers);
+		char *word = text_copy(owner, (struct text){ list, len });
+
+		if (!is_known(native, word))
+			return word;
+		talloc_free(word);
+		if (list[len] == '\0')
+			return NULL;
+		list += len + 1;
+	}
+}
+
+static void check_ciphers(const struct check *check, const struct config_tls_profile *profile)
+{
+	char *word = profile->ciphers == NULL
+			     ? NULL
+			     : unknown_word(NULL, check->native, profile->ciphers, ":, ", is_cipher_word);
+
+	if (word != NULL)
+		PROFILE_PROBLEM(check, profile, "ciphers",
+			"`%s` names no cipher of TLS 1.2 or below that this OpenSSL has: expected words such as "
+			"ECDHE+AESGCM divided by `:` (`openssl ciphers -v` shows what there is)",
+			word);
+	else if (!use_ciphers(check->native, profile) && profile->pfs == CONFIG_PFS_ALLOWED)
+		PROFILE_PROBLEM(check, profile, "ciphers",
+			"no cipher is left that encrypts and proves who the server is: expected a list such as "
+			"ECDHE+AESGCM:ECDHE+CHACHA20");
+	else if (!use_ciphers(check->native, profile))
+		PROFILE_PROBLEM(check, profile, "ciphers",
+			"no cipher is left of this list with `pfs: %s`: name ciphers with %s, or write `pfs: "
+			"allowed`",
+			profile->pfs == CONFIG_PFS_NONE ? "none" : "required",
+			profile->pfs == CONFIG_PFS_NONE ? "RSA key exchange such as AES256-GCM-SHA384"
+							: "forward secrecy such as ECDHE+AESGCM");
+	talloc_free(word);
+}
+
+static void check_groups(const struct check *check, const struct config_tls_profile *profile)
+{
+	if (profile->groups == NULL)
+		return;
+
+	char *word = unknown_word(NULL, check->native, profile->groups, ":", is_group);
+	if (word != NULL)
+		PROFILE_PROBLEM(check, profile, "groups",
+			"`%s` is no group that this OpenSSL has: expected names such as X25519 and P-256 "
+			"divided by `:`",
+			word);
+	else if (SSL_CTX_set1_groups_list(check->native, profile->groups) != 1)
+		PROFILE_PROBLEM(check, profile, "groups", "a group stands twice: remove one");
+	talloc_free(word);
+}
+
+static int no_passphrase(char *buffer, int size, int writing, void *context)
+{
+	(void)buffer, (void)size, (void)writing, (void)context;
+	return -1;
+}
+
+/* False when the first certificate of `chain` holds another key; one that cannot be read is identity_check()'s problem. */
+static bool is_rsa(struct text chain)
+{
+	BIO *bio = text_must(BIO_new_mem_buf(chain.at, (int)chain.len));
+	X509 *leaf = PEM_read_bio_X509(bio, NULL, no_passphrase, NULL);
+	bool other = leaf != NULL && EVP_PKEY_get_base_id(X509_get0_pubkey(leaf)) != EVP_PKEY_RSA;
+
+	X509_free(leaf);
+	BIO_free(bio);
+	return !other;
+}
+
+static void check_listener(
+	const struct check *check, const struct config_listener *listener, const struct bundle *bundle)
+{
+	const struct config_certificate *certificate = listener->certificate;
+
+	if (certificate == NULL || listener->tls_profile->pfs != CONFIG_PFS_NONE ||
+		is_rsa(bundle_find(bundle, certificate->chain)))
+		return;
+
+	char *key = text_must(talloc_asprintf(NULL, "listeners[%s].certificate", listener->name));
+	problems_add(check->problems, check->config->file, listener->line, key,
+		"profile `%s` says `pfs: none`, which needs an RSA key, and certificate `%s` holds another: name "
+		"an RSA certificate, or a profile with forward secrecy",
+		listener->tls_profile->name, certificate->name);
+	talloc_free(key);
+}
+
+void tls_check(const struct config *config, const struct bundle *bundle, struct problems *problems)
+{
+	const struct check check = {
+		.config = config, .problems = problems, .native = text_must(SSL_CTX_new(TLS_server_method()))
+	};
+
+	for (size_t i = 0; i < config->tls_profile_count; i++) {
+		check_ciphers(&check, &config->tls_profiles[i]);
+		check_groups(&check, &config->tls_profiles[i]);
+	}
+	for (size_t i = 0; i < config->listener_count; i++)
+		check_listener(&check, &config->listeners[i], bundle);
+	SSL_CTX_free(check.native);
+	ERR_clear_error();
 }
 
 SSL_CTX *tls_context_native(const struct tls_context *context)

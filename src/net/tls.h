@@ -3,7 +3,11 @@
 
 #include "base/text.h"
 
+struct bundle;
+struct config;
+struct config_tls_profile;
 struct evidence;
+struct problems;
 struct tls_context;
 typedef struct ssl_ctx_st SSL_CTX;
 typedef struct ssl_st SSL;
@@ -14,11 +18,19 @@ void tls_start(void);
 /* A thread that has used TLS is about to end: give back what OpenSSL keeps for it. */
 void tls_thread_end(void);
 
-/* A context for accepting on listener `name` (resumption is bound to it); TLS 1.2 at least. Owned by `owner`. */
+/* A context for accepting on listener `name` (resumption is bound to it); as the profile TLS-Server.Standard. Owned by `owner`. */
 struct tls_context *tls_context_server(const void *owner, const char *name);
 
 /* A context for delivery; the peer's certificate is recorded, not checked. Owned by `owner`. */
 struct tls_context *tls_context_client(const void *owner);
+
+/* Let the handshakes of `context` follow `profile`; before the context gets its certificate. 0, or ERR_TLS when this OpenSSL does not
+ * know what the profile names; tls_check() has said so before. */
+int tls_use_profile(struct tls_context *context, const struct config_tls_profile *profile);
+
+/* For `postern check`: OpenSSL knows the ciphers and groups of every TLS profile, something is left of them, and the certificates of
+ * the listeners (in `bundle`) fit their profiles. Problems are added. */
+void tls_check(const struct config *config, const struct bundle *bundle, struct problems *problems);
 
 /* For pki/identity, which gives a context its certificate, and for net/conn. */
 SSL_CTX *tls_context_native(const struct tls_context *context);

@@ -27,15 +27,24 @@ int content_open(int directory_fd)
 	return base_take(&fd);
 }
 
+int content_room(int content_fd, uint64_t space, uint64_t inodes)
+{
+	struct statvfs have;
+
+	if (fstatvfs(content_fd, &have) < 0)
+		return -errno;
+	/* Some file systems have no fixed number of inodes and say 0 of 0. */
+	bool enough =
+		have.f_bavail * have.f_frsize >= space && (have.f_files == 0 || have.f_favail >= inodes);
+	return enough ? 0 : -ENOSPC;
+}
+
 int content_new(int content_fd, uint64_t size)
 {
-	struct statvfs space;
+	int r = content_room(content_fd, size + RESERVE, 1);
 
-	if (fstatvfs(content_fd, &space) < 0)
-		return -errno;
-	if (space.f_bavail * space.f_frsize < size + RESERVE || (space.f_files > 0 && space.f_favail == 0))
-		return -ENOSPC;
-
+	if (r < 0)
+		return r;
 	int fd = openat(content_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	return fd < 0 ? -errno : fd;
 }

@@ -10,6 +10,9 @@ enum { CONTENT_NAME_MAX = 64 };
 /* Open content/ in `directory_fd`, made first when missing, and sync that directory: its name and queue.db's are durable then; the descriptor, or a negative errno. */
 int content_open(int directory_fd);
 
+/* 0 when the file system has `space` bytes and `inodes` free, else -ENOSPC or a negative errno. */
+int content_room(int content_fd, uint64_t space, uint64_t inodes);
+
 /* An unnamed file with room for `size` bytes (0 = unknown); the descriptor, or -ENOSPC and the like. */
 int content_new(int content_fd, uint64_t size);
 

@@ -20,12 +20,15 @@ enum { APPLICATION_ID = 0x506f7374 }; /* "Post" */
 static const char schema[] =
 	"CREATE TABLE message (mid INTEGER PRIMARY KEY AUTOINCREMENT, received INTEGER NOT NULL,"
 	" icid TEXT NOT NULL, client TEXT NOT NULL, helo TEXT NOT NULL, tls TEXT NOT NULL,"
-	" sender TEXT NOT NULL, size INTEGER NOT NULL, file TEXT, digest BLOB) STRICT;"
+	" sender TEXT NOT NULL, size INTEGER NOT NULL, file TEXT, digest BLOB,"
+	" eight_bit INTEGER NOT NULL DEFAULT 0, utf8 INTEGER NOT NULL DEFAULT 0, ret INTEGER NOT NULL DEFAULT 0,"
+	" envid TEXT NOT NULL DEFAULT '') STRICT;"
 
 	"CREATE TABLE content (mid INTEGER PRIMARY KEY, bytes BLOB NOT NULL) STRICT;"
 
 	"CREATE TABLE recipient (mid INTEGER NOT NULL, rid INTEGER NOT NULL, address TEXT NOT NULL,"
 	" domain TEXT NOT NULL, state INTEGER NOT NULL, attempts INTEGER NOT NULL, due INTEGER NOT NULL,"
+	" notify INTEGER NOT NULL DEFAULT 0, orcpt TEXT NOT NULL DEFAULT '',"
 	" PRIMARY KEY (mid, rid)) STRICT, WITHOUT ROWID;"
 	"CREATE INDEX recipient_live ON recipient (mid, domain, due) WHERE state = 0;"
 
@@ -37,6 +40,16 @@ static const char schema[] =
 	"CREATE TABLE refusal (id INTEGER PRIMARY KEY, time INTEGER NOT NULL, icid TEXT NOT NULL,"
 	" client TEXT NOT NULL, helo TEXT NOT NULL, tls TEXT NOT NULL, sender TEXT NOT NULL,"
 	" recipient TEXT NOT NULL, reply TEXT NOT NULL) STRICT;";
+
+/* What each older schema lacks, by its version. */
+static const char *const upgrades[DATABASE_SCHEMA] = {
+	[1] = "ALTER TABLE message ADD COLUMN eight_bit INTEGER NOT NULL DEFAULT 0;"
+	      "ALTER TABLE message ADD COLUMN utf8 INTEGER NOT NULL DEFAULT 0;"
+	      "ALTER TABLE message ADD COLUMN ret INTEGER NOT NULL DEFAULT 0;"
+	      "ALTER TABLE message ADD COLUMN envid TEXT NOT NULL DEFAULT '';"
+	      "ALTER TABLE recipient ADD COLUMN notify INTEGER NOT NULL DEFAULT 0;"
+	      "ALTER TABLE recipient ADD COLUMN orcpt TEXT NOT NULL DEFAULT '';",
+};
 
 static sqlite3_vfs plain_names; /* written once by register_vfs() */
 
@@ -114,6 +127,20 @@ static int create(sqlite3 *db)
 	return r == 0 ? database_exec(db, "COMMIT") : r;
 }
 
+/* From an older schema to ours, all or nothing. */
+static int upgrade(sqlite3 *db, int64_t version)
+{
+	char mark[64];
+	int r = database_exec(db, "BEGIN IMMEDIATE");
+
+	for (; r == 0 && version < DATABASE_SCHEMA; version++)
+		r = database_exec(db, upgrades[version]);
+	snprintf(mark, sizeof mark, "PRAGMA user_version = %d", DATABASE_SCHEMA);
+	if (r == 0)
+		r = database_exec(db, mark);
+	return r == 0 ? database_exec(db, "COMMIT") : r;
+}
+
 /* Refuse what is not ours before anything is written to it. */
 static int inspect(const void *owner, sqlite3 *db, bool *ret_empty, const char **ret_why)
 {
@@ -149,6 +176,12 @@ int database_open_writer(const void *owner, int directory_fd, sqlite3 **ret_db, 
 		r = create(db);
 		if (r < 0)
 			why(owner, r, ret_why, "queue.db cannot be made: ", sqlite3_errmsg(db));
+	}
+	if (r == 0 && pragma(db, "PRAGMA user_version") < DATABASE_SCHEMA) {
+		r = upgrade(db, pragma(db, "PRAGMA user_version"));
+		if (r < 0)
+			why(owner, r, ret_why,
+				"queue.db cannot be brought to this version's schema: ", sqlite3_errmsg(db));
 	}
 	if (r == 0 &&
 		database_exec(db,

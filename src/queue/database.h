@@ -9,7 +9,7 @@
 
 #include "base/text.h"
 
-enum { DATABASE_SCHEMA = 1 };
+enum { DATABASE_SCHEMA = 2 };
 
 /* Open `directory_fd`/queue.db and make it first when it is missing; whatever recovery found in its log is durable when this returns. A connection for the writer
  * (synchronous=FULL). 0, or a negative error with one sentence in ret_why (owned by `owner`). */

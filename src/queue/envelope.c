@@ -39,9 +39,16 @@ void envelope_put(struct frame *frame, const struct envelope *envelope)
 	put_string(frame, envelope->helo);
 	put_string(frame, envelope->tls);
 	put_string(frame, envelope->sender);
+	frame_put_bool(frame, envelope->eight_bit);
+	frame_put_bool(frame, envelope->utf8);
+	frame_put_number(frame, envelope->ret);
+	put_string(frame, envelope->envid);
 	frame_put_number(frame, (int64_t)envelope->recipient_count);
-	for (size_t i = 0; i < envelope->recipient_count; i++)
+	for (size_t i = 0; i < envelope->recipient_count; i++) {
 		put_string(frame, envelope->recipients[i]);
+		frame_put_number(frame, envelope->notify == NULL ? 0 : envelope->notify[i]);
+		put_string(frame, envelope->orcpt == NULL ? "" : envelope->orcpt[i]);
+	}
 }
 
 void envelope_get(struct frame *frame, const void *owner, struct envelope *ret_envelope)
@@ -54,10 +61,19 @@ void envelope_get(struct frame *frame, const void *owner, struct envelope *ret_e
 	e->helo = frame_get_copy(frame, owner);
 	e->tls = frame_get_copy(frame, owner);
 	e->sender = frame_get_copy(frame, owner);
+	e->eight_bit = frame_get_bool(frame);
+	e->utf8 = frame_get_bool(frame);
+	e->ret = (int)frame_get_range(frame, 0, ENVELOPE_RET_MAX);
+	e->envid = frame_get_copy(frame, owner);
 	e->recipient_count = (size_t)frame_get_range(frame, 0, ENVELOPE_RECIPIENTS_MAX);
 	e->recipients = text_must(talloc_zero_array(owner, const char *, (unsigned)e->recipient_count + 1));
-	for (size_t i = 0; i < e->recipient_count; i++)
+	e->notify = text_must(talloc_zero_array(owner, unsigned, (unsigned)e->recipient_count + 1));
+	e->orcpt = text_must(talloc_zero_array(owner, const char *, (unsigned)e->recipient_count + 1));
+	for (size_t i = 0; i < e->recipient_count; i++) {
 		e->recipients[i] = frame_get_copy(frame, owner);
+		e->notify[i] = (unsigned)frame_get_range(frame, 0, ENVELOPE_NOTIFY_MAX);
+		e->orcpt[i] = frame_get_copy(frame, owner);
+	}
 }
 
 void envelope_put_content(struct frame *frame, const struct content *content)

@@ -11,6 +11,8 @@
 struct frame;
 
 enum {
+	ENVELOPE_RET_MAX = 2,
+	ENVELOPE_NOTIFY_MAX = 15,
 	ENVELOPE_RECIPIENTS_MAX = 10000,
 	ENVELOPE_INLINE_MAX = 128 * 1024, /* content up to this travels and is stored in the database row */
 };
@@ -23,8 +25,15 @@ struct envelope {
 	const char *helo;   /* its name, as it said it */
 	const char *tls;    /* evidence of the inbound leg (JSON) */
 	const char *sender; /* empty = null sender */
+	bool eight_bit;	    /* BODY=8BITMIME (RFC 6152) */
+	bool utf8;	    /* SMTPUTF8 (RFC 6531) */
+	int ret;	    /* RET= of RFC 3461: enum smtp_ret */
+	const char *envid;  /* ENVID=, still xtext; empty = none */
 	const char **recipients;
 	size_t recipient_count;
+	unsigned *
+		notify; /* NOTIFY= of each recipient, a set of enum smtp_notify, 0 = none; NULL = none at all */
+	const char **orcpt; /* ORCPT= of each recipient as written, empty = none; NULL = none at all */
 };
 
 /* Message bytes: in memory, or in a file. */

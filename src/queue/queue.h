@@ -20,6 +20,9 @@ int queue_commit(struct peer *queue, const struct envelope *envelope, const stru
 /* A file for content over ENVELOPE_INLINE_MAX, `size` bytes expected (0 = unknown); the descriptor, or a negative error. */
 int queue_new_file(struct peer *queue, uint64_t size, int stop_fd);
 
+/* Whether a mail of `size` bytes (0 = unknown) has room: 0, -ENOSPC, or another negative error when it could not be asked. */
+int queue_room(struct peer *queue, uint64_t size, int stop_fd);
+
 /* Borrow the next mail that is due, of destination `prefer` only or of any (NULL), waiting up to `wait_ms`; NULL in ret_lease when
  * nothing was due. The lease is owned by `owner`. 0 or a negative error. */
 int queue_lease(struct peer *queue, const void *owner, const char *prefer, int64_t wait_ms, int stop_fd,
@@ -34,6 +37,7 @@ int queue_note(struct peer *queue, const struct store_refusal *refusals, size_t 
 /* The serving side of one ask: the answer frame, owned by `owner`; NULL for a malformed or unknown ask (close the channel then). */
 struct frame *queue_commit_answer(struct store *store, struct frame *ask, const void *owner);
 struct frame *queue_new_file_answer(struct store *store, struct frame *ask, const void *owner);
+struct frame *queue_room_answer(struct store *store, struct frame *ask, const void *owner);
 struct frame *queue_lease_answer(struct store *store, struct frame *ask, const void *owner, uint64_t lessee);
 /* The answer of queue_lease_answer() could not be sent: what it lends is free again. */
 void queue_lease_lost(struct store *store, struct frame *answer, uint64_t lessee);

@@ -11,7 +11,7 @@
 #include "ipc/frame.h"
 #include "ipc/peer.h"
 
-enum { COMMIT_MS = 300000, NEW_FILE_MS = 30000 };
+enum { COMMIT_MS = 300000, NEW_FILE_MS = 30000, ROOM_MS = 5000 };
 
 int queue_commit(struct peer *queue, const struct envelope *envelope, const struct content *content,
 	int stop_fd, int64_t *ret_mid)
@@ -99,4 +99,26 @@ struct frame *queue_new_file_answer(struct store *store, struct frame *ask, cons
 	uint64_t size = (uint64_t)frame_get_range(ask, 0, INT64_MAX);
 
 	return frame_done(ask) < 0 ? NULL : queue_new_file_reply(owner, store_new_file(store, size));
+}
+
+int queue_room(struct peer *queue, uint64_t size, int stop_fd)
+{
+	struct frame *ask = frame_new(NULL, FRAME_ROOM), *answer;
+
+	frame_put_number(ask, (int64_t)MIN(size, (uint64_t)INT64_MAX));
+	int r = peer_ask(queue, ask, ask, stop_fd, clock_mono_ms() + ROOM_MS, &answer);
+	if (r == 0) {
+		r = (int)frame_get_range(answer, INT32_MIN, 0);
+		if (frame_done(answer) < 0)
+			r = ERR_FORMAT;
+	}
+	talloc_free(ask);
+	return r;
+}
+
+struct frame *queue_room_answer(struct store *store, struct frame *ask, const void *owner)
+{
+	uint64_t size = (uint64_t)frame_get_range(ask, 0, INT64_MAX);
+
+	return frame_done(ask) < 0 ? NULL : queue_commit_reply(owner, store_room(store, size));
 }

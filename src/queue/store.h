@@ -21,10 +21,14 @@ int store_open(const void *owner, int dir_fd, const struct config *config, struc
 /* Use another configuration: destinations are worked out anew. */
 void store_configure(struct store *store, const struct config *config);
 
-/* Make a mail durable: S3 of docs/queue.md when it returns 0. Content in a file must come from store_new_file(). Else -ENOSPC, -EDQUOT:
+/* Make a mail durable: S3 of docs/queue.md when it returns 0. Content in a file must come from store_new_file(). Else -ENOSPC, -EDQUOT (also limits.queue_quota of the client's network):
  * temporary, nothing was stored; or ERR_STOPPED. Content fd stays the caller's. */
 int store_commit(struct store *store, const struct envelope *envelope, const struct content *content,
 	int64_t *ret_mid);
+
+/* Whether `size` more bytes fit above limits.min_free_space and min_free_inodes: 0 or -ENOSPC. Once it was not so, a tenth more must be free
+ * before it is again. */
+int store_room(struct store *store, uint64_t size);
 
 /* An unnamed file on the store's file system for `size` bytes of content (0 = unknown); the descriptor, or -ENOSPC and the like. */
 int store_new_file(struct store *store, uint64_t size);

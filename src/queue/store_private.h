@@ -13,7 +13,9 @@ struct store {
 	pthread_mutex_t lock;	/* guards what follows */
 	pthread_cond_t changed; /* something became due, or may have */
 	struct schedule *schedule;
-	uint64_t lessee; /* who may lease; 0 = nobody */
+	struct quota *quota; /* queued mails by client network */
+	bool low;	     /* there was too little room when last looked */
+	uint64_t lessee;     /* who may lease; 0 = nobody */
 	const struct config *config;
 };
 

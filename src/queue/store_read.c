@@ -17,8 +17,9 @@ static const char *column_copy(const void *owner, sqlite3_stmt *statement, int c
 
 static int read_recipients(sqlite3 *db, struct lease *lease)
 {
-	sqlite3_stmt *statement = database_prepare(db, "SELECT rid, address, attempts FROM recipient WHERE "
-						       "mid = ? AND domain = ? AND state = 0 ORDER BY rid");
+	sqlite3_stmt *statement =
+		database_prepare(db, "SELECT rid, address, attempts, notify, orcpt FROM recipient WHERE "
+				     "mid = ? AND domain = ? AND state = 0 ORDER BY rid");
 	struct envelope *e = &lease->envelope;
 	int r;
 
@@ -29,6 +30,12 @@ static int read_recipients(sqlite3 *db, struct lease *lease)
 			talloc_realloc(lease, e->recipients, const char *, (unsigned)e->recipient_count + 1));
 		lease->rids = text_must(
 			talloc_realloc(lease, lease->rids, int64_t, (unsigned)e->recipient_count + 1));
+		e->notify = text_must(
+			talloc_realloc(lease, e->notify, unsigned, (unsigned)e->recipient_count + 1));
+		e->orcpt = text_must(
+			talloc_realloc(lease, e->orcpt, const char *, (unsigned)e->recipient_count + 1));
+		e->notify[e->recipient_count] = (unsigned)sqlite3_column_int64(statement, 3);
+		e->orcpt[e->recipient_count] = column_copy(lease, statement, 4);
 		lease->rids[e->recipient_count] = sqlite3_column_int64(statement, 0);
 		lease->attempts = (uint32_t)sqlite3_column_int64(statement, 2);
 		e->recipients[e->recipient_count++] = column_copy(lease, statement, 1);
@@ -73,7 +80,7 @@ static int lease_destroy(struct lease *lease)
 static int read_mail(struct store *store, sqlite3 *db, struct lease *lease)
 {
 	sqlite3_stmt *row = database_prepare(db,
-		"SELECT received, icid, client, helo, tls, sender, size, file, digest, bytes"
+		"SELECT received, icid, client, helo, tls, sender, size, file, digest, bytes, eight_bit, utf8, ret, envid"
 		" FROM message LEFT JOIN content USING (mid) WHERE mid = ?");
 	struct envelope *e = &lease->envelope;
 
@@ -88,6 +95,10 @@ static int read_mail(struct store *store, sqlite3 *db, struct lease *lease)
 		e->helo = column_copy(lease, row, 3);
 		e->tls = column_copy(lease, row, 4);
 		e->sender = column_copy(lease, row, 5);
+		e->eight_bit = sqlite3_column_int64(row, 10) != 0;
+		e->utf8 = sqlite3_column_int64(row, 11) != 0;
+		e->ret = (int)sqlite3_column_int64(row, 12);
+		e->envid = column_copy(lease, row, 13);
 		r = read_content(store, row, lease);
 	}
 	sqlite3_finalize(row);

@@ -21,6 +21,7 @@
 #include "policy/retry.h"
 #include "queue/content.h"
 #include "queue/database.h"
+#include "queue/quota.h"
 #include "queue/readers.h"
 #include "queue/schedule.h"
 #include "queue/store_private.h"
@@ -90,6 +91,21 @@ static int compare_names(const void *a, const void *b)
 	return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
+/* Count what every client network has in the queue. */
+static int load_quota(struct store *store)
+{
+	sqlite3 *db = readers_take(store->readers);
+	sqlite3_stmt *statement = database_prepare(
+		db, "SELECT client FROM message WHERE mid IN (SELECT mid FROM recipient WHERE state = 0)");
+	int r;
+
+	while ((r = database_step(statement)) == 1)
+		quota_add(store->quota, (const char *)sqlite3_column_text(statement, 0));
+	sqlite3_finalize(statement);
+	readers_give(store->readers, db);
+	return r;
+}
+
 /* G6: files of mails that were finished, or never committed, when the power went. */
 static int sweep(struct store *store)
 {
@@ -141,7 +157,10 @@ int store_open(const void *owner, int dir_fd, const struct config *config, struc
 			"the directory content/ in the state directory cannot be used", ret_why);
 		goto failed;
 	}
+	store->quota = quota_new(store);
 	r = load_schedule(store);
+	if (r == 0)
+		r = load_quota(store);
 	if (r == 0)
 		r = sweep(store);
 	if (r < 0) {
@@ -215,6 +234,46 @@ static void schedule_mail(struct store *store, int64_t mid, const struct envelop
 	talloc_free(domains);
 }
 
+int store_room(struct store *store, uint64_t size)
+{
+	pthread_mutex_lock(&store->lock);
+	const struct config_limits *limits = &store->config->limits;
+	uint64_t space = limits->min_free_space, inodes = limits->min_free_inodes;
+	if (store->low) {
+		space += space / 10;
+		inodes += inodes / 10;
+	}
+	int r = content_room(store->content_fd, space + size, inodes);
+	if (r < 0 && !store->low)
+		log_event(LOG_ERROR, "storage_low", log_num("min_free_space", (int64_t)space),
+			log_num("min_free_inodes", (int64_t)inodes));
+	if (r == 0 && store->low)
+		log_event(LOG_INFO, "storage_recovered", log_num("min_free_space", (int64_t)space),
+			log_num("min_free_inodes", (int64_t)inodes));
+	store->low = r < 0;
+	pthread_mutex_unlock(&store->lock);
+	return r;
+}
+
+/* Count a mail of `client` against limits.queue_quota before it is stored; false when it would be one too many. */
+static bool enter_quota(struct store *store, const char *client)
+{
+	pthread_mutex_lock(&store->lock);
+	uint64_t quota = store->config->limits.queue_quota;
+	bool allowed = quota == 0 || quota_count(store->quota, client) < quota;
+	if (allowed)
+		quota_add(store->quota, client);
+	pthread_mutex_unlock(&store->lock);
+	return allowed;
+}
+
+static void leave_quota(struct store *store, const char *client)
+{
+	pthread_mutex_lock(&store->lock);
+	quota_drop(store->quota, client);
+	pthread_mutex_unlock(&store->lock);
+}
+
 int store_new_file(struct store *store, uint64_t size)
 {
 	return content_new(store->content_fd, size);
@@ -233,17 +292,20 @@ int store_commit(
 
 	if (envelope->recipient_count == 0)
 		return -EINVAL;
+	if (!enter_quota(store, envelope->client))
+		return -EDQUOT;
 	if (content->fd >= 0) {
 		r = content_keep(store->content_fd, content->fd, content->size, store->start, name, &digest);
-		if (r < 0)
-			return r;
 		mail.file = name;
 		mail.digest = &digest;
 	}
-	r = writer_mail(store->writer, &mail);
-	if (r < 0) {
-		if (mail.file != NULL)
+	if (r == 0) {
+		r = writer_mail(store->writer, &mail);
+		if (r < 0 && mail.file != NULL)
 			content_drop(store->content_fd, name);
+	}
+	if (r < 0) {
+		leave_quota(store, envelope->client);
 		return r;
 	}
 	schedule_mail(store, mail.mid, envelope);
@@ -418,6 +480,8 @@ int store_record(struct store *store, const struct outcome *outcome)
 		return r;
 
 	give_back(store, outcome, &job, wait);
+	if (job.client[0] != '\0' && !job.repeated)
+		leave_quota(store, job.client);
 	if (job.dsn != NULL && !job.repeated)
 		schedule_mail(store, dsn.mid, outcome->dsn);
 	if (job.file[0] != '\0')

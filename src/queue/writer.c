@@ -55,10 +55,10 @@ static void prepare(struct writer *w)
 		{ &w->commit, "COMMIT" },
 		{ &w->rollback, "ROLLBACK" },
 		{ &w->add_message,
-			"INSERT INTO message (received, icid, client, helo, tls, sender, size, file, digest) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)" },
+			"INSERT INTO message (received, icid, client, helo, tls, sender, size, file, digest, eight_bit, utf8, ret, envid) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)" },
 		{ &w->add_content, "INSERT INTO content (mid, bytes) VALUES (?, ?)" },
 		{ &w->add_recipient,
-			"INSERT INTO recipient (mid, rid, address, domain, state, attempts, due) VALUES (?, ?, ?, ?, 0, 0, ?)" },
+			"INSERT INTO recipient (mid, rid, address, domain, state, attempts, due, notify, orcpt) VALUES (?, ?, ?, ?, 0, 0, ?, ?, ?)" },
 		{ &w->add_attempt,
 			"INSERT INTO attempt (mid, rid, number, time, dcid, host, address, state, reply, tls) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)" },
 		{ &w->add_refusal,
@@ -69,7 +69,7 @@ static void prepare(struct writer *w)
 			"SELECT 1 FROM recipient WHERE mid = ? AND domain = ? AND state = 0 LIMIT 1" },
 		{ &w->mail_live, "SELECT 1 FROM recipient WHERE mid = ? AND state = 0 LIMIT 1" },
 		{ &w->drop_content, "DELETE FROM content WHERE mid = ?" },
-		{ &w->mail_file, "SELECT file FROM message WHERE mid = ? AND file IS NOT NULL" },
+		{ &w->mail_file, "SELECT client, file FROM message WHERE mid = ?" },
 		{ &w->drop_file, "UPDATE message SET file = NULL WHERE mid = ?" },
 	};
 
@@ -88,6 +88,10 @@ static int add_recipient(struct writer *w, const struct writer_mail *mail, size_
 	database_bind_text(w->add_recipient, 3, text_of(address));
 	database_bind_text(w->add_recipient, 4, text_of(domain));
 	database_bind_number(w->add_recipient, 5, mail->due_ms);
+	database_bind_number(
+		w->add_recipient, 6, mail->envelope->notify == NULL ? 0 : mail->envelope->notify[index]);
+	database_bind_text(w->add_recipient, 7,
+		text_of(mail->envelope->orcpt == NULL ? "" : mail->envelope->orcpt[index]));
 	int r = database_step(w->add_recipient);
 	talloc_free(domain);
 	return r;
@@ -106,6 +110,10 @@ static int run_mail(struct writer *w, struct writer_mail *mail)
 	sqlite3_bind_text(w->add_message, 8, mail->file, -1, SQLITE_STATIC);
 	sqlite3_bind_blob(w->add_message, 9, mail->digest == NULL ? NULL : mail->digest->bytes, DIGEST_SIZE,
 		SQLITE_STATIC);
+	const int64_t flags[] = { e->eight_bit, e->utf8, e->ret };
+	for (int i = 0; i < (int)COUNT(flags); i++)
+		database_bind_number(w->add_message, i + 10, flags[i]);
+	database_bind_text(w->add_message, 13, text_of(e->envid));
 	int r = database_step(w->add_message);
 	if (r < 0)
 		return r;
@@ -166,7 +174,7 @@ static int is_live(sqlite3_stmt *statement, int64_t mid, const char *domain, boo
 }
 
 /* The last recipient is done: the content goes in the same transaction (S6). */
-static int drop_content(struct writer *w, int64_t mid, char *ret_file, size_t size)
+static int drop_content(struct writer *w, int64_t mid, struct writer_outcome *job)
 {
 	database_bind_number(w->drop_content, 1, mid);
 	int r = database_step(w->drop_content);
@@ -177,8 +185,11 @@ static int drop_content(struct writer *w, int64_t mid, char *ret_file, size_t si
 	r = database_step(w->mail_file);
 	if (r <= 0)
 		return r;
-	snprintf(ret_file, size, "%s", (const char *)sqlite3_column_text(w->mail_file, 0));
+	snprintf(job->client, sizeof job->client, TEXT_FMT, TEXT_ARG(database_text(w->mail_file, 0)));
+	snprintf(job->file, sizeof job->file, TEXT_FMT, TEXT_ARG(database_text(w->mail_file, 1)));
 	sqlite3_reset(w->mail_file);
+	if (job->file[0] == '\0')
+		return 0;
 	database_bind_number(w->drop_file, 1, mid);
 	return database_step(w->drop_file);
 }
@@ -190,7 +201,7 @@ static int run_outcome(struct writer *w, struct writer_outcome *job)
 	int r;
 
 	job->repeated = true;
-	job->file[0] = '\0';
+	job->file[0] = job->client[0] = '\0';
 	for (size_t i = 0; i < o->recipient_count; i++) {
 		r = run_recipient(w, job, &o->recipients[i]);
 		if (r < 0)
@@ -207,7 +218,7 @@ static int run_outcome(struct writer *w, struct writer_outcome *job)
 	if (r == 0)
 		r = is_live(w->mail_live, o->mid, NULL, &live);
 	if (r == 0 && !live)
-		r = drop_content(w, o->mid, job->file, sizeof job->file);
+		r = drop_content(w, o->mid, job);
 	return r;
 }
 

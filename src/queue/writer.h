@@ -35,6 +35,7 @@ struct writer_outcome {
 	struct writer_mail *dsn; /* or NULL */
 	bool repeated;		 /* out: it had been recorded before, nothing was changed */
 	bool waiting;		 /* out: a recipient of this domain is still queued */
+	char client[64];	 /* out: who sent the mail that is finished; empty = it is not */
 	char file[64];		 /* out: content file that is not needed any more; empty = none */
 };
 

@@ -7,16 +7,19 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <talloc.h>
 
 #include "base/base.h"
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/io.h"
 #include "base/log.h"
 #include "base/thread.h"
 #include "config/config.h"
 #include "deliver/link.h"
+#include "deliver/verify.h"
 #include "ipc/channel.h"
 #include "ipc/peer.h"
 #include "net/tls.h"
@@ -40,6 +43,7 @@ struct deliver {
 	pthread_cond_t ended;
 	const struct config *config, *next;
 	bool stopping;
+	unsigned served;	/* threads that serve `front` */
 	unsigned workers, idle; /* idle: waiting for any mail */
 	struct worker *slots[WORKERS_MAX];
 };
@@ -140,25 +144,31 @@ static void record(struct worker *worker, const struct outcome *outcome)
 	}
 }
 
-static void deliver_lease(struct worker *worker, struct link **link, const struct lease *lease)
+static struct deliver_house house_of(struct deliver *d)
 {
-	struct deliver *d = worker->deliver;
-
 	pthread_mutex_lock(&d->lock);
 	const struct config *config = config_hold(d->config);
 	pthread_mutex_unlock(&d->lock);
 
-	struct deliver_house house = {
+	return (struct deliver_house){
 		.config = config,
 		.tls = d->tls,
 		.metrics = &d->metrics,
 		.incarnation = d->role->incarnation,
 		.stop_fd = d->role->stop_fd,
 	};
+}
+
+static void deliver_lease(struct worker *worker, struct link **link, const struct lease *lease)
+{
+	struct deliver *d = worker->deliver;
+
+	struct deliver_house house = house_of(d);
+
 	hold(worker, lease);
 	record(worker, deliver_attempt(&house, link, lease, lease));
 	hold(worker, NULL);
-	config_release(config);
+	config_release(house.config);
 }
 
 /* An idle thread stays; a second one leaves. */
@@ -193,6 +203,69 @@ static void *worker_run(void *argument)
 	pthread_mutex_lock(&d->lock);
 	remove_worker(worker);
 	pthread_mutex_unlock(&d->lock);
+	return NULL;
+}
+
+/* A control socket from `front`, or a channel that came over it. */
+struct served {
+	struct deliver *deliver;
+	int fd;
+};
+
+static void start_served(struct deliver *d, int fd, void *(*run)(void *))
+{
+	struct served *served = text_must(talloc_zero(NULL, struct served));
+
+	*served = (struct served){ .deliver = d, .fd = fd };
+	pthread_mutex_lock(&d->lock);
+	d->served++;
+	pthread_mutex_unlock(&d->lock);
+	if (thread_start(run, served) < 0)
+		abort();
+}
+
+static void end_served(struct served *served)
+{
+	struct deliver *d = served->deliver;
+
+	base_close(&served->fd);
+	talloc_free(served);
+	tls_thread_end();
+	pthread_mutex_lock(&d->lock);
+	d->served--;
+	pthread_cond_signal(&d->ended);
+	pthread_mutex_unlock(&d->lock);
+}
+
+/* `front` asks whether a recipient exists. */
+static void *verify_run(void *argument)
+{
+	struct served *served = argument;
+	struct frame *ask;
+	int r = 0;
+
+	while (r == 0 &&
+		channel_receive(served, served->fd, served->deliver->role->stop_fd, IO_FOREVER, &ask) == 0) {
+		struct deliver_house house = house_of(served->deliver);
+		struct frame *answer = ask->kind == FRAME_VERIFY ? verify_answer(&house, ask, ask) : NULL;
+
+		r = answer == NULL ? ERR_FORMAT : channel_send(served->fd, answer, clock_mono_ms() + 10000);
+		config_release(house.config);
+		talloc_free(ask);
+	}
+	end_served(served);
+	return NULL;
+}
+
+static void *control_run(void *argument)
+{
+	struct served *control = argument;
+	struct frame *frame;
+	int fd;
+
+	while ((fd = peer_accept(control, control->fd, control->deliver->role->stop_fd, &frame)) > 0)
+		start_served(control->deliver, fd, verify_run);
+	end_served(control);
 	return NULL;
 }
 
@@ -241,9 +314,9 @@ static bool wait_for_workers(struct deliver *d, int64_t ms)
 
 	pthread_mutex_lock(&d->lock);
 	d->stopping = true;
-	while (d->workers > 0 && in_time)
+	while (d->workers + d->served > 0 && in_time)
 		in_time = thread_wait(&d->ended, &d->lock, until);
-	bool none = d->workers == 0;
+	bool none = d->workers + d->served == 0;
 	pthread_mutex_unlock(&d->lock);
 	return none;
 }
@@ -287,7 +360,10 @@ int role_deliver(struct role *role)
 			d->next = NULL;
 			break;
 		case ROLE_PEER:
-			connect_queue(d, event.fd);
+			if (strcmp(event.peer, "queue") == 0)
+				connect_queue(d, event.fd);
+			else
+				start_served(d, event.fd, control_run);
 			break;
 		case ROLE_STATS:
 			role_stats(role, &d->metrics);

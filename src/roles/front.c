@@ -6,32 +6,44 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 
 #include <talloc.h>
 
 #include "base/base.h"
 #include "base/clock.h"
+#include "base/err.h"
 #include "base/log.h"
 #include "base/thread.h"
 #include "config/bundle.h"
 #include "config/config.h"
 #include "ipc/peer.h"
+#include "listen/clients.h"
 #include "listen/listen.h"
+#include "listen/proxy_protocol.h"
 #include "net/tls.h"
 #include "pki/identity.h"
 #include "report/metrics.h"
 #include "queue/store.h"
 #include "report/notes.h"
 #include "roles/role.h"
+#include "session/call_ahead.h"
+#include "session/recipients.h"
 #include "session/smtp.h"
 
 struct front {
 	struct role *role;
-	struct peer *queue;
+	struct peer *queue, *deliver;
+	struct clients *clients;
+	struct call_ahead *call_ahead;
+	struct smtp_room room;
 	struct metrics metrics;
 	struct notes *notes;
 	struct listen_pool *pool;
+	pthread_mutex_t lock; /* guards what follows */
+	pthread_cond_t ended;
+	unsigned acceptors;		  /* threads that accept */
 	atomic_uint_fast64_t connections; /* numbers icid */
 	struct generation *current, *next;
 };
@@ -73,6 +85,12 @@ static struct tls_context *listener_tls(const struct generation *generation,
 		return NULL;
 
 	struct tls_context *tls = tls_context_server(generation, listener->name);
+	if (tls_use_profile(tls, listener->tls_profile) < 0) {
+		*ret_why = "a TLS profile cannot be used by OpenSSL";
+		talloc_free(tls);
+		return NULL;
+	}
+
 	struct identity_flaw flaw;
 	struct identity *identity = identity_load(
 		tls, bundle_find(bundle, certificate->chain), bundle_find(bundle, certificate->key), &flaw);
@@ -99,6 +117,10 @@ static struct generation *generation_new(struct front *front, struct role_event 
 	*ret_why = event->extra_fds == config->listener_count
 			   ? NULL
 			   : "master sent another number of sockets than the configuration has listeners";
+	const struct recipients *recipients =
+		config->recipients.file == NULL
+			? NULL
+			: recipients_new(generation, bundle_find(event->bundle, config->recipients.file));
 	for (size_t i = 0; i < config->listener_count; i++) {
 		struct listener *listener = &generation->listeners[i];
 
@@ -108,6 +130,9 @@ static struct generation *generation_new(struct front *front, struct role_event 
 			.config = config,
 			.listener = &config->listeners[i],
 			.queue = front->queue,
+			.recipients = recipients,
+			.call_ahead = front->call_ahead,
+			.room = &front->room,
 			.metrics = &front->metrics,
 			.notes = front->notes,
 			.drain_fd = front->role->drain_fd,
@@ -123,38 +148,81 @@ static struct generation *generation_new(struct front *front, struct role_event 
 	return NULL;
 }
 
-static void serve(struct conn *conn, void *context)
-{
-	struct listener *listener = context;
-	struct front *front = listener->generation->front;
-	char icid[48];
-
-	snprintf(icid, sizeof icid, "%llx-%llu", (unsigned long long)front->role->incarnation,
-		(unsigned long long)atomic_fetch_add(&front->connections, 1) + 1);
-	smtp_session_run(conn, &listener->house, icid);
-	conn_free(conn);
-	generation_release(listener->generation);
-}
-
-/* Too many sessions: one line, no thread, no waiting. */
-static void turn_away(const struct listener *listener, struct conn *conn)
+/* Somebody who may not come in: one line, no waiting. The connection stays the caller's. */
+static void turn_away(const struct listener *listener, struct conn *conn, const char *icid, const char *reply,
+	const char *reason)
 {
 	char client[IP_TEXT_MAX];
-	const char *reply = "421 4.3.2 too many connections, try later";
 	const struct store_refusal refusal = {
 		.time_ms = clock_wall_ms(),
+		.icid = icid,
 		.client = ip_format(&conn->peer, client),
 		.reply = reply,
 	};
 
-	metrics_count(listener->house.metrics, METRIC_REJECTED);
+	metrics_count(listener->house.metrics, METRIC_REJECTED_LIMIT);
 	notes_add(listener->house.notes, &refusal);
-	log_event(LOG_WARN, "connection_refused", log_str("client", client), log_str("reply", reply),
-		log_str("reason", "limits.connections"));
+	log_event(LOG_WARN, "connection_refused", log_str("icid", icid), log_str("client", client),
+		log_str("reply", reply), log_str("reason", reason));
 	conn_set_deadline(conn, clock_mono_ms());
 	if (conn_write(conn, text_of(reply)) == 0 && conn_write(conn, TEXT("\r\n")) == 0)
 		conn_flush(conn);
+}
+
+static bool is_proxy(const struct listener *listener, const struct ip *client)
+{
+	const struct config_listener *config = listener->house.listener;
+
+	for (size_t i = 0; i < config->proxy_protocol_from_count; i++)
+		if (ip_in_network(client, &config->proxy_protocol_from[i]))
+			return true;
+	return false;
+}
+
+/* A client whose address is known: counted, then served. */
+static void admit(struct listener *listener, struct conn *conn, const char *icid)
+{
+	struct front *front = listener->generation->front;
+	const struct config_limits *limits = &listener->house.config->limits;
+	const struct ip client = conn->peer; /* XCLIENT may change it */
+
+	switch (clients_enter(
+		front->clients, &client, limits->connections_per_network, limits->rate, clock_mono_ms())) {
+	case CLIENTS_TOO_MANY:
+		turn_away(listener, conn, icid, "421 4.7.0 too many connections from your network",
+			"limits.connections_per_network");
+		break;
+	case CLIENTS_TOO_FAST:
+		turn_away(listener, conn, icid, "421 4.7.0 your network connects too often, try later",
+			"limits.rate");
+		break;
+	case CLIENTS_WELCOME:
+		smtp_session_run(conn, &listener->house, icid);
+		clients_leave(front->clients, &client);
+	}
+}
+
+static void serve(struct conn *conn, void *context)
+{
+	struct listener *listener = context;
+	struct front *front = listener->generation->front;
+	char icid[48], proxy[IP_TEXT_MAX];
+	int r = 0;
+
+	snprintf(icid, sizeof icid, "%llx-%llu", (unsigned long long)front->role->incarnation,
+		(unsigned long long)atomic_fetch_add(&front->connections, 1) + 1);
+	conn_set_stop(conn, front->role->stop_fd);
+	if (is_proxy(listener, &conn->peer)) {
+		ip_format(&conn->peer, proxy);
+		r = proxy_protocol_read(conn);
+		if (r < 0)
+			log_event(LOG_WARN, "proxy_header_refused", log_str("icid", icid),
+				log_str("client", proxy), log_str("reason", err_text(r)));
+	}
+	if (r == 0)
+		admit(listener, conn, icid);
 	conn_free(conn);
+	generation_release(listener->generation);
 }
 
 static void *accept_run(void *argument)
@@ -167,12 +235,20 @@ static void *accept_run(void *argument)
 		atomic_fetch_add(&generation->users, 1);
 		if (!listen_give(generation->front->pool, generation->config->limits.connections, conn, serve,
 			    listener)) {
-			turn_away(listener, conn);
+			turn_away(listener, conn, "", "421 4.3.2 too many connections, try later",
+				"limits.connections");
+			conn_free(conn);
 			generation_release(generation);
 		}
 	}
+	struct front *front = generation->front;
 	base_close(&listener->socket_fd); /* the generation may live on in its sessions, the port must not */
 	generation_release(generation);
+	tls_thread_end();
+	pthread_mutex_lock(&front->lock);
+	front->acceptors--;
+	pthread_cond_signal(&front->ended);
+	pthread_mutex_unlock(&front->lock);
 	return NULL;
 }
 
@@ -195,6 +271,9 @@ static void use(struct front *front)
 	front->next = NULL;
 	for (size_t i = 0; i < generation->config->listener_count; i++) {
 		atomic_fetch_add(&generation->users, 1);
+		pthread_mutex_lock(&front->lock);
+		front->acceptors++;
+		pthread_mutex_unlock(&front->lock);
 		if (thread_start(accept_run, &generation->listeners[i]) < 0)
 			abort();
 	}
@@ -220,6 +299,15 @@ static void drop(struct front *front)
 	front->next = NULL;
 }
 
+/* They see the retired descriptor at once. */
+static void wait_for_acceptors(struct front *front)
+{
+	pthread_mutex_lock(&front->lock);
+	while (front->acceptors > 0)
+		pthread_cond_wait(&front->ended, &front->lock);
+	pthread_mutex_unlock(&front->lock);
+}
+
 /* Sessions end at their next command boundary; those that do not within the drain time are cut. */
 static void end(struct front *front, bool at_once)
 {
@@ -227,6 +315,7 @@ static void end(struct front *front, bool at_once)
 	retire(front->current);
 	front->current = NULL;
 	role_signal(front->role->drain_fd);
+	wait_for_acceptors(front);
 	bool ended = !at_once && listen_wait(front->pool, clock_mono_ms() + ROLE_DRAIN_MS);
 	role_signal(front->role->stop_fd);
 	if (!ended)
@@ -243,7 +332,12 @@ int role_front(struct role *role)
 	struct front *front = text_must(talloc_zero(NULL, struct front));
 
 	front->role = role;
+	pthread_mutex_init(&front->lock, NULL);
+	pthread_cond_init(&front->ended, NULL);
 	front->queue = peer_new(front, 64);
+	front->deliver = peer_new(front, 16);
+	front->call_ahead = call_ahead_new(front, front->deliver);
+	front->clients = clients_new(front);
 	front->notes = notes_start(front->queue, &front->metrics);
 	front->pool = listen_pool_new();
 	for (;;) {
@@ -261,7 +355,8 @@ int role_front(struct role *role)
 			drop(front);
 			break;
 		case ROLE_PEER:
-			peer_connect(front->queue, event.fd);
+			peer_connect(
+				strcmp(event.peer, "queue") == 0 ? front->queue : front->deliver, event.fd);
 			break;
 		case ROLE_STATS:
 			role_stats(role, &front->metrics);

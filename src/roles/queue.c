@@ -75,6 +75,8 @@ static struct frame *answer(const struct served *served, struct frame *ask)
 			return queue_commit_answer(store, ask, ask);
 		if (ask->kind == FRAME_NEW_FILE)
 			return queue_new_file_answer(store, ask, ask);
+		if (ask->kind == FRAME_ROOM)
+			return queue_room_answer(store, ask, ask);
 		if (ask->kind == FRAME_NOTES)
 			return queue_note_answer(store, ask, ask);
 		return NULL;

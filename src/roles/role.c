@@ -68,6 +68,30 @@ void role_signal(int fd)
 	eventfd_write(fd, 1);
 }
 
+enum log_kind role_log_kind(const struct config *config)
+{
+	switch (config->log.to) {
+	case CONFIG_LOG_STDERR:
+	case CONFIG_LOG_FILE:
+		return LOG_STREAM;
+	case CONFIG_LOG_SYSLOG:
+		return LOG_SYSLOG;
+	case CONFIG_LOG_JOURNAL:
+		return LOG_JOURNAL;
+	}
+	return LOG_STREAM;
+}
+
+/* Log as the prepared generation says. The descriptor of before is closed when nobody writes to it any more. */
+static void use_log(struct role *role)
+{
+	if (role->prepared_log_fd < 0)
+		return;
+	log_open_as(role->log_kind, role->prepared_log_fd, role->name, role->log_level, role->log_format);
+	base_close(&role->log_fd);
+	role->log_fd = base_take(&role->prepared_log_fd);
+}
+
 /* Open what master packed; false after refusing it. */
 static bool open_generation(
 	struct role *role, struct frame *frame, const void *owner, struct role_event *event)
@@ -76,6 +100,8 @@ static bool open_generation(
 	struct problems *problems = problems_new(frame);
 	struct text file;
 
+	base_close(&role->prepared_log_fd);
+	role->prepared_log_fd = frame_get_fd(frame);
 	event->bundle = fd < 0 ? NULL : bundle_open(owner, fd);
 	file = frame_get_text(frame);
 	if (event->bundle == NULL || frame->failed) {
@@ -90,6 +116,7 @@ static bool open_generation(
 	}
 	role->prepared = bundle_generation(event->bundle);
 	event->extra_fds = frame->fd_count - frame->fd_read;
+	role->log_kind = role_log_kind(event->config);
 	role->log_level = event->config->log.level;
 	role->log_format = event->config->log.format;
 	return true;
@@ -113,10 +140,11 @@ struct role_event role_next(struct role *role, const void *owner)
 		case FRAME_USE:
 			event.kind = ROLE_USE;
 			role->generation = role->prepared;
-			log_open(STDERR_FILENO, role->name, role->log_level, role->log_format);
+			use_log(role);
 			return event;
 		case FRAME_DROP:
 			event.kind = ROLE_DROP;
+			base_close(&role->prepared_log_fd);
 			return event;
 		case FRAME_PEER:
 			event.kind = ROLE_PEER;
@@ -158,11 +186,15 @@ static const struct {
 	{ "front", role_front },
 	{ "queue", role_queue },
 	{ "deliver", role_deliver },
+	{ "admin", role_admin },
 };
 
 int role_main(const char *name, const char *uid, const char *gid, const char *incarnation)
 {
-	struct role role = { .control_fd = ROLE_CONTROL_FD, .incarnation = strtoull(incarnation, NULL, 10) };
+	struct role role = { .control_fd = ROLE_CONTROL_FD,
+		.log_fd = -1,
+		.prepared_log_fd = -1,
+		.incarnation = strtoull(incarnation, NULL, 10) };
 
 	for (size_t i = 0; i < COUNT(table); i++)
 		if (strcmp(table[i].name, name) == 0)

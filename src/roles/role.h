@@ -18,7 +18,10 @@ struct role {
 	uint64_t incarnation; /* start counter and spawn number: unique for ever in this state directory */
 	int64_t asked;	      /* number of master's last ask */
 	uint64_t generation, prepared; /* of the configuration: in use, and prepared */
-	enum log_level log_level;      /* of the prepared generation */
+	int log_fd,
+		prepared_log_fd; /* where events go: -1 = standard error; and of the prepared generation, -1 = none */
+	enum log_kind log_kind; /* of the prepared generation, as what follows */
+	enum log_level log_level;
 	enum log_format log_format;
 	int drain_fd; /* readable once the role shall finish what it does and take nothing new */
 	int stop_fd;  /* readable once everything shall end */
@@ -47,6 +50,9 @@ struct role_event {
 /* Wait for the next word from master; what the event points to is owned by `owner`. A generation that does not parse is refused here. */
 struct role_event role_next(struct role *role, const void *owner);
 
+/* What the log's descriptor is that master opens for this configuration. */
+enum log_kind role_log_kind(const struct config *config);
+
 /* Answers to ROLE_PREPARE and ROLE_STATS. */
 void role_ready(struct role *role);
 void role_refuse(struct role *role, const char *why);
@@ -63,3 +69,4 @@ int role_main(const char *name, const char *uid, const char *gid, const char *in
 int role_front(struct role *role);
 int role_queue(struct role *role);
 int role_deliver(struct role *role);
+int role_admin(struct role *role);

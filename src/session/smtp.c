@@ -19,7 +19,10 @@
 #include "report/notes.h"
 #include "session/smtp_private.h"
 
-enum { LINE_MAX = 2048 }; /* RFC 5321 section 4.5.3.1: 512, and room for MAIL and RCPT parameters */
+enum {
+	DISCARD_MAX = 64 * 1024,
+	LINE_MAX = 2048
+}; /* RFC 5321 section 4.5.3.1: 512, and room for MAIL and RCPT parameters */
 
 enum { GREETED = 1 << 0, MAIL = 1 << 1 };
 
@@ -32,13 +35,19 @@ static enum smtp_next do_noop(struct smtp *s, const struct smtp_command *command
 static enum smtp_next do_help(struct smtp *s, const struct smtp_command *command)
 {
 	(void)command;
-	return smtp_say(s, "214 2.0.0 EHLO STARTTLS MAIL RCPT DATA RSET NOOP QUIT");
+	return smtp_say(s, "214 2.0.0 EHLO STARTTLS MAIL RCPT DATA BDAT RSET NOOP QUIT");
 }
 
 static enum smtp_next do_vrfy(struct smtp *s, const struct smtp_command *command)
 {
 	(void)command;
 	return smtp_say(s, "252 2.5.0 send some mail, it will be tried");
+}
+
+static enum smtp_next do_expn(struct smtp *s, const struct smtp_command *command)
+{
+	(void)command;
+	return smtp_refuse(s, "502 5.5.1 EXPN is not offered here");
 }
 
 static enum smtp_next do_quit(struct smtp *s, const struct smtp_command *command)
@@ -66,6 +75,9 @@ static const struct verb {
 	[SMTP_MAIL] = { INBOUND_OTHER, GREETED, smtp_mail },
 	[SMTP_RCPT] = { INBOUND_OTHER, GREETED | MAIL, smtp_rcpt },
 	[SMTP_DATA] = { INBOUND_OTHER, GREETED | MAIL, smtp_data },
+	[SMTP_BDAT] = { INBOUND_OTHER, 0, smtp_bdat },
+	[SMTP_EXPN] = { INBOUND_OTHER, 0, do_expn },
+	[SMTP_XCLIENT] = { INBOUND_OTHER, 0, smtp_xclient },
 	[SMTP_RSET] = { INBOUND_OTHER, 0, smtp_rset },
 	[SMTP_NOOP] = { INBOUND_HARMLESS, 0, do_noop },
 	[SMTP_QUIT] = { INBOUND_HARMLESS, 0, do_quit },
@@ -78,6 +90,8 @@ static const char *const flaw_replies[] = {
 	[SMTP_BAD_SYNTAX] = "501 5.5.4 bad argument",
 	[SMTP_BAD_ADDRESS] = "501 5.1.3 bad address",
 	[SMTP_UNKNOWN_PARAMETER] = "555 5.5.4 unknown parameter",
+	[SMTP_NEEDS_UTF8] = "553 5.6.7 SMTPUTF8 is needed for this address",
+	[SMTP_BAD_UTF8] = "500 5.5.2 not UTF-8",
 };
 
 enum smtp_next smtp_say(struct smtp *s, const char *reply)
@@ -109,8 +123,8 @@ enum smtp_next smtp_refuse(struct smtp *s, const char *reply)
 	return SMTP_HANG_UP;
 }
 
-void smtp_note(
-	struct smtp *s, const char *event, const char *recipient, const char *reply, const char *reason)
+void smtp_note(struct smtp *s, enum metric counted, const char *event, const char *recipient,
+	const char *reply, const char *reason)
 {
 	const struct transaction *transaction = s->greeting == NULL ? NULL : s->greeting->transaction;
 	char *tls = evidence_json(NULL, &s->conn->evidence);
@@ -125,7 +139,7 @@ void smtp_note(
 		.reply = reply,
 	};
 
-	metrics_count(s->house->metrics, METRIC_REJECTED);
+	metrics_count(s->house->metrics, counted);
 	notes_add(s->house->notes, &refusal);
 	log_event(LOG_INFO, event, log_str("icid", s->icid), log_str("client", s->client),
 		log_str("sender", refusal.sender), log_str("recipient", recipient), log_str("reply", reply),
@@ -183,10 +197,16 @@ static enum smtp_next run_command(struct smtp *s, const struct smtp_command *com
 		return smtp_refuse(s, "503 5.5.1 EHLO comes first");
 	if ((verb->needs & MAIL) && s->greeting->transaction == NULL)
 		return smtp_refuse(s, "503 5.5.1 MAIL comes first");
+	if (command->verb == SMTP_RCPT)
+		s->greeting->transaction->attempted++;
 	if (command->flaw == SMTP_BAD_ADDRESS && command->verb == SMTP_MAIL)
 		return smtp_refuse(s, "501 5.1.7 bad sender address");
-	if (command->flaw != SMTP_FINE)
-		return smtp_refuse(s, flaw_replies[command->flaw]);
+	if (command->flaw != SMTP_FINE) {
+		enum smtp_next next = smtp_refuse(s, flaw_replies[command->flaw]);
+
+		return command->verb == SMTP_BDAT ? SMTP_HANG_UP
+						  : next; /* raw data follows, nobody knows how much */
+	}
 	return verb->run(s, command);
 }
 
@@ -216,10 +236,84 @@ static void say_why(struct smtp *s, int error)
 		smtp_say(s, "421 4.4.2 you were silent for too long");
 	else if (error == ERR_STOPPED)
 		smtp_say(s, "421 4.3.2 the server is shutting down");
-	else if (error == ERR_TOO_LONG)
-		smtp_say(s, "500 5.5.2 line too long");
 	if (error == -ETIMEDOUT)
 		conn_set_deadline(s->conn, clock_mono_ms() + 1000);
+}
+
+/* A browser or a script that thinks this is HTTP, or mail headers instead of commands (ALPACA). */
+static bool is_no_smtp(const struct smtp *s, const struct smtp_command *command, struct text line)
+{
+	size_t word = MIN(text_find(line, ' '), text_find(line, ':'));
+
+	if (s->spoke || command->verb != SMTP_UNKNOWN)
+		return false;
+	return (word < line.len && line.at[word] == ':') || text_ends_nocase(line, TEXT(" HTTP/1.1")) ||
+	       text_ends_nocase(line, TEXT(" HTTP/1.0")) || text_starts_nocase(line, TEXT("PROXY ")) ||
+	       text_starts_nocase(line, TEXT("PRI * HTTP/"));
+}
+
+/* Commands that RFC 2920 section 3.1 makes the last of a group: what follows in the same packet was sent without hearing the reply. */
+static bool is_group_end(enum smtp_verb verb)
+{
+	return verb == SMTP_EHLO || verb == SMTP_HELO || verb == SMTP_DATA || verb == SMTP_QUIT;
+}
+
+static void refuse_session(struct smtp *s, const char *reply, const char *reason)
+{
+	smtp_say(s, reply);
+	metrics_count(s->house->metrics, METRIC_REJECTED_PROTOCOL);
+	log_event(LOG_INFO, "session_refused", log_str("icid", s->icid), log_str("client", s->client),
+		log_str("reason", reason));
+}
+
+/* Commands without a mail are counted, so that a session cannot go on for ever at no cost (conformance 1.13). */
+static bool idles_too_long(struct smtp *s, enum smtp_verb verb)
+{
+	bool works = verb == SMTP_MAIL || verb == SMTP_RCPT || verb == SMTP_DATA || verb == SMTP_BDAT ||
+		     verb == SMTP_QUIT;
+
+	return !works && ++s->idle_commands > s->house->config->limits.commands;
+}
+
+/* One line from the client. */
+static enum smtp_next obey(struct smtp *s, struct text line, bool bare_lf)
+{
+	struct smtp_command command = smtp_command_parse(line);
+	const char *objection = NULL;
+
+	log_event(LOG_DEBUG, "smtp_command", log_str("icid", s->icid), log_text("line", line));
+	if (bare_lf)
+		refuse_session(s, "521 5.5.2 bare <LF> received", objection = "bare LF in a command");
+	else if (is_no_smtp(s, &command, line))
+		refuse_session(s, "421 4.7.0 this is SMTP", objection = "not SMTP");
+	else if (is_group_end(command.verb) && conn_has_input(s->conn))
+		refuse_session(s, "554 5.5.0 SMTP protocol synchronization",
+			objection = "commands were sent before the reply was heard");
+	else if (idles_too_long(s, command.verb))
+		refuse_session(
+			s, "421 4.7.0 too many errors", objection = "too many commands without a mail");
+	s->spoke = true;
+	return objection != NULL ? SMTP_HANG_UP : run_command(s, &command);
+}
+
+/* The rest of a line that is too long, up to a bound; 0 when its end was found. */
+static int discard_line(struct smtp *s)
+{
+	size_t left = DISCARD_MAX;
+
+	while (left > 0) {
+		struct text bytes;
+		int r = conn_peek(s->conn, &bytes);
+
+		if (r < 0)
+			return r;
+		size_t end = text_find(bytes, '\n');
+		conn_take(s->conn, MIN(end + 1, bytes.len));
+		if (end < bytes.len)
+			return 0;
+		left -= MIN(left, bytes.len);
+	}
+	return ERR_TOO_LONG;
 }
 
 static void converse(struct smtp *s)
@@ -228,18 +322,23 @@ static void converse(struct smtp *s)
 	bool bare_lf;
 	int r;
 
+	if (conn_is_readable(s->conn)) {
+		refuse_session(
+			s, "554 5.5.0 SMTP protocol synchronization", "the client spoke before the greeting");
+		return;
+	}
 	smtp_sayf(s, "220 %s ESMTP Postern", s->house->config->hostname);
-	while ((r = read_command(s, &line, &bare_lf)) == 0) {
-		struct smtp_command command = smtp_command_parse(line);
-
-		if (bare_lf) {
-			smtp_say(s, "521 5.5.2 bare <LF> received");
-			log_event(LOG_INFO, "session_refused", log_str("icid", s->icid),
-				log_str("reason", "bare LF in a command"));
-			return;
+	for (;;) {
+		r = read_command(s, &line, &bare_lf);
+		if (r == ERR_TOO_LONG && smtp_refuse(s, "500 5.5.2 line too long") == SMTP_GO_ON) {
+			r = discard_line(s);
+			if (r == 0)
+				continue;
+			smtp_say(s, "421 4.7.0 line far too long");
 		}
-		log_event(LOG_DEBUG, "smtp_command", log_str("icid", s->icid), log_text("line", line));
-		if (run_command(s, &command) == SMTP_HANG_UP)
+		if (r < 0)
+			break;
+		if (obey(s, line, bare_lf) == SMTP_HANG_UP)
 			return;
 	}
 	say_why(s, r);
@@ -260,23 +359,30 @@ static const struct config_policy *policy_of(const struct smtp_house *house, con
 static void log_end(struct smtp *s)
 {
 	if (s->need_tls_refused && s->mails == 0)
-		smtp_note(s, "tls_required", NULL, "530 5.7.0 Must issue a STARTTLS command first",
+		smtp_note(s, METRIC_REJECTED_TLS, "tls_required", NULL,
+			"530 5.7.0 Must issue a STARTTLS command first",
 			"TLS was required but the client did not start it");
 	log_event(LOG_INFO, "session_end", log_str("icid", s->icid), log_num("mails", (int64_t)s->mails),
 		log_num("errors", (int64_t)s->errors));
 }
 
+void smtp_know_client(struct smtp *s)
+{
+	ip_format(&s->conn->peer, s->client);
+	s->policy = policy_of(s->house, &s->conn->peer);
+	s->conn->evidence.desired = config_tls_name(s->policy->tls);
+	if (!s->conn->secured)
+		evidence_explain(&s->conn->evidence, s->policy->tls == CONFIG_TLS_NONE
+							     ? "the listener does not offer TLS"
+							     : "the client did not start TLS");
+}
+
 void smtp_session_run(struct conn *conn, const struct smtp_house *house, const char *icid)
 {
-	struct smtp s = {
-		.conn = conn, .house = house, .icid = icid, .policy = policy_of(house, &conn->peer)
-	};
+	struct smtp s = { .conn = conn, .house = house, .icid = icid, .real_client = conn->peer };
 
-	ip_format(&conn->peer, s.client);
 	s.ends = clock_mono_ms() + house->config->limits.session_time_ms;
-	conn->evidence.desired = config_tls_name(s.policy->tls);
-	evidence_explain(&conn->evidence, s.policy->tls == CONFIG_TLS_NONE ? "the listener does not offer TLS"
-									   : "the client did not start TLS");
+	smtp_know_client(&s);
 	smtp_set_deadline(&s);
 	conn_set_stop(conn, house->stop_fd);
 	metrics_count(house->metrics, METRIC_CONNECTIONS);
@@ -286,12 +392,14 @@ void smtp_session_run(struct conn *conn, const struct smtp_house *house, const c
 	if (s.policy->action == CONFIG_REJECT) {
 		static const char reply[] = "554 5.7.1 mail from your address is not accepted here";
 
-		smtp_note(&s, "connection_refused", NULL, reply, "policy rejects this client");
+		smtp_note(&s, METRIC_REJECTED_POLICY, "connection_refused", NULL, reply,
+			"policy rejects this client");
 		smtp_say(&s, reply);
 	} else {
 		converse(&s);
 	}
 	conn_flush(conn);
+	conn_drain(conn);
 	log_end(&s);
 	TALLOC_FREE(s.greeting);
 }

@@ -10,7 +10,7 @@
 #include "config/config.h"
 #include "queue/queue.h"
 #include "report/metrics.h"
-#include "session/body.h"
+#include "session/intake.h"
 #include "session/smtp_private.h"
 #include "wire/mail_data.h"
 #include "wire/received.h"
@@ -28,6 +28,7 @@ static char *received_field(const struct smtp *s, const void *owner, int64_t now
 		.client = text_of(ip_format_literal(&s->conn->peer, client)),
 		.hostname = text_of(s->house->config->hostname),
 		.esmtp = s->greeting->esmtp,
+		.utf8 = transaction->utf8,
 		.protocol = text_of(evidence->protocol),
 		.cipher = text_of(evidence->cipher),
 		.group = text_of(evidence->group),
@@ -39,69 +40,106 @@ static char *received_field(const struct smtp *s, const void *owner, int64_t now
 	return received_format(owner, &received);
 }
 
-/* Read to the end mark. Negative: the connection is lost. Else ret_error tells what happened to the content: 0, -EFBIG, or why it cannot
- * be kept. */
-static int receive(struct smtp *s, struct body *body, struct mail_data_in *in, int *ret_error)
+struct intake *smtp_intake(struct smtp *s)
 {
-	const uint64_t limit = s->house->config->limits.message_size +
-			       body->content.size; /* our own field is not the client's */
+	struct transaction *transaction = s->greeting->transaction;
+	char id[80];
+
+	snprintf(id, sizeof id, "%.60s-%llu", s->icid, (unsigned long long)s->mails + 1);
+	char *received = received_field(s, transaction, clock_wall_ms(), id);
+	struct intake *intake =
+		intake_new(transaction, s->house->queue, s->house->stop_fd, text_of(received));
+	talloc_free(received);
+	return intake;
+}
+
+/* A client that trickles its data is cut off: besides the idle time it has ten milliseconds for each byte (100 bytes a second). */
+static void set_data_deadline(struct smtp *s, int64_t started, uint64_t size)
+{
+	int64_t allowed =
+		started + s->house->config->limits.idle_time_ms + (int64_t)MIN(size, UINT64_C(1) << 40) * 10;
+
+	smtp_set_deadline(s);
+	if (clock_mono_ms() + s->house->config->limits.idle_time_ms > allowed)
+		conn_set_deadline(s->conn, MIN(s->ends, allowed));
+}
+
+/* Read to the end mark; 0, or negative when the connection is lost. */
+static int receive(struct smtp *s, struct intake *intake, struct mail_data_in *in)
+{
+	int64_t started = clock_mono_ms();
 	char decoded[CHUNK + 2];
 
 	while (!in->ended) {
 		struct text raw;
 		size_t len;
 
-		smtp_set_deadline(s);
+		set_data_deadline(s, started, intake->size);
 		int r = conn_peek(s->conn, &raw);
 		if (r < 0)
 			return r;
 		conn_take(s->conn, mail_data_in_take(in, text_first(raw, CHUNK), decoded, &len));
-		if (*ret_error == 0 && body->content.size + len > limit)
-			*ret_error = -EFBIG;
-		if (*ret_error == 0)
-			*ret_error = body_add(
-				body, s->house->queue, s->house->stop_fd, (struct text){ decoded, len });
+		intake_add(intake, &s->house->config->limits, s->house->queue, s->house->stop_fd,
+			(struct text){ decoded, len });
 	}
 	return 0;
 }
 
-static enum smtp_next say_failure(struct smtp *s, int error)
+static enum smtp_next say_not_stored(struct smtp *s, int error)
 {
 	log_event(
 		LOG_WARN, "mail_not_accepted", log_str("icid", s->icid), log_str("reason", err_text(error)));
-	switch (error) {
-	case -EFBIG:
-		return smtp_refuse(s, "552 5.3.4 message too large");
-	case -ENOSPC:
-	case -EDQUOT:
+	if (error == -ENOSPC || error == -EDQUOT)
 		return smtp_say(s, "452 4.3.1 insufficient storage, try later");
-	default:
-		return smtp_say(s, "451 4.3.0 the message could not be stored, try later");
-	}
+	return smtp_say(s, "451 4.3.0 the message could not be stored, try later");
+}
+
+static enum smtp_next refuse_content(struct smtp *s, const struct intake *intake)
+{
+	static const char *const replies[] = {
+		[INTAKE_TOO_LARGE] = "552 5.3.4 message too large",
+		[INTAKE_HEADER] = "552 5.3.4 message header too large",
+		[INTAKE_LONG_LINE] = "554 5.6.0 a line of the message is too long",
+		[INTAKE_LOOP] = "554 5.4.6 too many Received fields: the message goes in circles",
+	};
+
+	if (intake->flaw == INTAKE_NOT_STORED)
+		return say_not_stored(s, intake->error);
+	smtp_note(s, intake->flaw == INTAKE_TOO_LARGE ? METRIC_REJECTED_LIMIT : METRIC_REJECTED_CONTENT,
+		"mail_refused", s->greeting->transaction->recipients[0], replies[intake->flaw],
+		"the content is refused");
+	return smtp_refuse(s, replies[intake->flaw]);
 }
 
 /* The promise: 250 only after queue_commit() has returned. */
-static enum smtp_next commit(struct smtp *s, struct body *body, int64_t now_ms)
+static enum smtp_next commit(struct smtp *s, struct body *body)
 {
 	const struct transaction *transaction = s->greeting->transaction;
 	char *tls = evidence_json(body, &s->conn->evidence);
 	int64_t mid;
 	const struct envelope envelope = {
-		.received_ms = now_ms,
+		.received_ms = clock_wall_ms(),
 		.icid = s->icid,
 		.client = s->client,
 		.helo = s->greeting->name,
 		.tls = tls,
 		.sender = transaction->sender,
+		.eight_bit = transaction->eight_bit,
+		.utf8 = transaction->utf8,
+		.ret = (int)transaction->ret,
+		.envid = transaction->envid,
 		.recipients = transaction->recipients,
 		.recipient_count = transaction->recipient_count,
+		.notify = transaction->notify,
+		.orcpt = transaction->orcpt,
 	};
 	int r = queue_commit(s->house->queue, &envelope, &body->content, s->house->stop_fd, &mid);
 
 	if (r < 0)
-		return say_failure(s, r);
+		return say_not_stored(s, r);
 
 	s->mails++;
+	s->idle_commands = 0;
 	metrics_count(s->house->metrics, METRIC_ACCEPTED);
 	log_event(LOG_INFO, "mail_accepted", log_str("icid", s->icid), log_num("mid", mid),
 		log_str("sender", envelope.sender), log_num("recipients", (int64_t)envelope.recipient_count),
@@ -109,15 +147,24 @@ static enum smtp_next commit(struct smtp *s, struct body *body, int64_t now_ms)
 	return smtp_sayf(s, "250 2.0.0 accepted as %lld", (long long)mid);
 }
 
+enum smtp_next smtp_finish(struct smtp *s, struct intake *intake)
+{
+	smtp_set_deadline(s);
+	enum smtp_next next =
+		intake->flaw == INTAKE_FINE ? commit(s, intake->body) : refuse_content(s, intake);
+
+	TALLOC_FREE(s->greeting->transaction);
+	return next;
+}
+
 enum smtp_next smtp_data(struct smtp *s, const struct smtp_command *command)
 {
 	struct transaction *transaction = s->greeting->transaction;
 	struct mail_data_in in = mail_data_in_start();
-	int64_t now_ms = clock_wall_ms();
-	char id[80];
-	int error = 0;
 
 	(void)command;
+	if (transaction->intake != NULL)
+		return smtp_refuse(s, "503 5.5.1 BDAT has begun this message");
 	if (transaction->recipient_count == 0)
 		return smtp_refuse(s, transaction->attempted == 0 ? "503 5.5.1 RCPT comes first"
 								  : "554 5.5.1 no valid recipients");
@@ -126,26 +173,16 @@ enum smtp_next smtp_data(struct smtp *s, const struct smtp_command *command)
 	if (conn_flush(s->conn) < 0)
 		return SMTP_HANG_UP;
 
-	struct body *body = body_new(s->greeting);
-	snprintf(id, sizeof id, "%.60s-%llu", s->icid, (unsigned long long)s->mails + 1);
-	error = body_add(
-		body, s->house->queue, s->house->stop_fd, text_of(received_field(s, body, now_ms, id)));
-	if (receive(s, body, &in, &error) < 0) {
+	struct intake *intake = smtp_intake(s);
+	if (receive(s, intake, &in) < 0) {
 		log_event(LOG_INFO, "data_interrupted", log_str("icid", s->icid),
-			log_num("size", (int64_t)body->content.size));
+			log_num("size", (int64_t)intake->size));
 		return SMTP_HANG_UP;
 	}
-
-	enum smtp_next next = SMTP_HANG_UP;
-	if (in.bare_lf) {
-		smtp_say(s, "521 5.5.2 bare <LF> received");
-		smtp_note(s, "mail_refused", transaction->recipients[0], "521 5.5.2 bare <LF> received",
-			"bare LF in the data");
-	} else {
-		smtp_set_deadline(s);
-		next = error < 0 ? say_failure(s, error) : commit(s, body, now_ms);
-	}
-	talloc_free(body);
-	TALLOC_FREE(s->greeting->transaction);
-	return next;
+	if (!in.bare_lf)
+		return smtp_finish(s, intake);
+	smtp_say(s, "521 5.5.2 bare <LF> received");
+	smtp_note(s, METRIC_REJECTED_PROTOCOL, "mail_refused", transaction->recipients[0],
+		"521 5.5.2 bare <LF> received", "bare LF in the data");
+	return SMTP_HANG_UP;
 }

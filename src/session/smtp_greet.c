@@ -23,7 +23,14 @@ enum smtp_next smtp_ehlo(struct smtp *s, const struct smtp_command *command)
 	greet(s, command, true);
 	smtp_sayf(s, "250-%s", s->house->config->hostname);
 	smtp_say(s, "250-PIPELINING");
+	smtp_say(s, "250-8BITMIME");
+	smtp_say(s, "250-SMTPUTF8");
+	smtp_say(s, "250-CHUNKING");
+	smtp_say(s, "250-DSN");
 	smtp_say(s, "250-ENHANCEDSTATUSCODES");
+	smtp_sayf(s, "250-LIMITS RCPTMAX=%llu", (unsigned long long)s->house->config->limits.recipients);
+	if (smtp_may_xclient(s))
+		smtp_say(s, "250-XCLIENT NAME ADDR PORT PROTO HELO");
 	if (smtp_offers_starttls(s))
 		smtp_say(s, "250-STARTTLS");
 	return smtp_sayf(s, "250 SIZE %llu", (unsigned long long)s->house->config->limits.message_size);
@@ -42,6 +49,7 @@ enum smtp_next smtp_starttls(struct smtp *s, const struct smtp_command *command)
 
 	(void)command;
 	if (conn_has_input(s->conn)) {
+		metrics_count(s->house->metrics, METRIC_REJECTED_PROTOCOL);
 		log_event(LOG_WARN, "starttls_injection", log_str("icid", s->icid),
 			log_str("client", s->client), log_str("reason", "bytes followed STARTTLS in clear"));
 		return SMTP_HANG_UP;
@@ -53,6 +61,7 @@ enum smtp_next smtp_starttls(struct smtp *s, const struct smtp_command *command)
 
 	int r = conn_tls_accept(s->conn, s->house->tls);
 	if (r < 0) {
+		metrics_count(s->house->metrics, METRIC_TLS_IN_FAILED);
 		log_event(LOG_WARN, "tls_failed", log_str("icid", s->icid), log_str("client", s->client),
 			log_str("reason", r == ERR_TLS ? evidence->reason : err_text(r)));
 		return SMTP_HANG_UP;

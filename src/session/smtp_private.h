@@ -6,17 +6,25 @@
 
 #include "base/base.h"
 #include "queue/envelope.h"
+#include "report/metrics.h"
 #include "session/smtp.h"
 #include "wire/smtp_command.h"
 
 struct config_policy;
+struct intake;
 
 /* After MAIL. */
 struct transaction {
 	const char *sender;
+	bool eight_bit, utf8;
+	enum smtp_ret ret;
+	const char *envid;
 	const char **recipients;
+	unsigned *notify; /* of each recipient */
+	const char **orcpt;
 	size_t recipient_count;
-	size_t attempted; /* RCPT commands, refused ones included */
+	struct intake *intake; /* content that came by BDAT so far; NULL = none */
+	size_t attempted;      /* RCPT commands, refused ones included */
 };
 
 /* After EHLO or HELO. */
@@ -32,10 +40,13 @@ struct smtp {
 	const struct config_policy *policy; /* of this client on this listener */
 	const char *icid;
 	char client[IP_TEXT_MAX];
-	int64_t ends; /* monotonic: the session's own deadline */
+	struct ip real_client; /* who is connected, whatever XCLIENT says */
+	int64_t ends;	       /* monotonic: the session's own deadline */
 	uint64_t errors;
-	uint64_t mails;	       /* accepted in this session */
-	bool need_tls_refused; /* a command was answered 530: log B33 if nothing is accepted */
+	uint64_t idle_commands; /* since the last mail */
+	bool spoke;		/* a command has been read */
+	uint64_t mails;		/* accepted in this session */
+	bool need_tls_refused;	/* a command was answered 530: log B33 if nothing is accepted */
 	struct greeting *greeting;
 };
 
@@ -48,9 +59,21 @@ enum smtp_next smtp_sayf(struct smtp *s, const char *format, ...) PRINTF(2, 3);
 /* As smtp_say(), and it counts as an error: 421 after limits.errors of them. */
 enum smtp_next smtp_refuse(struct smtp *s, const char *reply);
 
-/* A refused connection or recipient: log and tracking. `recipient` may be NULL. */
-void smtp_note(
-	struct smtp *s, const char *event, const char *recipient, const char *reply, const char *reason);
+/* A refused connection or recipient: its counter, log and tracking. `recipient` may be NULL. */
+void smtp_note(struct smtp *s, enum metric counted, const char *event, const char *recipient,
+	const char *reply, const char *reason);
+
+/* Start taking content: our Received field is in it. Owned by the transaction. */
+struct intake *smtp_intake(struct smtp *s);
+
+/* The end of the content: the promise, or why not; the transaction is over. */
+enum smtp_next smtp_finish(struct smtp *s, struct intake *intake);
+
+/* True when the connected client may use XCLIENT. */
+bool smtp_may_xclient(const struct smtp *s);
+
+/* The client's address is known, or another one now: its text and its policy. */
+void smtp_know_client(struct smtp *s);
 
 /* True when EHLO lists STARTTLS. */
 bool smtp_offers_starttls(const struct smtp *s);
@@ -65,4 +88,6 @@ enum smtp_next smtp_starttls(struct smtp *s, const struct smtp_command *command)
 enum smtp_next smtp_mail(struct smtp *s, const struct smtp_command *command);
 enum smtp_next smtp_rcpt(struct smtp *s, const struct smtp_command *command);
 enum smtp_next smtp_data(struct smtp *s, const struct smtp_command *command);
+enum smtp_next smtp_bdat(struct smtp *s, const struct smtp_command *command);
+enum smtp_next smtp_xclient(struct smtp *s, const struct smtp_command *command);
 enum smtp_next smtp_rset(struct smtp *s, const struct smtp_command *command);

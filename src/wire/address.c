@@ -12,8 +12,12 @@
 
 #include "base/err.h"
 #include "base/ip.h"
+#include "wire/utf8.h"
 
 enum { LOCAL_MAX = 64, DOMAIN_MAX = 255, LABEL_MAX = 63 };
+
+/* The first code point behind the C1 controls, which are controls in UTF-8 as they are in ISO 8859. */
+enum { FIRST_PRINTABLE = 0xa0 };
 
 static bool is_alnum(char c)
 {
@@ -36,28 +40,78 @@ static bool is_domain_byte(char c)
 	return is_alnum(c) || c == '-' || c == '_' || c == '.';
 }
 
+static bool is_8bit(char c)
+{
+	return (unsigned char)c > 0x7f;
+}
+
+/* How many bytes at the start of `t` are one character beyond ASCII; 0 when none. */
+static size_t utf8_length(struct text t)
+{
+	uint32_t code;
+	size_t len = t.len > 0 && is_8bit(t.at[0]) ? utf8_first(t, &code) : 0;
+
+	return len > 0 && code >= FIRST_PRINTABLE ? len : 0;
+}
+
+/* The same inside a domain, where the other full stops of IDNA (UTS 46) would be dots to some and letters to
+ * others. */
+static size_t u_label_length(struct text t)
+{
+	uint32_t code = 0;
+	size_t len = utf8_length(t);
+
+	if (len > 0)
+		utf8_first(t, &code);
+	return code == 0x3002 || code == 0xff0e || code == 0xff61 ? 0 : len;
+}
+
+/* The limit of a U-label is that of its A-label (RFC 5890 section 2.3.2.1), which has an octet or more for
+ * each character; for ASCII this counts octets. */
 static bool is_label(struct text t)
 {
-	return t.len > 0 && t.len <= LABEL_MAX && t.at[0] != '-' && t.at[t.len - 1] != '-';
+	size_t characters = 0;
+
+	for (size_t i = 0; i < t.len; i++)
+		characters += (t.at[i] & 0xc0) != 0x80;
+	return t.len > 0 && characters <= LABEL_MAX && t.at[0] != '-' && t.at[t.len - 1] != '-';
+}
+
+/* How many bytes at the start of `t` can stand in a domain, with U-labels when `utf8`. */
+static size_t domain_span(struct text t, bool utf8)
+{
+	size_t len = 0;
+
+	while (len < t.len) {
+		size_t more = is_domain_byte(t.at[len]) ? 1 : utf8 ? u_label_length(text_from(t, len)) : 0;
+
+		if (more == 0)
+			break;
+		len += more;
+	}
+	return len;
+}
+
+/* The limits of `t`, which is a span of domain_span(), and of its labels are kept. */
+static bool is_domain(struct text t)
+{
+	if (t.len > DOMAIN_MAX)
+		return false;
+
+	for (;;) {
+		size_t dot = text_find(t, '.');
+
+		if (!is_label(text_first(t, dot)))
+			return false;
+		if (dot == t.len)
+			return true;
+		t = text_from(t, dot + 1);
+	}
 }
 
 bool address_is_domain(struct text t)
 {
-	size_t start = 0;
-
-	if (t.len == 0 || t.len > DOMAIN_MAX)
-		return false;
-
-	for (size_t i = 0; i < t.len; i++) {
-		if (!is_domain_byte(t.at[i]))
-			return false;
-		if (t.at[i] != '.')
-			continue;
-		if (!is_label((struct text){ t.at + start, i - start }))
-			return false;
-		start = i + 1;
-	}
-	return is_label(text_from(t, start));
+	return domain_span(t, false) == t.len && is_domain(t);
 }
 
 bool address_is_literal(struct text t)
@@ -85,9 +139,8 @@ static size_t domain_length(struct text t)
 		len = text_find(t, ']') + 1;
 		return len <= t.len && address_is_literal(text_first(t, len)) ? len : 0;
 	}
-	while (len < t.len && is_domain_byte(t.at[len]))
-		len++;
-	return address_is_domain(text_first(t, len)) ? len : 0;
+	len = domain_span(t, true);
+	return is_domain(text_first(t, len)) ? len : 0;
 }
 
 /* How many bytes at the start of `t` are a quoted string with something in it; 0 when none. */
@@ -96,11 +149,14 @@ static size_t quoted_length(struct text t)
 	size_t i = 1;
 
 	while (i < t.len && t.at[i] != '"') {
-		if (t.at[i] == '\\')
+		bool pair = t.at[i] == '\\';
+		size_t character = pair ? 0 : utf8_length(text_from(t, i));
+
+		if (pair)
 			i++;
-		if (i >= t.len || !is_printable(t.at[i]))
+		if (i >= t.len || (character == 0 && !is_printable(t.at[i])))
 			return 0;
-		i++;
+		i += character > 0 ? character : 1;
 	}
 	return i < t.len && i > 1 ? i + 1 : 0;
 }
@@ -110,8 +166,14 @@ static size_t atom_length(struct text t)
 {
 	size_t i = 0;
 
-	while (i < t.len && (is_atext(t.at[i]) || (t.at[i] == '.' && i > 0 && t.at[i - 1] != '.')))
-		i++;
+	while (i < t.len) {
+		bool ascii = is_atext(t.at[i]) || (t.at[i] == '.' && i > 0 && t.at[i - 1] != '.');
+		size_t more = ascii ? 1 : utf8_length(text_from(t, i));
+
+		if (more == 0)
+			break;
+		i += more;
+	}
 	return i > 0 && t.at[i - 1] != '.' ? i : 0;
 }
 
@@ -139,6 +201,8 @@ static size_t mailbox_length(struct text t, struct address *ret_address)
 		.local = { t.at, local },
 		.domain = { t.at + local + 1, domain },
 	};
+	for (size_t i = 0; i < local + 1 + domain; i++)
+		ret_address->utf8 |= is_8bit(t.at[i]);
 	return local + 1 + domain;
 }
 
@@ -180,14 +244,18 @@ int address_parse_path(struct text t, bool allow_null, struct address *ret_addre
 	if (allow_null && inside.at[0] == '>') {
 		struct text none = { inside.at, 0 };
 
-		*ret_address = (struct address){ none, none, none };
+		*ret_address = (struct address){ .whole = none, .local = none, .domain = none };
 		*ret_used = 2;
 		return 0;
 	}
 	if (!allow_null && text_starts_nocase(inside, postmaster)) {
 		struct text local = text_first(inside, postmaster.len - 1);
 
-		*ret_address = (struct address){ local, local, { local.at + local.len, 0 } };
+		*ret_address = (struct address){
+			.whole = local,
+			.local = local,
+			.domain = { local.at + local.len, 0 },
+		};
 		*ret_used = 1 + postmaster.len;
 		return 0;
 	}

@@ -14,6 +14,8 @@
  */
 #include "wire/mail_data.h"
 
+#include "base/base.h"
+
 /* Where the next byte stands. LINE_START is zero: a decoder or encoder may start zeroed. */
 enum state {
 	LINE_START,
@@ -35,6 +37,9 @@ static unsigned after_byte(struct mail_data_in *in, char c)
 
 	in->bare_cr |= after_cr && c != '\n';
 	in->bare_lf |= !after_cr && c == '\n';
+	in->eight_bit |= (uint8_t)c > 0x7f;
+	in->line = c == '\r' || c == '\n' ? 0 : in->line + 1;
+	in->longest_line = MAX(in->longest_line, in->line);
 	if (c == '\r')
 		return AFTER_CR;
 	return after_cr && c == '\n' ? LINE_START : IN_LINE;
@@ -68,6 +73,12 @@ size_t mail_data_in_take(struct mail_data_in *in, struct text input, char *out, 
 	}
 	*ret_len = len;
 	return taken;
+}
+
+void mail_data_in_look(struct mail_data_in *in, struct text input)
+{
+	for (size_t i = 0; i < input.len; i++)
+		in->state = after_byte(in, input.at[i]);
 }
 
 struct mail_data_out mail_data_out_start(void)

@@ -11,6 +11,11 @@ struct mail_data_in {
 	bool ended;	/* CRLF.CRLF was seen */
 	bool bare_lf;	/* a LF without CR before it was seen */
 	bool bare_cr;	/* a CR without LF behind it was seen */
+	bool eight_bit; /* a byte over 0x7f was seen */
+
+	size_t line; /* private: bytes of the open line */
+	size_t longest_line; /* bytes of the longest line so far, the open one too, without stuffing and line end, which is
+				CRLF, a bare CR or a bare LF, as mail_data_out_take() makes lines */
 };
 
 /* A decoder at the start of the data (which counts as the start of a line). */
@@ -20,6 +25,10 @@ struct mail_data_in mail_data_in_start(void);
  * to and including the end mark, after which `ended` is set. ret_len: bytes written. Message bytes come out as
  * they came in, bare CR and LF included, dot-stuffing removed; the end mark itself does not come out, the CRLF before it does. */
 size_t mail_data_in_take(struct mail_data_in *in, struct text input, char *out, size_t *ret_len);
+
+/* Note what is seen in `input`, the next bytes of a BDAT chunk (RFC 3030), where no dot means anything: the same
+ * flags and lines, across chunks too; never `ended`. Not for a decoder that takes DATA. */
+void mail_data_in_look(struct mail_data_in *in, struct text input);
 
 struct mail_data_out {
 	unsigned state; /* private */

@@ -111,11 +111,24 @@ static bool is_host(struct text t)
 	return address_is_domain(t) || address_is_literal(t);
 }
 
-static const char *protocol_of(const struct received *received)
+/* `with` (RFC 3848, RFC 6531 section 4.3): how the client greeted, TLS, AUTH. */
+static struct text protocol_of(const struct received *received)
 {
-	if (!received->esmtp)
-		return "SMTP";
-	return received->protocol.len > 0 ? "ESMTPS" : "ESMTP";
+	static const struct text names[2][2][2] = {
+		/* clear: alone, with AUTH;        TLS: alone, with AUTH */
+		{ { TEXT("ESMTP"), TEXT("ESMTPA") }, { TEXT("ESMTPS"), TEXT("ESMTPSA") } },
+		{ { TEXT("UTF8SMTP"), TEXT("UTF8SMTPA") }, { TEXT("UTF8SMTPS"), TEXT("UTF8SMTPSA") } },
+	};
+
+	return received->esmtp ? names[received->utf8][received->protocol.len > 0][received->authenticated]
+			       : TEXT("SMTP");
+}
+
+/* A name from the client's certificate, as a comment that says which. */
+static void put_certificate(struct field *field, const char *which, struct text name)
+{
+	if (name.len > 0)
+		put_comment(field, text_of(which), " ", name);
 }
 
 char *received_format(const void *owner, const struct received *received)
@@ -134,12 +147,12 @@ char *received_format(const void *owner, const struct received *received)
 	put_word(&field, is_host(received->hostname) ? received->hostname : TEXT("unknown"));
 	put_word(&field, TEXT("(Postern)"));
 	put_word(&field, TEXT("with"));
-	put_word(&field, text_of(protocol_of(received)));
+	put_word(&field, protocol_of(received));
 
 	put_clause(&field, "id");
 	put_atom(&field, received->id);
 
-	if (address_parse(received->rcpt, &rcpt) == 0) {
+	if (address_parse(received->rcpt, &rcpt) == 0 && (received->utf8 || !rcpt.utf8)) {
 		put_clause(&field, "for <");
 		put(&field, rcpt.whole);
 		put(&field, TEXT(">"));
@@ -149,6 +162,8 @@ char *received_format(const void *owner, const struct received *received)
 		put_clause(&field, "tls");
 		put_atom(&field, received->cipher);
 		put_comment(&field, received->protocol, ", ", received->group);
+		put_certificate(&field, "client certificate", received->certificate_subject);
+		put_certificate(&field, "issued by", received->certificate_issuer);
 	}
 
 	put(&field, TEXT(";"));

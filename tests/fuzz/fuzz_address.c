@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "wire/utf8.h"
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void must(bool fine)
@@ -18,12 +20,19 @@ static void check(struct text t, const struct address *address)
 	must(address->whole.at >= t.at && address->whole.at + address->whole.len <= t.at + t.len);
 	must(address->local.len <= 64 && address->domain.len <= 255);
 	must(address->local.at == address->whole.at);
-	for (size_t i = 0; i < address->whole.len; i++)
-		must(address->whole.at[i] >= 0x20 && address->whole.at[i] <= 0x7e);
+	must(utf8_valid(address->local) && utf8_valid(address->domain));
+	bool utf8 = false;
+	for (size_t i = 0; i < address->whole.len; i++) {
+		uint8_t byte = (uint8_t)address->whole.at[i];
+
+		must(byte >= 0x20 && byte != 0x7f);
+		utf8 |= byte > 0x7f;
+	}
+	must(utf8 == address->utf8);
 	if (address->domain.len == 0)
 		return;
 	must(address->whole.len == address->local.len + 1 + address->domain.len);
-	must(address_is_domain(address->domain) || address_is_literal(address->domain));
+	must(address->utf8 || address_is_domain(address->domain) || address_is_literal(address->domain));
 	must(address_parse(address->whole, &again) == 0 && text_equal(again.local, address->local));
 }
 

@@ -58,6 +58,46 @@ static bool at_line_start(struct text t, size_t i)
 	return i == 0 || (i >= 2 && t.at[i - 2] == '\r' && t.at[i - 1] == '\n');
 }
 
+/* What is said of the lines of `t` however it came: the longest run without CR and LF, and the 8-bit bytes. */
+static void reference_lines_of(struct text t, struct mail_data_in *flags)
+{
+	flags->longest_line = 0;
+	flags->eight_bit = false;
+	for (size_t i = 0; i < t.len; i++) {
+		size_t end = i;
+
+		flags->eight_bit |= (t.at[i] & 0x80) != 0;
+		while (end < t.len && t.at[end] != '\r' && t.at[end] != '\n')
+			end++;
+		flags->longest_line = MAX(flags->longest_line, end - i);
+	}
+}
+
+static void same_flags(const struct mail_data_in *a, const struct mail_data_in *b)
+{
+	must(a->ended == b->ended && a->bare_lf == b->bare_lf && a->bare_cr == b->bare_cr);
+	must(a->eight_bit == b->eight_bit && a->longest_line == b->longest_line);
+}
+
+/* The stream as chunks of BDAT. */
+static void check_look(struct text t, uint32_t seed)
+{
+	struct mail_data_in in = mail_data_in_start(), flags = { 0 };
+
+	for (size_t taken = 0; taken < t.len;) {
+		size_t want = piece(&seed, t.len - taken);
+
+		mail_data_in_look(&in, text_first(text_from(t, taken), want));
+		taken += want;
+	}
+	for (size_t i = 0; i < t.len; i++) {
+		flags.bare_lf |= t.at[i] == '\n' && (i == 0 || t.at[i - 1] != '\r');
+		flags.bare_cr |= t.at[i] == '\r' && i + 1 < t.len && t.at[i + 1] != '\n';
+	}
+	reference_lines_of(t, &flags);
+	same_flags(&in, &flags);
+}
+
 /* What decoding all of `t` must give; returns the bytes taken. */
 static size_t reference_in(struct text t, struct bytes *out, struct mail_data_in *flags)
 {
@@ -81,6 +121,7 @@ static size_t reference_in(struct text t, struct bytes *out, struct mail_data_in
 		if (!(c == '.' && at_line_start(t, i)) && !undecided)
 			out->at[out->len++] = c;
 	}
+	reference_lines_of((struct text){ out->at, out->len }, flags);
 	return flags->ended ? end + 3 : t.len;
 }
 
@@ -116,7 +157,7 @@ static void check_in(struct text t, uint32_t seed)
 	for (size_t i = 0; i < COUNT(seeds); i++) {
 		got = room(t.len);
 		must(decode(t, seeds[i], &got, &in) == taken);
-		must(in.ended == flags.ended && in.bare_lf == flags.bare_lf && in.bare_cr == flags.bare_cr);
+		same_flags(&in, &flags);
 		same(&got, &want);
 		if (i == 0)
 			bytes_done(&got);
@@ -189,5 +230,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct text t = { (const char *)data + 1, size - 1 };
 	check_in(t, data[0] + 1u);
 	check_out(t, data[0] + 1u);
+	check_look(t, data[0] + 1u);
 	return 0;
 }

@@ -427,6 +427,7 @@ class Sink:
             self.process.kill()
             self.process.wait()
             self.errors.close()
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 # Messages

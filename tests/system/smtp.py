@@ -34,10 +34,17 @@ class Closed(Exception):
 
 
 class Client:
-    def __init__(self, address, greet=True, timeout=PATIENCE):
-        self.socket = socket.create_connection(address, timeout=timeout)
+    """greet     read the greeting
+    source    address (127.x.y.z) to come from
+    before    bytes that are sent as soon as the connection stands, such as a PROXY header
+    """
+
+    def __init__(self, address, greet=True, timeout=PATIENCE, source=None, before=b""):
+        self.socket = socket.create_connection(address, timeout=timeout, source_address=(source, 0) if source else None)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = b""
+        if before:
+            self.send(before)
         self.greeting = self.read() if greet else None
 
     def __enter__(self):
@@ -93,9 +100,26 @@ class Client:
                 return Reply(lines)
 
     def do(self, command):
-        """Send one command line, read one reply."""
-        self.send(command.encode() + b"\r\n")
+        """Send one command line (text or bytes), read one reply."""
+        self.send((command if isinstance(command, bytes) else command.encode()) + b"\r\n")
         return self.read()
+
+    def last_words(self):
+        """Read replies until the server closes; all of them. Fails when bytes come that are no reply."""
+        replies = []
+        while True:
+            try:
+                replies.append(self.read())
+            except Closed:
+                assert self.buffer == b"", self.buffer
+                return replies
+
+    def expect_last(self, code, status=None):
+        """Assert that one reply comes, with this code, and then the end of the connection."""
+        replies = self.last_words()
+        assert len(replies) == 1 and replies[0].code == code, f"expected {code} and the end, got {replies}"
+        assert status is None or replies[0].status == status, f"expected {code} {status} and the end, got {replies}"
+        return replies[0]
 
     def expect(self, command, code, status=None):
         """do(), and assert the reply's code and enhanced status."""
@@ -137,6 +161,22 @@ class Client:
         if stuffed.startswith(b"."):
             stuffed = b"." + stuffed
         self.send(stuffed + b".\r\n")
+        return self.read()
+
+    def envelope(self, sender="a@sender.test", recipient="bob@good.test", parameters=""):
+        """MAIL (with parameters) and RCPT, which must be accepted."""
+        self.expect(f"MAIL FROM:<{sender}>{' ' + parameters if parameters else ''}", 250)
+        self.expect(f"RCPT TO:<{recipient}>", 250)
+
+    def data_as_it_is(self, data):
+        """DATA, then these bytes without any stuffing or end mark; the reply to them."""
+        self.expect("DATA", 354)
+        self.send(data)
+        return self.read()
+
+    def bdat(self, data=b"", last=False):
+        """One chunk; the reply to it."""
+        self.send(b"BDAT %d%s\r\n%s" % (len(data), b" LAST" if last else b"", data))
         return self.read()
 
     def mail(self, sender, recipients, content):

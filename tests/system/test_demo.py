@@ -43,6 +43,22 @@ class Demo:
 
 
 @pytest.fixture
+def start():
+    """start(folder, name) -> Demo; one that still runs is ended after the test."""
+    made = []
+
+    def make(*arguments):
+        made.append(Demo(*arguments))
+        return made[-1]
+
+    yield make
+    for demo in made:
+        if demo.process.poll() is None:
+            demo.process.terminate()
+            demo.wait()
+
+
+@pytest.fixture
 def folder():
     made = harness.make_folder()
     yield made
@@ -63,9 +79,9 @@ def children(pid):
     return found
 
 
-def test_demo_shows_a_mail_and_ends_cleanly_twice(folder):
+def test_demo_shows_a_mail_and_ends_cleanly_twice(start, folder):
     for name in ("first", "second"):
-        demo = Demo(folder, name)
+        demo = start(folder, name)
         harness.wait_for(lambda: "the demo is up\n" + demo.text(), lambda: is_up(demo), patience=60)
         for fact in ('"state": "delivered"', "TLS wanted: preferred; obtained: encrypted (TLSv1.3", "SHA-256 ",
                 "gw.good.test", "status", "track --since"):

@@ -13,6 +13,11 @@
 #define L63  "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 #define D255 L63 "." L63 "." L63 "." L63
 
+/* 8, 16 and 96 octets in characters of two. */
+#define U8  "\xc3\xa4\xc3\xb6\xc3\xbc\xc3\x9f"
+#define U16 U8 U8
+#define U96 U16 U16 U16 U16 U16 U16
+
 static void same(const char *name, const char *what, struct text got, struct text want)
 {
 	if (!text_equal(got, want))
@@ -26,6 +31,7 @@ static const struct {
 	bool allow_null;
 	const char *whole, *local, *domain;
 	size_t used; /* 0: all of it */
+	bool utf8;
 } good[] = {
 	{ "a plain path", TEXT("<a@b>"), true, "a@b", "a", "b", 0 },
 	{ "what follows the path is not looked at", TEXT("<a@b> SIZE=1>"), true, "a@b", "a", "b", 5 },
@@ -50,6 +56,32 @@ static const struct {
 	{ "a local part of 64", TEXT("<" L16 L16 L16 L16 "@b>"), true, L16 L16 L16 L16 "@b", L16 L16 L16 L16,
 		"b", 0 },
 	{ "a domain of 255 in labels of 63", TEXT("<a@" D255 ">"), true, "a@" D255, "a", D255, 0 },
+	{ "1.40 UTF-8 in the local part", TEXT("<\xc3\xa4.b@c>"), true, "\xc3\xa4.b@c", "\xc3\xa4.b", "c", 0,
+		true },
+	{ "1.40 UTF-8 in quotes", TEXT("<\"\xe2\x82\xac >\"@c>"), true, "\"\xe2\x82\xac >\"@c",
+		"\"\xe2\x82\xac >\"", "c", 0, true },
+	{ "1.40 a U-label",
+		TEXT("<a@b\xc3\xbc"
+		     "cher.test>"),
+		true,
+		"a@b\xc3\xbc"
+		"cher.test",
+		"a",
+		"b\xc3\xbc"
+		"cher.test",
+		0, true },
+	{ "1.40 a character of four bytes", TEXT("<\xf0\x9f\x98\x80@b>"), true, "\xf0\x9f\x98\x80@b",
+		"\xf0\x9f\x98\x80", "b", 0, true },
+	{ "a route of U-labels is dropped", TEXT("<@\xc3\xa4:c@d>"), true, "c@d", "c", "d", 0, false },
+	{ "a UTF-8 local part of 64 octets", TEXT("<" U16 U16 U16 U16 "@b>"), true, U16 U16 U16 U16 "@b",
+		U16 U16 U16 U16, "b", 0, true },
+	{ "a U-label of 63 characters", TEXT("<a@" U96 U16 U8 "aaa>"), true, "a@" U96 U16 U8 "aaa", "a",
+		U96 U16 U8 "aaa", 0, true },
+	{ "a UTF-8 domain of 255 octets",
+		TEXT("<a@" U96 ".a" U96 ".a" U16 U16 U16 U8 "aaa"
+		     ">"),
+		true, "a@" U96 ".a" U96 ".a" U16 U16 U16 U8 "aaa", "a",
+		U96 ".a" U96 ".a" U16 U16 U16 U8 "aaa", 0, true },
 };
 
 static const struct {
@@ -75,9 +107,43 @@ static const struct {
 	{ "a NUL in the local part", TEXT("<a\0@x>"), true },
 	{ "a tab", TEXT("<\"a\tb\"@x>"), true },
 	{ "DEL", TEXT("<\"a\x7f\"@x>"), true },
-	{ "an 8-bit byte in the local part", TEXT("<\xc3\xa4@x>"), true },
-	{ "an 8-bit byte in quotes", TEXT("<\"\xc3\xa4\"@x>"), true },
-	{ "an 8-bit byte in the domain", TEXT("<a@\xc3\xa4>"), true },
+	{ "1.40 a cut character in the local part", TEXT("<\xc3@x>"), true },
+	{ "1.40 a cut character in quotes", TEXT("<\"\xe2\x82\"@x>"), true },
+	{ "1.40 a cut character at the end of the domain", TEXT("<a@\xf0\x9f\x98>"), true },
+	{ "1.40 Latin-1 in the domain", TEXT("<a@b\xfcr>"), true },
+	{ "1.40 an overlong at sign",
+		TEXT("<a\xc1\x80"
+		     "b>"),
+		true },
+	{ "1.40 an overlong dot",
+		TEXT("<a@b\xc0\xae"
+		     "c>"),
+		true },
+	{ "1.40 an overlong CR in three bytes", TEXT("<a\xe0\x80\x8d@b>"), true },
+	{ "1.40 a surrogate", TEXT("<\xed\xa0\x80@b>"), true },
+	{ "1.40 a character over U+10FFFF", TEXT("<\xf4\x90\x80\x80@b>"), true },
+	{ "a C1 control in the local part", TEXT("<a\xc2\x85@b>"), true },
+	{ "a C1 control in quotes", TEXT("<\"\xc2\x9b\"@b>"), true },
+	{ "a C1 control in the domain", TEXT("<a@\xc2\x80>"), true },
+	{ "an ideographic full stop in the domain",
+		TEXT("<a@b\xe3\x80\x82"
+		     "c>"),
+		true },
+	{ "a fullwidth full stop in the domain",
+		TEXT("<a@b\xef\xbc\x8e"
+		     "c>"),
+		true },
+	{ "a halfwidth full stop in the domain",
+		TEXT("<a@b\xef\xbd\xa1"
+		     "c>"),
+		true },
+	{ "a quoted pair of a UTF-8 character", TEXT("<\"\\\xc3\xa4\"@b>"), true },
+	{ "1.42 a UTF-8 local part of 65 octets", TEXT("<" U16 U16 U16 U16 "a@b>"), true },
+	{ "a U-label of 64 characters", TEXT("<a@" U16 U16 U16 U16 U16 U16 U16 U16 ">"), true },
+	{ "1.42 a UTF-8 domain of 256 octets",
+		TEXT("<a@" U96 ".a" U96 ".a" U16 U16 U16 U8 "aaaa"
+		     ">"),
+		true },
 	{ "a blank in front", TEXT("< a@b>"), true },
 	{ "a blank before the end", TEXT("<a@b >"), true },
 	{ "a leading dot", TEXT("<.a@b>"), true },
@@ -108,7 +174,7 @@ static const struct {
 	{ "a route without the second @", TEXT("<@a,b:c@d>"), true },
 };
 
-static void test_right_paths_are_cut_into_parts(void **state)
+static void test_1_40_1_42_right_paths_are_cut_into_parts(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < COUNT(good); i++) {
@@ -120,11 +186,13 @@ static void test_right_paths_are_cut_into_parts(void **state)
 		same(good[i].name, "whole", address.whole, text_of(good[i].whole));
 		same(good[i].name, "local", address.local, text_of(good[i].local));
 		same(good[i].name, "domain", address.domain, text_of(good[i].domain));
+		if (address.utf8 != good[i].utf8)
+			fail_msg("%s: utf8 is %d", good[i].name, address.utf8);
 		assert_int_equal(used, good[i].used != 0 ? good[i].used : good[i].path.len);
 	}
 }
 
-static void test_1_42_wrong_paths_are_refused_and_write_nothing(void **state)
+static void test_1_40_1_42_wrong_paths_are_refused_and_write_nothing(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < COUNT(bad); i++) {
@@ -174,6 +242,8 @@ static void test_a_bare_mailbox_must_use_all_of_the_text(void **state)
 		{ TEXT("@b"), ERR_FORMAT },
 		{ TEXT(""), ERR_FORMAT },
 		{ TEXT("a@b\0"), ERR_FORMAT },
+		{ TEXT("\xc3\xa4@\xc3\xa4"), 0 },
+		{ TEXT("\xc3\xa4@\xc3"), ERR_FORMAT },
 		{ TEXT("postmaster"), ERR_FORMAT },
 	};
 
@@ -207,6 +277,8 @@ static void test_domains(void **state)
 		{ TEXT("a\n"), false },
 		{ TEXT("[1.2.3.4]"), false },
 		{ TEXT("a)"), false },
+		{ TEXT("\xc3\xa4"), false },
+		{ TEXT("a\xc3\xa4.b"), false },
 	};
 
 	(void)state;
@@ -245,8 +317,8 @@ static void test_literals(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_right_paths_are_cut_into_parts),
-		cmocka_unit_test(test_1_42_wrong_paths_are_refused_and_write_nothing),
+		cmocka_unit_test(test_1_40_1_42_right_paths_are_cut_into_parts),
+		cmocka_unit_test(test_1_40_1_42_wrong_paths_are_refused_and_write_nothing),
 		cmocka_unit_test(test_no_proper_prefix_of_a_path_is_a_path),
 		cmocka_unit_test(test_a_bare_mailbox_must_use_all_of_the_text),
 		cmocka_unit_test(test_domains),

@@ -264,6 +264,28 @@ static void only_small_plain_files_are_read(void **state)
 	talloc_free(bundle);
 }
 
+static void lists_may_be_larger(void **state)
+{
+	char path[] = "/tmp/postern-test-bundle-XXXXXX";
+	CLEANUP(base_close) int fd = mkstemp(path);
+	struct bundle *bundle = bundle_new(NULL, 1);
+
+	(void)state;
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, (64 << 20) + 1), 0);
+	assert_int_equal(bundle_add_list(bundle, path, BUNDLE_ALL), -EFBIG);
+	assert_int_equal(ftruncate(fd, 3 << 20), 0);
+	assert_int_equal(pwrite(fd, "x", 1, (3 << 20) - 1), 1);
+	assert_int_equal(bundle_add_list(bundle, path, BUNDLE_FRONT), 0);
+	assert_int_equal(bundle_find(bundle, path).len, 3 << 20);
+	assert_int_equal(bundle_find(bundle, path).at[(3 << 20) - 1], 'x');
+	unlink(path);
+	assert_int_equal(
+		bundle_add_list(bundle, "/proc/self/status", BUNDLE_FRONT), 0); /* says that it is empty */
+	assert_true(bundle_find(bundle, "/proc/self/status").len > 0);
+	talloc_free(bundle);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -276,6 +298,7 @@ int main(void)
 		cmocka_unit_test(no_flipped_bit_leads_outside),
 		cmocka_unit_test(lengths_are_compared_before_they_are_used),
 		cmocka_unit_test(only_small_plain_files_are_read),
+		cmocka_unit_test(lists_may_be_larger),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

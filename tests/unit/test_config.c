@@ -52,16 +52,132 @@ static void defaults_are_those_of_the_manual(void **state)
 	assert_int_equal(c->delivery.concurrency, 20);
 	assert_int_equal(c->delivery.connections, 40);
 	assert_int_equal(c->limits.connections, 1000);
+	assert_int_equal(c->limits.connections_per_network, 250);
+	assert_int_equal(c->limits.rate, 600);
+	assert_int_equal(c->limits.commands, 100);
+	assert_int_equal(c->limits.line_length, 0);
+	assert_int_equal(c->limits.header, 256 << 10);
+	assert_int_equal(c->limits.queue_quota, 0);
+	assert_int_equal(c->limits.min_free_space, 100 << 20);
+	assert_int_equal(c->limits.min_free_inodes, 1000);
+	assert_null(c->recipients.file);
+	assert_false(c->recipients.call_ahead);
+	assert_int_equal(c->recipients.cache_ms, 3600000);
+	assert_int_equal(c->metrics.address.family, 0);
 	assert_int_equal(c->limits.errors, 20);
 	assert_int_equal(c->limits.recipients, 1000);
 	assert_int_equal(c->limits.message_size, 50 << 20);
 	assert_int_equal(c->limits.idle_time_ms, 300000);
 	assert_int_equal(c->limits.session_time_ms, 3600000);
+	assert_int_equal(c->log.to, CONFIG_LOG_STDERR);
+	assert_null(c->log.file);
 	assert_int_equal(c->log.level, LOG_INFO);
 	assert_int_equal(c->log.format, LOG_PLAIN);
 	assert_int_equal(
 		c->destination_count + c->route_count + c->group_count + c->accepted_domain_count, 0);
 	config_release(c);
+}
+
+static const struct config_tls_profile *profile(const struct config *c, const char *name)
+{
+	for (size_t i = 0; i < c->tls_profile_count; i++)
+		if (strcmp(c->tls_profiles[i].name, name) == 0)
+			return &c->tls_profiles[i];
+	fail_msg("there is no profile %s", name);
+	return NULL;
+}
+
+static void E43_predefined_profiles_exist_without_being_written(void **state)
+{
+	static const char *const files[] = { BASE, BASE "tls_profiles: []\n",
+		BASE "tls_profiles: [{name: own}]\n",
+		BASE "tls_profiles: [{name: a}, {name: b}, {name: c}, {name: d}, {name: e}]\n" };
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(files); i++) {
+		const struct config *c = read_as("x.yaml", files[i]);
+		const struct config_tls_profile *server = profile(c, "TLS-Server.Standard"),
+						*client = profile(c, "TLS-Client.Standard");
+
+		assert_ptr_equal(c->listeners[0].tls_profile, server);
+		assert_int_equal(server->line, 0);
+		assert_int_equal(server->min_version, CONFIG_TLS_1_2);
+		assert_int_equal(server->max_version, CONFIG_TLS_1_3);
+		assert_int_equal(server->pfs, CONFIG_PFS_ALLOWED);
+		assert_string_equal(server->ciphers, "ECDHE+AESGCM:ECDHE+CHACHA20");
+		assert_null(server->groups);
+		assert_true(server->compliance);
+		assert_int_equal(client->min_version, CONFIG_TLS_1_2);
+		assert_int_equal(client->max_version, CONFIG_TLS_1_3);
+		assert_false(client->compliance);
+		config_release(c);
+	}
+}
+
+static void E39_a_new_profile_begins_at_tls_1_2(void **state)
+{
+	const struct config *c = read_as("x.yaml", BASE "tls_profiles: [{name: own}]\n");
+	const struct config_tls_profile *own = profile(c, "own");
+
+	(void)state;
+	assert_int_equal(own->min_version, CONFIG_TLS_1_2);
+	assert_int_equal(own->max_version, CONFIG_TLS_1_3);
+	assert_int_equal(own->pfs, CONFIG_PFS_ALLOWED);
+	assert_true(own->compliance);
+	assert_int_equal(own->line, 6);
+	config_release(c);
+}
+
+static void E42_each_word_of_a_profile_has_its_value(void **state)
+{
+	static const char *const versions[] = { "1.0", "1.1", "1.2", "1.3" }, *const pfs[] = { "allowed",
+		"required", "none" };
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(versions) * COUNT(pfs); i++) {
+		size_t v = i / COUNT(pfs), p = i % COUNT(pfs);
+		char *yaml = talloc_asprintf(NULL,
+			BASE "tls_profiles: [{name: own, min_version: %s, max_version: %s, pfs: %s}]\n",
+			versions[p == CONFIG_PFS_NONE ? 0 : v], versions[v], pfs[p]);
+		const struct config *c = read_as("x.yaml", yaml);
+
+		assert_int_equal(profile(c, "own")->max_version, v);
+		assert_int_equal(profile(c, "own")->min_version, p == CONFIG_PFS_NONE ? 0 : v);
+		assert_int_equal(profile(c, "own")->pfs, p);
+		config_release(c);
+		talloc_free(yaml);
+	}
+}
+
+static void a_log_goes_to_a_word_or_a_path(void **state)
+{
+	static const struct {
+		const char *text;
+		enum config_log_to to;
+		const char *file;
+	} cases[] = {
+		{ "stderr", CONFIG_LOG_STDERR, NULL },
+		{ "syslog", CONFIG_LOG_SYSLOG, NULL },
+		{ "journal", CONFIG_LOG_JOURNAL, NULL },
+		{ "/var/log/postern", CONFIG_LOG_FILE, "/var/log/postern" },
+		{ "log/postern", CONFIG_LOG_FILE, "etc/log/postern" },
+		{ "postern.log", CONFIG_LOG_FILE, "etc/postern.log" },
+		{ "./syslog", CONFIG_LOG_FILE, "etc/./syslog" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		char *yaml = talloc_asprintf(NULL, BASE "log: {to: %s}\n", cases[i].text);
+		const struct config *c = read_as("etc/x.yaml", yaml);
+
+		assert_int_equal(c->log.to, cases[i].to);
+		if (cases[i].file == NULL)
+			assert_null(c->log.file);
+		else
+			assert_string_equal(c->log.file, cases[i].file);
+		config_release(c);
+		talloc_free(yaml);
+	}
 }
 
 static void every_key_reaches_its_field(void **state)
@@ -78,6 +194,17 @@ static void every_key_reaches_its_field(void **state)
 		     "    address: '[::1]:2525'\n"
 		     "    certificate: main\n"
 		     "    policy: trusted\n"
+		     "    tls_profile: modern\n"
+		     "    proxy_protocol_from: [192.0.2.9, '2001:db8:9::/48']\n"
+		     "    xclient_from: [127.0.0.0/8]\n"
+		     "tls_profiles:\n"
+		     "  - {name: old, min_version: 1.0, max_version: 1.1}\n"
+		     "  - name: modern\n"
+		     "    min_version: 1.3\n"
+		     "    ciphers: ECDHE+AESGCM:ECDHE+CHACHA20\n"
+		     "    groups: X25519:P-256\n"
+		     "    pfs: required\n"
+		     "    compliance: false\n"
 		     "mail_flow_policies:\n"
 		     "  - name: trusted\n"
 		     "    action: relay\n"
@@ -92,9 +219,13 @@ static void every_key_reaches_its_field(void **state)
 		     "  - {domain: default, next_hop: '[2001:db8::7]:2526'}\n"
 		     "destinations: [{domain: .test, tls: required}]\n"
 		     "delivery: {retry: [500ms, 2s], expire: 1h, concurrency: 3, connections: 4}\n"
+		     "recipients: {file: people, call_ahead: on, cache: 2h}\n"
+		     "metrics: {address: '127.0.0.1:9464'}\n"
 		     "limits: {connections: 5, errors: 6, recipients: 100, message_size: 64k, idle_time: 8s, "
-		     "session_time: 1d}\n"
-		     "log: {level: debug, format: json}\n");
+		     "session_time: 1d, connections_per_network: 7, rate: 8, commands: 9, line: 998, header: "
+		     "8KiB, "
+		     "queue_quota: 11, min_free_space: 1GiB, min_free_inodes: 12}\n"
+		     "log: {to: postern.log, level: debug, format: json}\n");
 
 	(void)state;
 	assert_string_equal(c->hostname, "gw.good.test");
@@ -114,6 +245,36 @@ static void every_key_reaches_its_field(void **state)
 	assert_ptr_equal(c->listeners[0].certificate, &c->certificates[1]);
 	assert_ptr_equal(c->listeners[0].policy, &c->policies[0]);
 	assert_int_equal(c->listeners[0].line, 10);
+	assert_int_equal(c->tls_profile_count, 4);
+	assert_ptr_equal(c->listeners[0].tls_profile, &c->tls_profiles[1]);
+	assert_int_equal(c->listeners[0].proxy_protocol_from_count, 2);
+	assert_int_equal(c->listeners[0].proxy_protocol_from[0].prefix, 32);
+	assert_int_equal(c->listeners[0].proxy_protocol_from[1].address.family, AF_INET6);
+	assert_int_equal(c->listeners[0].xclient_from_count, 1);
+	assert_int_equal(c->listeners[0].xclient_from[0].prefix, 8);
+	assert_int_equal(c->tls_profiles[0].min_version, CONFIG_TLS_1_0);
+	assert_int_equal(c->tls_profiles[0].max_version, CONFIG_TLS_1_1);
+	assert_int_equal(c->tls_profiles[1].min_version, CONFIG_TLS_1_3);
+	assert_string_equal(c->tls_profiles[1].ciphers, "ECDHE+AESGCM:ECDHE+CHACHA20");
+	assert_string_equal(c->tls_profiles[1].groups, "X25519:P-256");
+	assert_int_equal(c->tls_profiles[1].pfs, CONFIG_PFS_REQUIRED);
+	assert_false(c->tls_profiles[1].compliance);
+	assert_int_equal(c->tls_profiles[1].line, 20);
+	assert_string_equal(c->recipients.file, "/etc/postern/people");
+	assert_true(c->recipients.call_ahead);
+	assert_int_equal(c->recipients.cache_ms, 7200000);
+	assert_true(ip_is_loopback(&c->metrics.address));
+	assert_int_equal(c->metrics.address.port, 9464);
+	assert_int_equal(c->limits.connections_per_network, 7);
+	assert_int_equal(c->limits.rate, 8);
+	assert_int_equal(c->limits.commands, 9);
+	assert_int_equal(c->limits.line_length, 998);
+	assert_int_equal(c->limits.header, 8192);
+	assert_int_equal(c->limits.queue_quota, 11);
+	assert_int_equal(c->limits.min_free_space, 1 << 30);
+	assert_int_equal(c->limits.min_free_inodes, 12);
+	assert_int_equal(c->log.to, CONFIG_LOG_FILE);
+	assert_string_equal(c->log.file, "/etc/postern/postern.log");
 	assert_int_equal(c->policies[0].action, CONFIG_RELAY);
 	assert_int_equal(c->policies[0].tls, CONFIG_TLS_REQUIRED);
 	assert_int_equal(c->policies[1].action, CONFIG_REJECT);
@@ -275,6 +436,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(defaults_are_those_of_the_manual),
 		cmocka_unit_test(every_key_reaches_its_field),
+		cmocka_unit_test(E43_predefined_profiles_exist_without_being_written),
+		cmocka_unit_test(E39_a_new_profile_begins_at_tls_1_2),
+		cmocka_unit_test(E42_each_word_of_a_profile_has_its_value),
+		cmocka_unit_test(a_log_goes_to_a_word_or_a_path),
 		cmocka_unit_test(relative_paths_start_at_the_file),
 		cmocka_unit_test(next_hops_may_stand_in_brackets),
 		cmocka_unit_test(the_nearest_domain_entry_counts),

@@ -74,10 +74,10 @@ static const struct {
 		"6: acepted_domains: unknown key; did you mean `accepted_domains`?\n"
 		"7: log.levl: unknown key; did you mean `level`?\n" },
 	{ "a key far from all", BASE "log: {colour: red}\n",
-		"6: log.colour: unknown key; known here are level, format\n" },
-	{ "a key of a later version", BASE "dns: {a: [b]}\nlog: {to: x}\n",
+		"6: log.colour: unknown key; known here are to, level, format\n" },
+	{ "a key of a later version", BASE "dns: {a: [b]}\ntls_profiles: [{name: p, ocsp: strict}]\n",
 		"6: dns: is not supported by this version yet: remove this key\n"
-		"7: log.to: is not supported by this version yet: remove this key\n" },
+		"7: tls_profiles[p].ocsp: is not supported by this version yet: remove this key\n" },
 	{ "a key twice", BASE "user: a\nuser: b\nlog: {level: info, level: [x]}\n",
 		"7: user: stands twice, first on line 6: remove one\n"
 		"8: log.level: stands twice, first on line 8: remove one\n" },
@@ -207,6 +207,100 @@ static const struct {
 		"host names are not supported by this version yet\n" },
 	{ "port 0 as next hop", BASE "routes: [{domain: default, next_hop: '192.0.2.1:00'}]\n",
 		"6: routes[default].next_hop: must name a port from 1 to 65535, or none for port 25\n" },
+
+	{ "limits out of range",
+		BASE "limits: {connections_per_network: 0, rate: 1000001, commands: 0, header: 8191,\n"
+		     "  queue_quota: 1000000001, min_free_space: 1025GiB, min_free_inodes: -1}\n",
+		"6: limits.connections_per_network: `0` is out of range: expected 1 to 20000\n"
+		"6: limits.rate: `1000001` is out of range: expected 1 to 1000000\n"
+		"6: limits.commands: `0` is out of range: expected 1 to 100000\n"
+		"6: limits.header: `8191` is out of range: expected 8KiB to 10MiB\n"
+		"7: limits.queue_quota: `1000000001` is out of range: expected 0, or 1 to 1000000000\n"
+		"7: limits.min_free_space: `1025GiB` is out of range: expected 0 to 1024GiB\n"
+		"7: limits.min_free_inodes: expected a whole number; found `-1`\n" },
+	{ "the shortest line", BASE "limits: {line: 997}\n",
+		"6: limits.line: `997` is out of range: expected 0, or 998 to 10MiB\n" },
+	{ "the longest line", BASE "limits: {line: 10485761}\n",
+		"6: limits.line: `10485761` is out of range: expected 0, or 998 to 10MiB\n" },
+	{ "recipients", BASE "recipients: {file: '', call_ahead: yes, cache: 8d}\n",
+		"6: recipients.file: expected a path of at most 1024 bytes; found nothing\n"
+		"6: recipients.call_ahead: expected `on` or `off`; found `yes`\n"
+		"6: recipients.cache: `8d` is out of range: expected 1s to 7d\n" },
+	{ "a metrics page without a port", BASE "metrics: {address: 127.0.0.1}\n",
+		"6: metrics.address: expected an address with a port such as 192.0.2.1:25 or "
+		"[2001:db8::1]:25; found `127.0.0.1`\n" },
+	{ "a metrics page for everybody", BASE "metrics:\n  address: '0.0.0.0:9464'\n",
+		"7: metrics.address: the metrics page is for this machine only, because it asks nobody for a "
+		"password: name a loopback address such as 127.0.0.1:9464\n" },
+	{ "a log to a misspelt word", BASE "log: {to: syslogg}\n",
+		"6: log.to: expected one of stderr, syslog, journal, PATH (a path has a `/` or a `.`); found "
+		"`syslogg` (did you mean `syslog`?)\n" },
+	{ "a log to the word for a path", BASE "log: {to: PATH}\n",
+		"6: log.to: expected one of stderr, syslog, journal, PATH (a path has a `/` or a `.`); found "
+		"`PATH`\n" },
+	{ "a log to nothing", BASE "log: {to: ''}\n",
+		"6: log.to: expected one of stderr, syslog, journal, PATH (a path has a `/` or a `.`); found "
+		"nothing\n" },
+	{ "a log to a list", BASE "log: {to: [stderr]}\n",
+		"6: log.to: expected one word or a path; found a list\n" },
+	{ "who may speak for others",
+		LISTENS("address: '127.0.0.1:0', policy: open, proxy_protocol_from: [lb.test], xclient_from: "
+			"127.0.0.1"),
+		"6: listeners[in].proxy_protocol_from[1]: expected an address or a network whose host bits are "
+		"zero, such as 192.0.2.0/24 or 2001:db8::/32; found `lb.test`\n"
+		"6: listeners[in].xclient_from: expected a list; found a single value; write [a, b] or one line "
+		"with `- ` for each value\n" },
+	{ "half the Internet speaks for others",
+		LISTENS("address: '127.0.0.1:0', policy: open, proxy_protocol_from: [127.0.0.0/8, 0.0.0.0/0], "
+			"xclient_from: ['2000::/3']"),
+		"6: listeners[in].proxy_protocol_from: a network as wide as /0 is much of the Internet, and "
+		"whoever is in it could pass as any client: name your own servers\n"
+		"6: listeners[in].xclient_from: a network as wide as /3 is much of the Internet, and whoever is "
+		"in it could pass as any client: name your own servers\n" },
+
+	/* TLS profiles */
+	{ "words of a profile",
+		BASE
+		"tls_profiles: [{name: p, min_version: 1.4, max_version: TLSv1.3, pfs: need, compliance: "
+		"off, ciphers: '', groups: [X25519]}]\n",
+		"6: tls_profiles[p].min_version: expected one of 1.0, 1.1, 1.2, 1.3; found `1.4`\n"
+		"6: tls_profiles[p].max_version: expected one of 1.0, 1.1, 1.2, 1.3; found `TLSv1.3`\n"
+		"6: tls_profiles[p].pfs: expected one of allowed, required, none; found `need`\n"
+		"6: tls_profiles[p].compliance: expected `true` or `false`; found `off`\n"
+		"6: tls_profiles[p].ciphers: expected a text of at most 1024 bytes; found nothing\n"
+		"6: tls_profiles[p].groups: expected a text of at most 1024 bytes; found a list\n" },
+	{ "E39 a minimum above the maximum",
+		BASE "tls_profiles:\n  - {name: a, max_version: 1.1}\n"
+		     "  - name: b\n    min_version: 1.3\n    max_version: 1.2\n",
+		"7: tls_profiles[a].min_version: is newer than max_version, so no handshake could succeed: lower "
+		"this one, or raise max_version\n"
+		"9: tls_profiles[b].min_version: is newer than max_version, so no handshake could succeed: lower "
+		"this one, or raise max_version\n" },
+	{ "E42 no forward secrecy with TLS 1.3 only",
+		BASE "tls_profiles:\n  - {name: a, pfs: none, min_version: 1.3}\n  - {name: b, pfs: none}\n",
+		"7: tls_profiles[a].pfs: TLS 1.3 always has forward secrecy, so `none` leaves no version: write "
+		"`min_version: 1.2`, or `pfs: allowed`\n" },
+	{ "E43 a predefined profile cannot be changed",
+		BASE "tls_profiles:\n  - {name: TLS-Server.Standard, min_version: 1.3}\n"
+		     "  - {name: TLS-Client.Standard}\n",
+		"7: tls_profiles[TLS-Server.Standard].name: `TLS-Server.Standard` is predefined and cannot be "
+		"changed: give this copy another name and use that one\n"
+		"8: tls_profiles[TLS-Client.Standard].name: `TLS-Client.Standard` is predefined and cannot be "
+		"changed: give this copy another name and use that one\n" },
+	{ "two profiles of one name", BASE "tls_profiles: [{name: p}, {name: p}]\n",
+		"6: tls_profiles[p].name: `p` stands twice, first as entry 1: remove one\n" },
+	{ "E44 a profile that is used cannot be deleted",
+		LISTENS("address: '127.0.0.1:0', policy: open, tls_profile: modern") "tls_profiles: []\n",
+		"6: listeners[in].tls_profile: there is no `modern` in tls_profiles; it has TLS-Server.Standard, "
+		"TLS-Client.Standard\n" },
+	{ "a misspelt profile",
+		LISTENS("address: '127.0.0.1:0', policy: open, tls_profile: modren") "tls_profiles: [{name: "
+										     "modern}]\n",
+		"6: listeners[in].tls_profile: there is no `modren` in tls_profiles; it has modern, "
+		"TLS-Server.Standard, TLS-Client.Standard (did you mean `modern`?)\n" },
+	{ "a profile that is no name", LISTENS("address: '127.0.0.1:0', policy: open, tls_profile: ''"),
+		"6: listeners[in].tls_profile: expected a name of up to 64 letters, digits and `.`, `_`, `-`, "
+		"beginning with a letter or digit; found nothing\n" },
 
 	/* References and names */
 	{ "a policy that does not exist", LISTENS("address: '127.0.0.1:0', policy: opne"),
@@ -370,6 +464,13 @@ static void what_is_allowed_beside_the_refusals(void **state)
 								       "192.0.2.1}]\n" },
 		{ "a relaying group of our own networks",
 			BASE "sender_groups: [{name: g, policy: relay, networks: [10.0.0.0/8]}]\n" },
+		{ "E44 a profile that no listener uses", BASE "tls_profiles: [{name: spare}]\n" },
+		{ "a listener that names the profile it would have anyway",
+			LISTENS("address: '127.0.0.1:0', policy: open, tls_profile: TLS-Server.Standard") },
+		{ "no limits where 0 says so",
+			BASE "limits: {line: 0, queue_quota: 0, min_free_space: 0, min_free_inodes: 0}\n" },
+		{ "a metrics page on IPv6", BASE "metrics: {address: '[::1]:0'}\n" },
+		{ "empty sections", BASE "metrics: {}\nrecipients: {}\n" },
 		{ "empty lists", BASE "routes: []\nsender_groups: []\naccepted_domains: []\nlog: {}\n" },
 		{ "a byte order mark and a document start", "\xef\xbb\xbf---\n" BASE "...\n" },
 	};

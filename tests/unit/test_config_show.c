@@ -35,22 +35,30 @@
 	"routes:\n  - domain: good.test\n    next_hop: 127.0.0.1:2530\n\n"                                   \
 	"destinations:\n  - domain: default\n    tls: preferred\n"
 
+#define RECIPIENTS "recipients: {file: people}\n"
+
 #define RELAY_SHOWN                                                                                          \
 	"hostname: gw.good.test\nstate_dir: state\nruntime_dir: run\nuser: postern\n"                        \
 	"certificates:\n  - name: main\n    chain: pki/server.pem\n    key: pki/server.key\n"                \
 	"authorities:\n  system: false\n  custom: pki/ca.pem\n"                                              \
+	"tls_profiles: []\n"                                                                                 \
 	"listeners:\n  - name: inbound\n    type: public\n    address: 127.0.0.1:2525\n    certificate: "    \
 	"main\n"                                                                                             \
-	"    policy: accepted\n"                                                                             \
+	"    policy: accepted\n    tls_profile: TLS-Server.Standard\n    proxy_protocol_from: []\n"          \
+	"    xclient_from: []\n"                                                                             \
 	"mail_flow_policies:\n  - name: accepted\n    action: accept\n    tls: preferred\n"                  \
 	"sender_groups: []\naccepted_domains:\n  - good.test\n"                                              \
 	"routes:\n  - domain: good.test\n    next_hop: 127.0.0.1:2530\n"                                     \
 	"destinations:\n  - domain: default\n    tls: preferred\n"                                           \
+	"recipients:\n  call_ahead: off\n  cache: 1h\n"                                                      \
 	"delivery:\n  retry:\n    - 1m\n    - 5m\n    - 15m\n    - 30m\n    - 1h\n  expire: 5d\n"            \
 	"  concurrency: 20\n  connections: 40\n"                                                             \
-	"limits:\n  connections: 1000\n  errors: 20\n  recipients: 1000\n  message_size: 50MiB\n"            \
-	"  idle_time: 5m\n  session_time: 1h\n"                                                              \
-	"log:\n  level: info\n  format: plain\n"
+	"limits:\n  connections: 1000\n  connections_per_network: 250\n  rate: 600\n  commands: 100\n"       \
+	"  errors: 20\n  recipients: 1000\n  line: 0\n  header: 256KiB\n  message_size: 50MiB\n"             \
+	"  idle_time: 5m\n  session_time: 1h\n  queue_quota: 0\n  min_free_space: 100MiB\n"                  \
+	"  min_free_inodes: 1000\n"                                                                          \
+	"metrics: {}\n"                                                                                      \
+	"log:\n  to: stderr\n  level: info\n  format: plain\n"
 
 static char *show(const void *owner, const char *file, const char *yaml, bool json)
 {
@@ -99,6 +107,24 @@ static void what_is_shown_can_be_read_again(void **state)
 			     "limits: {message_size: 65537, idle_time: 1500ms, session_time: 25h}\n"
 			     "delivery: {retry: [100ms, 90s, 3600s]}\n"
 			     "log: {level: debug, format: json}\n" },
+		{ "profiles, one of them used", "x.yaml",
+			"hostname: gw.good.test\nstate_dir: state\nruntime_dir: run\n"
+			"mail_flow_policies: [{name: open, tls: none}]\n"
+			"listeners: [{name: in, type: public, address: '127.0.0.1:0', policy: open, tls_profile: "
+			"new, proxy_protocol_from: [127.0.0.1], xclient_from: ['::1', 10.0.0.0/8]}]\n"
+			"tls_profiles: [{name: old, min_version: 1.0, max_version: 1.2, pfs: none, compliance: "
+			"false}, {name: new, min_version: 1.3, pfs: required, groups: 'X25519:P-256', ciphers: "
+			"'DEFAULT:!aRSA:@STRENGTH'}]\n" },
+		{ "recipients, metrics and limits", "x.yaml",
+			BASE "recipients: {file: people.txt, call_ahead: on, cache: 90s}\n"
+			     "metrics: {address: '[::1]:9464'}\n"
+			     "limits: {line: 998, header: 9000, queue_quota: 7, min_free_space: 0, "
+			     "min_free_inodes: 0, rate: 1, commands: 2, connections_per_network: 3}\n" },
+		{ "a log file", "x.yaml", BASE "log: {to: log/a b}\n" },
+		{ "a log file in a relative directory", "etc/x.yaml", BASE "log: {to: a.log}\n" },
+		{ "a log file in an absolute directory", "/etc/x.yaml", BASE "log: {to: ./a}\n" },
+		{ "a log that is called as a word", "etc/x.yaml", BASE "log: {to: ./syslog}\n" },
+		{ "the system's log", "x.yaml", BASE "log: {to: syslog}\n" },
 	};
 
 	(void)state;
@@ -129,6 +155,14 @@ static void values_are_shown_in_their_shortest_form(void **state)
 		{ "limits: {idle_time: 1001ms}", "  idle_time: 1001ms\n" },
 		{ "delivery: {expire: 48h}", "  expire: 2d\n" },
 		{ "delivery: {expire: 25h}", "  expire: 25h\n" },
+		{ "log: {to: ./syslog}", "  to: ./syslog\n" },
+		{ "log: {to: journal}", "  to: journal\n" },
+		{ "limits: {line: 1024}", "  line: 1KiB\n" },
+		{ "recipients: {call_ahead: on}", "  call_ahead: on\n" },
+		{ "metrics: {address: '[::1]:1'}", "metrics:\n  address: \"[::1]:1\"\n" },
+		{ "tls_profiles: [{name: p}]",
+			"tls_profiles:\n  - name: p\n    min_version: 1.2\n    max_version: 1.3\n"
+			"    pfs: allowed\n    compliance: true\nlisteners:" },
 		{ "authorities: {custom: 'a b'}", "  custom: \"a b\"\n" },
 		{ "authorities: {custom: 'a\"b\\c'}", "  custom: \"a\\\"b\\\\c\"\n" },
 		{ "authorities: {custom: /a/b}", "  custom: /a/b\n" },
@@ -173,7 +207,9 @@ static void json_has_numbers_and_truth_values(void **state)
 		"\"idle_time\": \"5m\"",
 		"\"listeners\": [{\"name\": \"in\", \"type\": \"public\", \"address\": \"127.0.0.1:0\", "
 		"\"policy\": "
-		"\"open\"}]",
+		"\"open\", \"tls_profile\": \"TLS-Server.Standard\", \"proxy_protocol_from\": [], "
+		"\"xclient_from\": []}]",
+		"\"tls_profiles\": []", "\"call_ahead\": \"off\"", "\"metrics\": {}", "\"to\": \"stderr\"",
 		"\"routes\": []" };
 	char *shown = show(NULL, "x.yaml", BASE, true);
 
@@ -203,6 +239,12 @@ static void the_manual_names_every_key_that_is_shown(void **state)
 		manual, "| `message_size` | size | `50MiB` | 64KiB to 1GiB | Size of one message. |\n"));
 	assert_non_null(
 		strstr(manual, "| `retry` | list of durations | `[1m, 5m, 15m, 30m, 1h]` | 100ms to 7d | "));
+	assert_non_null(strstr(manual, "| `line` | size | `0` | 0, or 998 to 10MiB | "));
+	assert_non_null(
+		strstr(manual, "| `tls_profile` | name in `tls_profiles` | `TLS-Server.Standard` |  | "));
+	assert_non_null(
+		strstr(manual, "| `to` | word or path | `stderr` | stderr, syslog, journal, PATH | "));
+	assert_non_null(strstr(manual, "| `call_ahead` | on/off | `off` |  | "));
 	assert_non_null(strstr(manual, "| `policy` | name in `mail_flow_policies` | required |  | "));
 	talloc_free(manual);
 }
@@ -229,8 +271,8 @@ static int directory_make(void **state)
 
 static int directory_remove(void **state)
 {
-	static const char *const names[] = { "pki/server.pem", "pki/server.key", "pki/ca.pem", "relay.yaml",
-		"pki", "" };
+	static const char *const names[] = { "pki/server.pem", "pki/server.key", "pki/ca.pem", "people",
+		"relay.yaml", "pki", "" };
 	char *directory = *state;
 
 	for (size_t i = 0; i < COUNT(names); i++)
@@ -249,6 +291,7 @@ static void gathering_packs_what_each_role_may_see(void **state)
 		{ "pki/server.pem", BUNDLE_FRONT },
 		{ "pki/server.key", BUNDLE_FRONT },
 		{ "pki/ca.pem", BUNDLE_DELIVER },
+		{ "people", BUNDLE_FRONT },
 	};
 	static const unsigned roles[] = { BUNDLE_FRONT, BUNDLE_QUEUE, BUNDLE_DELIVER };
 	const char *directory = *state;
@@ -258,7 +301,8 @@ static void gathering_packs_what_each_role_may_see(void **state)
 	const struct config *config;
 
 	mkdir(owner, 0700);
-	put(directory, "relay.yaml", RELAY);
+	put(directory, "relay.yaml", RELAY RECIPIENTS);
+	put(directory, "people", "bob@good.test\n");
 	put(directory, "pki/server.pem", "the chain");
 	put(directory, "pki/server.key", "the key");
 	put(directory, "pki/ca.pem", "the authorities");
@@ -294,10 +338,10 @@ static void gathering_names_files_that_are_missing(void **state)
 	struct problems *problems = problems_new(file);
 	const struct config *config = NULL;
 
-	put(directory, "relay.yaml", RELAY);
+	put(directory, "relay.yaml", RELAY RECIPIENTS);
 	assert_null(config_gather(file, file, 1, problems, &config));
 	assert_null(config);
-	assert_int_equal(problems->count, 3);
+	assert_int_equal(problems->count, 4);
 	assert_string_equal(problems->list[0].key, "certificates[main].chain");
 	assert_int_equal(problems->list[0].line, 7);
 	assert_string_equal(problems->list[0].text, talloc_asprintf(file,
@@ -309,6 +353,8 @@ static void gathering_names_files_that_are_missing(void **state)
 	assert_int_equal(problems->list[1].line, 8);
 	assert_string_equal(problems->list[2].key, "authorities.custom");
 	assert_int_equal(problems->list[2].line, 12);
+	assert_string_equal(problems->list[3].key, "recipients.file");
+	assert_int_equal(problems->list[3].line, 35);
 	talloc_free(file);
 }
 

@@ -20,12 +20,28 @@
 
 static struct envelope sample(const void *owner, size_t recipients)
 {
-	struct envelope e = { 1700000000123, "1a-1", "192.0.2.1", "c.test", "{}", "s@x.test", NULL,
-		recipients };
+	struct envelope e = {
+		.received_ms = 1700000000123,
+		.icid = "1a-1",
+		.client = "192.0.2.1",
+		.helo = "c.test",
+		.tls = "{}",
+		.sender = "s@x.test",
+		.eight_bit = true,
+		.ret = 2,
+		.envid = "QQ314159",
+		.recipient_count = recipients,
+	};
 
 	e.recipients = text_must(talloc_zero_array(owner, const char *, (unsigned)recipients + 1));
 	for (size_t i = 0; i < recipients; i++)
 		e.recipients[i] = text_must(talloc_asprintf(e.recipients, "r%zu@a.test", i));
+	e.notify = text_must(talloc_zero_array(e.recipients, unsigned, (unsigned)recipients + 1));
+	e.orcpt = text_must(talloc_zero_array(e.recipients, const char *, (unsigned)recipients + 1));
+	for (size_t i = 0; i < recipients; i++) {
+		e.notify[i] = (unsigned)i % 16;
+		e.orcpt[i] = i % 2 == 0 ? "" : "rfc822;Bob+2B";
+	}
 	return e;
 }
 
@@ -38,8 +54,15 @@ static void same(const struct envelope *a, const struct envelope *b)
 	assert_string_equal(a->tls, b->tls);
 	assert_string_equal(a->sender, b->sender);
 	assert_int_equal(a->recipient_count, b->recipient_count);
-	for (size_t i = 0; i < a->recipient_count; i++)
+	assert_int_equal(a->eight_bit, b->eight_bit);
+	assert_int_equal(a->utf8, b->utf8);
+	assert_int_equal(a->ret, b->ret);
+	assert_string_equal(a->envid, b->envid);
+	for (size_t i = 0; i < a->recipient_count; i++) {
 		assert_string_equal(a->recipients[i], b->recipients[i]);
+		assert_int_equal(a->notify[i], b->notify[i]);
+		assert_string_equal(a->orcpt[i], b->orcpt[i]);
+	}
 }
 
 static void test_envelopes_of_any_number_of_recipients_go_there_and_back(void **state)

@@ -35,7 +35,8 @@ static void same_decoded(const char *name, const struct decoded *a, const struct
 {
 	if (!text_equal((struct text){ a->out, a->len }, (struct text){ b->out, b->len }) ||
 		a->taken != b->taken || a->in.ended != b->in.ended || a->in.bare_lf != b->in.bare_lf ||
-		a->in.bare_cr != b->in.bare_cr)
+		a->in.bare_cr != b->in.bare_cr || a->in.eight_bit != b->in.eight_bit ||
+		a->in.longest_line != b->in.longest_line)
 		fail_msg("%s: another result when cut", name);
 }
 
@@ -156,6 +157,62 @@ static void test_nothing_is_taken_after_the_end(void **state)
 	assert_int_equal(len, 0);
 }
 
+static void test_1_29_the_longest_line_and_8_bit_bytes_are_noticed(void **state)
+{
+	static const struct {
+		struct text input;
+		size_t longest;
+		bool eight_bit;
+	} cases[] = {
+		{ TEXT(".\r\n"), 0, false },
+		{ TEXT("\r\n.\r\n"), 0, false },
+		{ TEXT("abc\r\nab\r\n.\r\n"), 3, false },
+		{ TEXT("ab\r\nabc"), 3, false },
+		{ TEXT("..bc\r\n.\r\n"), 3, false },
+		{ TEXT(".\rbc\r\n.\r\n"), 2, false },
+		{ TEXT("ab\nabcd\rabc\r\n.\r\n"), 4, false },
+		{ TEXT("a\0b\r\n.\r\n"), 3, false },
+		{ TEXT("\xc3\xa4\r\n.\r\n"), 2, true },
+		{ TEXT("\r\n.\x80"), 1, true },
+		{ TEXT("\x7f\r\n.\r\n\xff"), 1, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct decoded d = decode("lines", cases[i].input);
+
+		if (d.in.longest_line != cases[i].longest || d.in.eight_bit != cases[i].eight_bit)
+			fail_msg("case %zu: %zu, %d", i, d.in.longest_line, d.in.eight_bit);
+	}
+}
+
+static void test_1_33_1_37_chunks_are_looked_at_and_dots_mean_nothing(void **state)
+{
+	static const struct {
+		struct text chunks[3];
+		bool bare_lf, bare_cr, eight_bit;
+		size_t longest;
+	} cases[] = {
+		{ { TEXT(".\r\n"), TEXT(".\r\n"), TEXT(".") }, false, false, false, 1 },
+		{ { TEXT("ab\r"), TEXT("\ncde"), TEXT("f\r\n") }, false, false, false, 4 },
+		{ { TEXT("ab\r"), TEXT(""), TEXT("\n") }, false, false, false, 2 },
+		{ { TEXT("ab\r"), TEXT("cd\r"), TEXT("\n") }, false, true, false, 2 },
+		{ { TEXT("ab"), TEXT("\n"), TEXT("c\xff") }, true, false, true, 2 },
+		{ { TEXT(".\r"), TEXT("\n.\r"), TEXT("\nabc") }, false, false, false, 3 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct mail_data_in in = mail_data_in_start();
+
+		for (size_t j = 0; j < 3; j++)
+			mail_data_in_look(&in, cases[i].chunks[j]);
+		if (in.ended || in.bare_lf != cases[i].bare_lf || in.bare_cr != cases[i].bare_cr ||
+			in.eight_bit != cases[i].eight_bit || in.longest_line != cases[i].longest)
+			fail_msg("case %zu", i);
+	}
+}
+
 struct encoded {
 	char out[ROOM];
 	size_t len;
@@ -274,6 +331,8 @@ int main(void)
 		cmocka_unit_test(test_1_22_only_crlf_dot_crlf_ends_data),
 		cmocka_unit_test(test_1_22_all_short_streams_end_only_at_the_mark),
 		cmocka_unit_test(test_nothing_is_taken_after_the_end),
+		cmocka_unit_test(test_1_29_the_longest_line_and_8_bit_bytes_are_noticed),
+		cmocka_unit_test(test_1_33_1_37_chunks_are_looked_at_and_dots_mean_nothing),
 		cmocka_unit_test(test_what_goes_out_is_stuffed_and_has_no_bare_cr_or_lf),
 		cmocka_unit_test(test_out_and_in_again_gives_the_message_back),
 	};

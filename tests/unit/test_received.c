@@ -75,6 +75,88 @@ static void test_1_64_clauses_stand_in_the_order_of_the_grammar(void **state)
 		"\t" DATE "\r\n");
 }
 
+/* RFC 3848 and RFC 6531 section 4.3, all sixteen sessions. */
+static void test_1_64_each_session_has_its_with_value(void **state)
+{
+	static const char *const names[16] = { "SMTP", "SMTP", "SMTP", "SMTP", "SMTP", "SMTP", "SMTP", "SMTP",
+		"ESMTP", "ESMTPA", "ESMTPS", "ESMTPSA", "UTF8SMTP", "UTF8SMTPA", "UTF8SMTPS", "UTF8SMTPSA" };
+
+	(void)state;
+	for (unsigned i = 0; i < COUNT(names); i++) {
+		struct received r = example();
+		void *owner = talloc_new(NULL);
+
+		r.esmtp = i & 8;
+		r.utf8 = i & 4;
+		r.authenticated = i & 1;
+		if (!(i & 2))
+			r.protocol = r.cipher = TEXT("");
+		const char *field = received_format(owner, &r);
+		const char *want = talloc_asprintf(owner, " with %s\r\n\tid ", names[i]);
+		if (strstr(field, want) == NULL)
+			fail_msg("%s:\n%s", names[i], field);
+		talloc_free(owner);
+	}
+}
+
+static void test_1_65_the_client_certificate_is_quoted(void **state)
+{
+	static const struct {
+		const char *name;
+		struct text subject, issuer;
+		const char *want;
+	} cases[] = {
+		{ "none", TEXT(""), TEXT(""), "" },
+		{ "both", TEXT("CN=mail.example"), TEXT("CN=Example CA,O=Example"),
+			"\r\n\t(client certificate CN=mail.example) (issued by CN=Example CA,O=Example)" },
+		{ "a subject alone", TEXT("CN=a"), TEXT(""), " (client certificate CN=a)" },
+		{ "1.65 a CN that closes the comment", TEXT("CN=a) by evil (x"), TEXT(""),
+			"\r\n\t(client certificate CN=a\\) by evil \\(x)" },
+		{ "1.65 a CN with a backslash at its end", TEXT("CN=a\\"), TEXT(""),
+			" (client certificate CN=a\\\\)" },
+		{ "1.65 CR LF and a NUL", TEXT("CN=a\r\nBcc: b\0"), TEXT(""),
+			"\r\n\t(client certificate CN=a??Bcc: b?)" },
+		{ "1.65 no ASCII", TEXT("CN=\xc3\xa4"), TEXT("\xff"),
+			" (client certificate CN=?\?)\r\n\t(issued by ?)" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct received r = example();
+		void *owner = talloc_new(NULL);
+		char *want = talloc_asprintf(owner,
+			"Received: from client.example ([192.0.2.1])\r\n"
+			"\tby gw.good.test (Postern) with ESMTPS\r\n"
+			"\tid 65f0-12\r\n"
+			"\tfor <a@b.test>\r\n"
+			"\ttls TLS_AES_256_GCM_SHA384 (TLSv1.3, x25519)%s;\r\n"
+			"\t" DATE "\r\n",
+			cases[i].want);
+
+		r.certificate_subject = cases[i].subject;
+		r.certificate_issuer = cases[i].issuer;
+		gives(cases[i].name, &r, want);
+		talloc_free(owner);
+	}
+}
+
+static void test_1_64_a_utf8_recipient_stands_in_a_utf8_transaction_only(void **state)
+{
+	struct received r = example();
+
+	(void)state;
+	r.rcpt = TEXT("\xc3\xa4@\xc3\xbc.test");
+	r.protocol = r.cipher = TEXT("");
+	gives("not without SMTPUTF8", &r,
+		"Received: from client.example ([192.0.2.1])\r\n"
+		"\tby gw.good.test (Postern) with ESMTP\r\n\tid 65f0-12;\r\n\t" DATE "\r\n");
+	r.utf8 = true;
+	gives("with SMTPUTF8", &r,
+		"Received: from client.example ([192.0.2.1])\r\n"
+		"\tby gw.good.test (Postern) with UTF8SMTP\r\n\tid 65f0-12\r\n"
+		"\tfor <\xc3\xa4@\xc3\xbc.test>;\r\n\t" DATE "\r\n");
+}
+
 static const struct {
 	const char *name;
 	struct text helo;
@@ -176,7 +258,8 @@ static void test_no_line_passes_998_octets_and_short_words_stay_within_78(void *
 			assert_true(line == field || (line[0] == '\t' && end - line > 1));
 		}
 		/* Second time: the worst of everything. */
-		r.helo = r.id = r.cipher = r.protocol = r.group = r.client = TEXT(P200 P200 P200 P200 P200);
+		r.helo = r.id = r.cipher = r.protocol = r.group = r.client = r.certificate_subject =
+			r.certificate_issuer = TEXT(P200 P200 P200 P200 P200);
 		r.rcpt = TEXT("\"" P50 "\"@" D255);
 	}
 	talloc_free(owner);
@@ -186,6 +269,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_1_64_clauses_stand_in_the_order_of_the_grammar),
+		cmocka_unit_test(test_1_64_each_session_has_its_with_value),
+		cmocka_unit_test(test_1_64_a_utf8_recipient_stands_in_a_utf8_transaction_only),
+		cmocka_unit_test(test_1_65_the_client_certificate_is_quoted),
 		cmocka_unit_test(test_1_65_the_name_of_the_client_breaks_nothing),
 		cmocka_unit_test(test_1_65_the_recipient_breaks_nothing),
 		cmocka_unit_test(test_1_65_names_from_tls_are_quoted),

@@ -1180,9 +1180,9 @@ static void test_what_is_not_ours_or_newer_is_refused_and_left_as_it_is(void **s
 	(void)state;
 	commit(rig, "s@x.test", "x", TO("r@a.test"));
 	TALLOC_FREE(rig->store);
-	sql(rig, "PRAGMA user_version = 2");
+	sql(rig, "PRAGMA user_version = 99");
 	refuses_to_open(rig, "newer version");
-	sql(rig, "PRAGMA user_version = 1");
+	sql(rig, "PRAGMA user_version = 2");
 	reopen(rig);
 	assert_int_equal(store_queued(rig->store), 1);
 	TALLOC_FREE(rig->store);

@@ -47,8 +47,16 @@ static void rig_free(struct rig *rig)
 static int64_t commit(struct rig *rig, const char *helo, const char *tls)
 {
 	const char *recipients[] = { "r@a.test", "q@a.test" };
-	struct envelope envelope = { 1700000000123, "1a-1", "192.0.2.1", helo, tls, "s@x.test", recipients,
-		2 };
+	struct envelope envelope = {
+		.received_ms = 1700000000123,
+		.icid = "1a-1",
+		.client = "192.0.2.1",
+		.helo = helo,
+		.tls = tls,
+		.sender = "s@x.test",
+		.recipients = recipients,
+		.recipient_count = 2,
+	};
 	struct content content = { .bytes = TEXT("hello"), .fd = -1, .size = 5 };
 	int64_t mid;
 

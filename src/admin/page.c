@@ -1,0 +1,117 @@
+/*
+ * Writing the exposition format: each family once with HELP and TYPE, all its samples together, label values escaped. Pure: text in, text
+ * out. https://prometheus.io/docs/instrumenting/exposition_formats/
+ */
+#include "admin/page.h"
+
+#include <jansson.h>
+#include <talloc.h>
+
+#include "base/base.h"
+#include "base/text.h"
+#include "report/metrics.h"
+
+#define PREFIX "postern_"
+
+/* What does not come from the table of counters. */
+static const struct metrics_family
+	build = { "build_info", "gauge", "Always 1; the version of the running program is a label." },
+	generation = { "config_generation", "gauge", "Number of the configuration in use; counts reloads." },
+	refused = { "config_reloads_refused_total", "counter", "Reloads that were refused since the start." },
+	up = { "role_up", "gauge", "1 while the process of this role answers." },
+	restarts = { "role_restarts_total", "counter",
+		"How often this role ended unasked and was started again." },
+	expiry = { "cert_expiry_seconds", "gauge",
+		"Seconds until the first certificate of the chain expires; negative when it has." };
+
+struct page {
+	char *text;
+	const struct metrics_family *family; /* of the last sample */
+};
+
+static void add_sample(
+	struct page *page, const struct metrics_family *family, const char *labels, json_int_t value)
+{
+	const char *const open = labels[0] == '\0' ? "" : "{", *const close = labels[0] == '\0' ? "" : "}";
+
+	if (page->family != family)
+		page->text = text_must(talloc_asprintf_append_buffer(page->text,
+			"# HELP " PREFIX "%s %s\n# TYPE " PREFIX "%s %s\n", family->name, family->help,
+			family->name, family->type));
+	page->family = family;
+	page->text = text_must(talloc_asprintf_append_buffer(
+		page->text, PREFIX "%s%s%s%s %lld\n", family->name, open, labels, close, (long long)value));
+}
+
+/* `name="value"` with the three escapes of the format. */
+static char *label(const void *owner, const char *name, const char *value)
+{
+	char *text = text_must(talloc_asprintf(owner, "%s=\"", name));
+
+	for (const char *c = value == NULL ? "" : value; *c != '\0'; c++)
+		text = text_must(*c == '\n'		   ? talloc_strdup_append_buffer(text, "\\n")
+				 : *c == '"' || *c == '\\' ? talloc_asprintf_append_buffer(text, "\\%c", *c)
+							   : talloc_strndup_append_buffer(text, c, 1));
+	return text_must(talloc_strdup_append_buffer(text, "\""));
+}
+
+static const char *string_of(const json_t *object, const char *key)
+{
+	return json_string_value(json_object_get(object, key));
+}
+
+static json_int_t number_of(const json_t *object, const char *key)
+{
+	return json_integer_value(json_object_get(object, key));
+}
+
+/* A counter by its name in the status: "accepted", or "tls_in.TLSv1.3" inside of an object. */
+static json_int_t counter_of(const void *owner, const json_t *counters, const char *name)
+{
+	size_t dot = text_find(text_of(name), '.');
+
+	if (name[dot] == '\0')
+		return number_of(counters, name);
+	return number_of(
+		json_object_get(counters, text_copy(owner, text_first(text_of(name), dot))), name + dot + 1);
+}
+
+static void add_house(struct page *page, const void *owner, const json_t *status)
+{
+	const json_t *roles = json_object_get(status, "roles"),
+		     *certificates = json_object_get(status, "certificates");
+	const json_t *item;
+	size_t i;
+
+	add_sample(page, &build, label(owner, "version", string_of(status, "version")), 1);
+	add_sample(page, &generation, "", number_of(status, "generation"));
+	add_sample(page, &refused, "", number_of(status, "reloads_refused"));
+	json_array_foreach(roles, i, item) add_sample(page, &up,
+		label(owner, "role", string_of(item, "name")), json_is_true(json_object_get(item, "up")));
+	json_array_foreach(roles, i, item) add_sample(
+		page, &restarts, label(owner, "role", string_of(item, "name")), number_of(item, "restarts"));
+	json_array_foreach(certificates, i, item) add_sample(page, &expiry,
+		label(owner, "certificate", string_of(item, "name")), number_of(item, "seconds_left"));
+}
+
+char *page_metrics(const void *owner, const char *status)
+{
+	struct page page = { .text = text_must(talloc_strdup(owner, "")) };
+	json_t *json = json_loads(status, 0, NULL);
+	const json_t *counters = json_object_get(json, "counters");
+	void *scratch = talloc_new(NULL);
+
+	if (json_is_object(counters)) {
+		add_house(&page, scratch, json);
+		for (int i = 0; i < METRIC_COUNT; i++) {
+			const struct metrics_row *row = metrics_row((enum metric)i);
+
+			add_sample(&page, row->family, row->labels, counter_of(scratch, counters, row->name));
+		}
+	} else {
+		TALLOC_FREE(page.text);
+	}
+	talloc_free(scratch);
+	json_decref(json);
+	return page.text;
+}

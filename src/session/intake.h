@@ -1,0 +1,34 @@
+#pragma once
+/* What is checked while a message comes in, by DATA or by BDAT: size, header, lines, loops. The bytes go to the body as they are. */
+
+#include "session/body.h"
+#include "wire/header_scan.h"
+
+struct config_limits;
+struct peer;
+
+enum intake_flaw {
+	INTAKE_FINE,
+	INTAKE_TOO_LARGE,  /* 552 5.3.4 */
+	INTAKE_HEADER,	   /* 552 5.3.4: the header alone */
+	INTAKE_LONG_LINE,  /* 554 5.6.0 */
+	INTAKE_LOOP,	   /* 554 5.4.6: more than 100 Received fields */
+	INTAKE_NOT_STORED, /* 452 or 451, see `error` */
+};
+
+struct intake {
+	struct body *body;
+	struct header_scan scan;
+	uint64_t size; /* of the client's bytes */
+	size_t line;   /* bytes of the line that is open, and the last of them */
+	char last;
+	enum intake_flaw flaw;
+	int error; /* INTAKE_NOT_STORED: why */
+};
+
+/* Start with our own `received` field; owned by `owner`. */
+struct intake *intake_new(const void *owner, struct peer *queue, int stop_fd, struct text received);
+
+/* Take the client's bytes; after a flaw they are counted and thrown away. */
+void intake_add(struct intake *intake, const struct config_limits *limits, struct peer *queue, int stop_fd,
+	struct text bytes);
