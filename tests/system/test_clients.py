@@ -179,7 +179,8 @@ def test_postfix_as_sender(postfix, gateway, sink, size):
 def test_postfix_sends_utf8_addresses(postfix, gateway, sink):
     content = harness.message("Grüße", TEXT).replace(b"<bob@", "<jürgen@".encode())
     through_postfix(postfix, "jürgen@sender.test", "jürgen@good.test", content, "SMTPUTF8 BODY=8BITMIME")
-    harness.wait_for(lambda: "Postfix has sent it\n" + postfix.log(), lambda: "status=sent" in postfix.log())
+    harness.wait_for(lambda: "Postfix has its answer\n" + postfix.log(), lambda: "to=<jürgen@good.test>" in postfix.log())
+    assert "status=sent" in postfix.log(), postfix.log()
     gateway.tracked("delivered", sender="jürgen@sender.test")
     (line,) = sink.wait()
     assert (line["sender"], line["recipients"]) == ("jürgen@sender.test", ["jürgen@good.test"])
@@ -243,7 +244,17 @@ begin retry
 
 
 @pytest.fixture(scope="session")
-def exim_binary():
+def exim_user():
+    """The account that Debian's Exim was built for."""
+    try:
+        return pwd.getpwnam("Debian-exim")
+    except KeyError:
+        subprocess.run(["/usr/sbin/useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", "Debian-exim"], check=True)
+        return pwd.getpwnam("Debian-exim")
+
+
+@pytest.fixture(scope="session")
+def exim_binary(exim_user):
     """Debian's Exim, unpacked: it cannot be installed next to Postfix. Fetched once, kept in build/."""
     binary = EXIM_CACHE / "usr/sbin/exim4"
     if not binary.exists():
@@ -255,16 +266,6 @@ def exim_binary():
     found = harness.run(binary, "-bV")
     assert "Exim version 4" in found.stdout, f"Exim does not run: {found.stderr}"
     return binary
-
-
-@pytest.fixture(scope="session")
-def exim_user():
-    """The account that Debian's Exim was built for."""
-    try:
-        return pwd.getpwnam("Debian-exim")
-    except KeyError:
-        subprocess.run(["/usr/sbin/useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", "Debian-exim"], check=True)
-        return pwd.getpwnam("Debian-exim")
 
 
 class Exim:
@@ -286,7 +287,7 @@ class Exim:
         done = subprocess.run([str(self.binary), "-C", str(self.file), "-odf", "-bs"], input=session, capture_output=True, timeout=60,
             env=harness.environment())
         assert done.returncode == 0 and b"\r\n250 OK id=" in done.stdout, (done.stdout, done.stderr, self.log())
-        harness.wait_for(lambda: "Exim has sent it\n" + self.log(), lambda: "Completed" in self.log() or "==" in self.log())
+        harness.wait_for(lambda: "Exim has sent it\n" + self.log(), lambda: "Completed" in self.log() or " == " in self.log())
         return self.log()
 
     def log(self):

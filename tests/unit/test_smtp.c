@@ -924,7 +924,7 @@ static void test_relaying_is_for_those_whose_policy_says_so(void **state)
 	rig_end(rig);
 	assert_string_equal(rig->fake.notes,
 		"[r@evil.test: 550 5.7.1 relaying denied][r@sub.good.test: 550 5.7.1 relaying denied]");
-	assert_int_equal(atomic_load(&rig->metrics.values[METRIC_REJECTED]), 2);
+	assert_int_equal(atomic_load(&rig->metrics.values[METRIC_REJECTED_RELAY]), 2);
 	rig_free(rig);
 
 	HEARS(POLICY("required") "sender_groups: [{name: us, networks: [127.0.0.0/8], policy: trusted}]\n",
