@@ -39,8 +39,9 @@ struct frame *queue_commit_answer(struct store *store, struct frame *ask, const 
 struct frame *queue_new_file_answer(struct store *store, struct frame *ask, const void *owner);
 struct frame *queue_room_answer(struct store *store, struct frame *ask, const void *owner);
 struct frame *queue_lease_answer(struct store *store, struct frame *ask, const void *owner, uint64_t lessee);
-/* The answer of queue_lease_answer() could not be sent: what it lends is free again. */
-void queue_lease_lost(struct store *store, struct frame *answer, uint64_t lessee);
+/* What the answer of queue_lease_answer() lends: its domain, owned by `owner`, and its mid; NULL when it lends nothing. The answer is used up by it
+ * and must have been sent. */
+char *queue_lease_lent(struct frame *answer, const void *owner, int64_t *ret_mid);
 struct frame *queue_record_answer(struct store *store, struct frame *ask, const void *owner);
 struct frame *queue_note_answer(struct store *store, struct frame *ask, const void *owner);
 

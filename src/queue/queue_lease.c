@@ -54,14 +54,14 @@ struct frame *queue_lease_answer(struct store *store, struct frame *ask, const v
 	return answer;
 }
 
-void queue_lease_lost(struct store *store, struct frame *answer, uint64_t lessee)
+char *queue_lease_lent(struct frame *answer, const void *owner, int64_t *ret_mid)
 {
 	if (!frame_get_bool(answer))
-		return;
+		return NULL;
 
-	int64_t mid = frame_get_number(answer);
+	*ret_mid = frame_get_number(answer);
 	frame_get_text(answer); /* destination */
-	store_unlease(store, lessee, mid, frame_get_copy(answer, answer));
+	return frame_get_copy(answer, owner);
 }
 
 static int ask_number(struct peer *queue, struct frame *ask, int64_t within_ms, int stop_fd)

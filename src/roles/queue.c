@@ -92,24 +92,31 @@ static struct frame *answer(const struct served *served, struct frame *ask)
 	return NULL;
 }
 
+/* A lease is certain to have arrived when its channel is used again; a channel that ends first took it along (deliver had no descriptor left for
+ * its content, say), and what it lent is free again. */
 static void *channel_run(void *argument)
 {
 	struct served *served = argument;
 	struct queue *queue = served->queue;
+	char *lent_domain = NULL;
+	int64_t lent_mid = 0;
 	struct frame *ask;
 	int r = 0;
 
 	while (r == 0 && channel_receive(served, served->fd, queue->role->stop_fd, IO_FOREVER, &ask) == 0) {
+		TALLOC_FREE(lent_domain);
 		struct frame *frame = answer(served, ask);
 
 		r = frame == NULL ? ERR_FORMAT : channel_send(served->fd, frame, clock_mono_ms() + 10000);
-		if (r < 0 && frame != NULL && ask->kind == FRAME_LEASE)
-			queue_lease_lost(queue->store, frame, served->lessee);
+		if (frame != NULL && ask->kind == FRAME_LEASE)
+			lent_domain = queue_lease_lent(frame, served, &lent_mid);
 		if (frame == NULL)
 			log_event(LOG_WARN, "ask_refused", log_num("kind", ask->kind),
 				log_num("peer", served->who));
 		talloc_free(ask);
 	}
+	if (lent_domain != NULL)
+		store_unlease(queue->store, served->lessee, lent_mid, lent_domain);
 	base_close(&served->fd);
 	talloc_free(served);
 	thread_ended(queue);

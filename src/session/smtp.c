@@ -179,11 +179,13 @@ static enum smtp_next run_command(struct smtp *s, const struct smtp_command *com
 {
 	const struct verb *verb = &verbs[command->verb];
 	struct inbound_facts facts = facts_of(s, verb->kind);
+	enum smtp_next next;
 
 	switch (inbound_decide(&facts)) {
 	case INBOUND_NEED_TLS:
 		s->need_tls_refused = true;
-		return smtp_refuse(s, "530 5.7.0 Must issue a STARTTLS command first");
+		next = smtp_refuse(s, "530 5.7.0 Must issue a STARTTLS command first");
+		return command->verb == SMTP_BDAT ? SMTP_HANG_UP : next; /* what follows BDAT is no command */
 	case INBOUND_NOT_OFFERED:
 		return smtp_refuse(s, "502 5.5.1 STARTTLS is not offered here");
 	case INBOUND_SECOND_TLS:
@@ -202,8 +204,7 @@ static enum smtp_next run_command(struct smtp *s, const struct smtp_command *com
 	if (command->flaw == SMTP_BAD_ADDRESS && command->verb == SMTP_MAIL)
 		return smtp_refuse(s, "501 5.1.7 bad sender address");
 	if (command->flaw != SMTP_FINE) {
-		enum smtp_next next = smtp_refuse(s, flaw_replies[command->flaw]);
-
+		next = smtp_refuse(s, flaw_replies[command->flaw]);
 		return command->verb == SMTP_BDAT ? SMTP_HANG_UP
 						  : next; /* raw data follows, nobody knows how much */
 	}
@@ -281,7 +282,10 @@ static enum smtp_next obey(struct smtp *s, struct text line, bool bare_lf)
 	struct smtp_command command = smtp_command_parse(line);
 	const char *objection = NULL;
 
-	log_event(LOG_DEBUG, "smtp_command", log_str("icid", s->icid), log_text("line", line));
+	/* Some send a password whether AUTH is offered or not: it is nobody's to read (conformance 11.43). */
+	bool secret = text_starts_nocase(text_trim(line), TEXT("AUTH"));
+	log_event(LOG_DEBUG, "smtp_command", log_str("icid", s->icid),
+		log_text("line", secret ? TEXT("AUTH ...") : line));
 	if (bare_lf)
 		refuse_session(s, "521 5.5.2 bare <LF> received", objection = "bare LF in a command");
 	else if (is_no_smtp(s, &command, line))

@@ -161,8 +161,9 @@ static bool take_ret(struct smtp_command *command, struct text value)
 	return full || text_equal_nocase(value, TEXT("HDRS"));
 }
 
-/* xtext that decodes to at most `max` printable ASCII characters (RFC 3461 sections 4.2 and 4.4). */
-static bool is_printable_xtext(struct text value, size_t max)
+/* xtext that decodes to at most `max` bytes without a control; over 0x7f only when `eight_bit`, as Postfix writes the UTF-8 address of an
+ * ORCPT (RFC 3461 sections 4.2 and 4.4). */
+static bool is_harmless_xtext(struct text value, size_t max, bool eight_bit)
 {
 	char decoded[XTEXT_MAX];
 	size_t len;
@@ -171,13 +172,13 @@ static bool is_printable_xtext(struct text value, size_t max)
 		return false;
 
 	struct text plain = { decoded, len };
-	return len <= max && !has_control(plain) && !has_8bit(plain);
+	return len <= max && !has_control(plain) && (eight_bit || !has_8bit(plain));
 }
 
 static bool take_envid(struct smtp_command *command, struct text value)
 {
 	command->envid = value;
-	return is_printable_xtext(value, ENVID_MAX);
+	return is_harmless_xtext(value, ENVID_MAX, false);
 }
 
 /* `<>` is xtext, too. Nobody believes the value (RFC 4954 section 5): it is checked and not kept. */
@@ -253,7 +254,7 @@ static bool take_orcpt(struct smtp_command *command, struct text value)
 		command->utf8_address = true;
 		return true;
 	}
-	return is_printable_xtext(text_from(value, semicolon + 1), XTEXT_MAX);
+	return is_harmless_xtext(text_from(value, semicolon + 1), XTEXT_MAX, true);
 }
 
 /* The parameters: `take` gets the value, empty when there is none, and tells whether it is right. */
