@@ -173,11 +173,13 @@ def test_10_31_a_header_where_none_is_expected(make_gateway, sink, header):
         expect_refused(c)
 
 
-@pytest.mark.parametrize("part", [b"", b"PROXY TCP4 192.0.2.7", v2()[:20]], ids=["nothing", "half of v1", "half of v2"])
-def test_10_31_a_header_that_does_not_come(proxied, part):
-    """The trusted source has five seconds; then the connection closes, and no greeting was sent."""
-    with smtp.Client(proxied.address(), greet=False, before=part) as c:
-        assert b"220" not in c.rest()
+def test_10_31_a_header_that_does_not_come(proxied):
+    """The trusted source has five seconds for it, whatever it sends meanwhile; no greeting was sent."""
+    parts = (b"", b"PROXY TCP4 192.0.2.7", v2()[:20])
+    clients = [smtp.Client(proxied.address(), greet=False, before=part) for part in parts]
+    for c in clients:
+        with c:
+            assert b"220" not in c.rest()
 
 
 def test_10_32_first_the_header_then_tls(proxied, sink):

@@ -212,7 +212,7 @@ class Fault:
         return self
 
     def __exit__(self, *unused):
-        self.process.terminate()
+        self.process.kill()  # the kernel lets go of what it traced; asked nicely, it waits for threads that are just ending
         self.process.wait(timeout=harness.PATIENCE)
         self.log.close()
 

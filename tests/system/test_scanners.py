@@ -1,0 +1,54 @@
+"""What TLS scanners find on a STARTTLS listener: nothing above INFO, but about the certificate of the test."""
+
+import csv
+import re
+
+import pytest
+
+import harness
+
+# What a certificate of a test cannot help: its issuer, name, lifetime, where its revocation is told, and CAA.
+OF_THE_CERTIFICATE = ("cert_chain_of_trust", "cert_trust", "cert_caIssuers", "cert_expirationStatus", "cert_notAfter", "cert_notBefore",
+    "cert_validityPeriod", "cert_extlifeSpan", "cert_revocation", "cert_crlDistributionPoints", "cert_ocspURL", "cert_crlRevoked", "OCSP_stapling",
+    "cert_mustStapleExtension", "cert_commonName", "cert_subjectAltName", "DNS_CAArecord", "certificate_transparency", "cert_eTLS",
+    "cert_ExtendedKeyUsage")
+OF_THE_SCANNER = ("engine_problem",)
+ABOVE_INFO = ("LOW", "MEDIUM", "HIGH", "CRITICAL", "WARN", "FATAL")
+
+
+def listener(kind, **more):
+    return dict({"name": kind, "type": kind, "address": "127.0.0.1:0", "certificate": "main", "policy": "accepted"}, **more)
+
+
+@pytest.fixture
+def gateway(make_gateway, sink):
+    """Listeners of each kind with the default TLS profile; a scanner opens many connections."""
+    return make_gateway(next_hop=sink.address, listeners=[listener("public"), listener("private")],
+        limits={"connections_per_network": 1000, "rate": 100000, "errors": 1000})
+
+
+def test_testssl_finds_nothing(gateway, tmp_path):
+    host, port = gateway.address("public")
+    result = tmp_path / "result.csv"
+    done = harness.run("testssl", "--quiet", "--color", "0", "--ip", "127.0.0.1", "--warnings", "off", "-p", "-s", "-f", "-S", "-U", "-t", "smtp",
+        "--csvfile", result, f"{host}:{port}", timeout=240)
+    rows = list(csv.DictReader(result.open()))
+    ids = {row["id"] for row in rows}
+    assert ids >= {"TLS1_2", "TLS1_3", "cipherlist_STRONG", "PFS", "heartbleed", "LUCKY13", "cert_signatureAlgorithm"}, f"{ids}\n{done.stdout}"
+    found = [f"{row['severity']} {row['id']}: {row['finding']}" for row in rows
+        if row["severity"] in ABOVE_INFO and not row["id"].split(" ")[0].startswith(OF_THE_CERTIFICATE + OF_THE_SCANNER)]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("kind", ["public", "private"])
+def test_sslscan_finds_nothing(gateway, kind):
+    host, port = gateway.address(kind)
+    done = harness.run("sslscan", "--starttls-smtp", "--no-colour", "--show-certificate", f"{host}:{port}", timeout=120)
+    text = done.stdout
+    assert done.returncode == 0, text + done.stderr
+    for line in ("SSLv2     disabled", "SSLv3     disabled", "TLSv1.0   disabled", "TLSv1.1   disabled", "TLSv1.2   enabled", "TLSv1.3   enabled",
+            "Server supports TLS Fallback SCSV", "Session renegotiation not supported", "TLSv1.3 not vulnerable to heartbleed",
+            "TLSv1.2 not vulnerable to heartbleed"):
+        assert line in text, f"{line!r} is missing:\n{text}"
+    ciphers = text.split("Supported Server Cipher(s):")[1].split("Server Key Exchange")[0]
+    assert "TLSv1.3" in ciphers and not re.search(r"NULL|anon|EXP|RC4|DES|MD5|CBC|SHA\s|\b(40|56|112) bits", ciphers), text
