@@ -3,7 +3,6 @@
 
 #include <talloc.h>
 
-#include "base/base.h"
 #include "config/config.h"
 
 enum { RECEIVED_MAX = 100 }; /* RFC 5321 section 6.3 */
@@ -23,28 +22,10 @@ struct intake *intake_new(const void *owner, struct peer *queue, int stop_fd, st
 	struct intake *intake = text_must(talloc_zero(owner, struct intake));
 
 	intake->body = body_new(intake);
+	intake->data = mail_data_in_start();
 	intake->scan = header_scan_start();
 	keep(intake, queue, stop_fd, received);
 	return intake;
-}
-
-/* The longest line that ends or goes on in `bytes`, without its line end, which may come in two pieces. */
-static size_t longest_line(struct intake *intake, struct text bytes)
-{
-	size_t longest = 0;
-
-	while (bytes.len > 0) {
-		size_t end = text_find(bytes, '\n');
-
-		if (end > 0)
-			intake->last = bytes.at[end - 1];
-		intake->line += end;
-		longest = MAX(longest, intake->line - (intake->line > 0 && intake->last == '\r'));
-		if (end < bytes.len)
-			intake->line = 0;
-		bytes = text_from(bytes, end + 1);
-	}
-	return longest;
 }
 
 void intake_add(struct intake *intake, const struct config_limits *limits, struct peer *queue, int stop_fd,
@@ -55,14 +36,13 @@ void intake_add(struct intake *intake, const struct config_limits *limits, struc
 		return;
 
 	header_scan_take(&intake->scan, bytes);
-	size_t longest = limits->line_length > 0 ? longest_line(intake, bytes) : 0;
 	if (intake->size > limits->message_size)
 		intake->flaw = INTAKE_TOO_LARGE;
 	else if (intake->scan.header_bytes > limits->header)
 		intake->flaw = INTAKE_HEADER;
 	else if (intake->scan.received > RECEIVED_MAX)
 		intake->flaw = INTAKE_LOOP;
-	else if (longest > limits->line_length)
+	else if (limits->line_length > 0 && intake->data.longest_line > limits->line_length)
 		intake->flaw = INTAKE_LONG_LINE;
 	else
 		keep(intake, queue, stop_fd, bytes);

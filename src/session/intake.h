@@ -3,6 +3,7 @@
 
 #include "session/body.h"
 #include "wire/header_scan.h"
+#include "wire/mail_data.h"
 
 struct config_limits;
 struct peer;
@@ -18,10 +19,9 @@ enum intake_flaw {
 
 struct intake {
 	struct body *body;
+	struct mail_data_in data; /* sees all bytes before intake_add(): lines, bare LF, the end of DATA */
 	struct header_scan scan;
 	uint64_t size; /* of the client's bytes */
-	size_t line;   /* bytes of the line that is open, and the last of them */
-	char last;
 	enum intake_flaw flaw;
 	int error; /* INTAKE_NOT_STORED: why */
 };
@@ -29,6 +29,6 @@ struct intake {
 /* Start with our own `received` field; owned by `owner`. */
 struct intake *intake_new(const void *owner, struct peer *queue, int stop_fd, struct text received);
 
-/* Take the client's bytes; after a flaw they are counted and thrown away. */
+/* Take the client's bytes, which `data` has seen; after a flaw they are counted and thrown away. */
 void intake_add(struct intake *intake, const struct config_limits *limits, struct peer *queue, int stop_fd,
 	struct text bytes);

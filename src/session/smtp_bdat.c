@@ -7,10 +7,13 @@
 #include "config/config.h"
 #include "session/intake.h"
 #include "session/smtp_private.h"
+#include "wire/mail_data.h"
 
 /* Read the chunk into `intake` (NULL = throw it away); 0, or negative when the connection is lost. */
 static int read_chunk(struct smtp *s, uint64_t size, struct intake *intake)
 {
+	const struct config_limits *limits = &s->house->config->limits;
+
 	while (size > 0) {
 		struct text bytes;
 
@@ -19,9 +22,10 @@ static int read_chunk(struct smtp *s, uint64_t size, struct intake *intake)
 		if (r < 0)
 			return r;
 		bytes = text_first(bytes, (size_t)MIN(size, (uint64_t)bytes.len));
+		if (intake != NULL && limits->line_length > 0)
+			mail_data_in_look(&intake->data, bytes);
 		if (intake != NULL)
-			intake_add(
-				intake, &s->house->config->limits, s->house->queue, s->house->stop_fd, bytes);
+			intake_add(intake, limits, s->house->queue, s->house->stop_fd, bytes);
 		conn_take(s->conn, bytes.len);
 		size -= bytes.len;
 	}

@@ -65,12 +65,12 @@ static void set_data_deadline(struct smtp *s, int64_t started, uint64_t size)
 }
 
 /* Read to the end mark; 0, or negative when the connection is lost. */
-static int receive(struct smtp *s, struct intake *intake, struct mail_data_in *in)
+static int receive(struct smtp *s, struct intake *intake)
 {
 	int64_t started = clock_mono_ms();
 	char decoded[CHUNK + 2];
 
-	while (!in->ended) {
+	while (!intake->data.ended) {
 		struct text raw;
 		size_t len;
 
@@ -78,7 +78,7 @@ static int receive(struct smtp *s, struct intake *intake, struct mail_data_in *i
 		int r = conn_peek(s->conn, &raw);
 		if (r < 0)
 			return r;
-		conn_take(s->conn, mail_data_in_take(in, text_first(raw, CHUNK), decoded, &len));
+		conn_take(s->conn, mail_data_in_take(&intake->data, text_first(raw, CHUNK), decoded, &len));
 		intake_add(intake, &s->house->config->limits, s->house->queue, s->house->stop_fd,
 			(struct text){ decoded, len });
 	}
@@ -160,7 +160,6 @@ enum smtp_next smtp_finish(struct smtp *s, struct intake *intake)
 enum smtp_next smtp_data(struct smtp *s, const struct smtp_command *command)
 {
 	struct transaction *transaction = s->greeting->transaction;
-	struct mail_data_in in = mail_data_in_start();
 
 	(void)command;
 	if (transaction->intake != NULL)
@@ -174,12 +173,12 @@ enum smtp_next smtp_data(struct smtp *s, const struct smtp_command *command)
 		return SMTP_HANG_UP;
 
 	struct intake *intake = smtp_intake(s);
-	if (receive(s, intake, &in) < 0) {
+	if (receive(s, intake) < 0) {
 		log_event(LOG_INFO, "data_interrupted", log_str("icid", s->icid),
 			log_num("size", (int64_t)intake->size));
 		return SMTP_HANG_UP;
 	}
-	if (!in.bare_lf)
+	if (!intake->data.bare_lf)
 		return smtp_finish(s, intake);
 	smtp_say(s, "521 5.5.2 bare <LF> received");
 	smtp_note(s, METRIC_REJECTED_PROTOCOL, "mail_refused", transaction->recipients[0],
