@@ -345,6 +345,6 @@ def test_11_45_the_build_is_hardened():
 def test_11_45_each_parser_has_a_fuzz_target():
     targets = {p.stem.removeprefix("fuzz_") for p in (harness.ROOT / "tests/fuzz").glob("fuzz_*.c")}
     wanted = {"command line": "command", "address": "address", "reply of a peer": "reply", "configuration": "config", "DATA": "mail_data",
-        "PROXY header": "proxy", "xtext": "xtext", "message header": "header_scan"}
+        "PROXY header": "proxy", "xtext": "xtext", "message header": "header_scan", "BDAT": "bdat", "whole session": "session"}
     missing = [what for what, word in wanted.items() if not any(word in target for target in targets)]
     assert not missing, f"tests/fuzz has {sorted(targets)}; without a target: {missing}"
