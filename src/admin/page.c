@@ -4,6 +4,9 @@
  */
 #include "admin/page.h"
 
+#include <stdio.h>
+#include <string.h>
+
 #include <jansson.h>
 #include <talloc.h>
 
@@ -27,10 +30,12 @@ static const struct metrics_family
 struct page {
 	char *text;
 	const struct metrics_family *family; /* of the last sample */
+	json_int_t observed;		     /* in the buckets of this histogram so far */
 };
 
-static void add_sample(
-	struct page *page, const struct metrics_family *family, const char *labels, json_int_t value)
+/* One line, after HELP and TYPE when its family is new. `suffix` goes behind the family's name. */
+static void add_line(struct page *page, const struct metrics_family *family, const char *suffix,
+	const char *labels, const char *value)
 {
 	const char *const open = labels[0] == '\0' ? "" : "{", *const close = labels[0] == '\0' ? "" : "}";
 
@@ -40,7 +45,39 @@ static void add_sample(
 			family->name, family->type));
 	page->family = family;
 	page->text = text_must(talloc_asprintf_append_buffer(
-		page->text, PREFIX "%s%s%s%s %lld\n", family->name, open, labels, close, (long long)value));
+		page->text, PREFIX "%s%s%s%s%s %s\n", family->name, suffix, open, labels, close, value));
+}
+
+static void add_number(struct page *page, const struct metrics_family *family, const char *suffix,
+	const char *labels, json_int_t value)
+{
+	char text[24];
+
+	snprintf(text, sizeof text, "%lld", (long long)value);
+	add_line(page, family, suffix, labels, text);
+}
+
+static void add_sample(
+	struct page *page, const struct metrics_family *family, const char *labels, json_int_t value)
+{
+	add_number(page, family, "", labels, value);
+}
+
+/* A row of a histogram: in the table every bucket counts for itself, on the page each holds those before it. The sum comes last. */
+static void add_histogram_row(struct page *page, const struct metrics_row *row, json_int_t value)
+{
+	char sum[32];
+
+	if (page->family != row->family)
+		page->observed = 0;
+	if (row->bound > 0) {
+		page->observed += value;
+		add_number(page, row->family, "_bucket", row->labels, page->observed);
+		return;
+	}
+	snprintf(sum, sizeof sum, "%lld.%06lld", (long long)value / 1000000, (long long)value % 1000000);
+	add_line(page, row->family, "_sum", "", sum);
+	add_number(page, row->family, "_count", "", page->observed);
 }
 
 /* `name="value"` with the three escapes of the format. */
@@ -94,19 +131,39 @@ static void add_house(struct page *page, const void *owner, const json_t *status
 		label(owner, "certificate", string_of(item, "name")), number_of(item, "seconds_left"));
 }
 
+static void add_sessions(struct page *page, const void *owner, json_t *counters)
+{
+	const char *name, *tls;
+	json_t *by_tls, *value;
+
+	json_object_foreach(json_object_get(counters, "connections_by"), name, by_tls)
+	{
+		const char *listener = label(owner, "listener", name);
+
+		json_object_foreach(by_tls, tls, value) add_sample(page, metrics_sessions(),
+			text_must(talloc_asprintf(owner, "%s,proto=\"smtp\",tls=\"%s\"", listener, tls)),
+			json_integer_value(value));
+	}
+}
+
 char *page_metrics(const void *owner, const char *status)
 {
 	struct page page = { .text = text_must(talloc_strdup(owner, "")) };
 	json_t *json = json_loads(status, 0, NULL);
-	const json_t *counters = json_object_get(json, "counters");
+	json_t *counters = json_object_get(json, "counters");
 	void *scratch = talloc_new(NULL);
 
 	if (json_is_object(counters)) {
 		add_house(&page, scratch, json);
+		add_sessions(&page, scratch, counters);
 		for (int i = 0; i < METRIC_COUNT; i++) {
 			const struct metrics_row *row = metrics_row((enum metric)i);
+			json_int_t value = counter_of(scratch, counters, row->name);
 
-			add_sample(&page, row->family, row->labels, counter_of(scratch, counters, row->name));
+			if (strcmp(row->family->type, "histogram") == 0)
+				add_histogram_row(&page, row, value);
+			else
+				add_sample(&page, row->family, row->labels, value);
 		}
 	} else {
 		TALLOC_FREE(page.text);

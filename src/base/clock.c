@@ -8,22 +8,27 @@
 
 #include "base/text.h"
 
-static int64_t now_ms(clockid_t id)
+static int64_t now_us(clockid_t id)
 {
 	struct timespec now;
 
 	clock_gettime(id, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+	return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
 int64_t clock_mono_ms(void)
 {
-	return now_ms(CLOCK_MONOTONIC);
+	return now_us(CLOCK_MONOTONIC) / 1000;
+}
+
+int64_t clock_mono_us(void)
+{
+	return now_us(CLOCK_MONOTONIC);
 }
 
 int64_t clock_wall_ms(void)
 {
-	return now_ms(CLOCK_REALTIME);
+	return now_us(CLOCK_REALTIME) / 1000;
 }
 
 static struct tm utc(int64_t wall_ms)

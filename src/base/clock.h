@@ -8,6 +8,9 @@ enum { CLOCK_TEXT_MAX = 40 };
 /* Milliseconds of the monotonic clock; for deadlines and timers. */
 int64_t clock_mono_ms(void);
 
+/* Microseconds of the monotonic clock; for measuring what takes less than milliseconds. */
+int64_t clock_mono_us(void);
+
 /* Milliseconds since 1970-01-01 UTC; for what is stored or shown. */
 int64_t clock_wall_ms(void);
 

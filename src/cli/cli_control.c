@@ -14,6 +14,7 @@
 
 enum { STATUS_MS = 15000, RELOAD_MS = 200000, STOP_MS = 120000 };
 
+/* Totals always, their parts when there is something to say. */
 static void print_counters(const char *prefix, json_t *counters)
 {
 	const char *name;
@@ -21,12 +22,13 @@ static void print_counters(const char *prefix, json_t *counters)
 
 	json_object_foreach(counters, name, value)
 	{
-		if (json_is_object(value)) {
-			print_counters(name, value);
-			continue;
-		}
-		printf("  %s%s%s %lld\n", prefix, prefix[0] == '\0' ? "" : " ", name,
-			(long long)json_integer_value(value));
+		char *path = talloc_asprintf(NULL, "%s%s%s", prefix, prefix[0] == '\0' ? "" : " ", name);
+
+		if (json_is_object(value))
+			print_counters(path, value);
+		else if (prefix[0] == '\0' || json_integer_value(value) != 0)
+			printf("  %s %lld\n", path, (long long)json_integer_value(value));
+		talloc_free(path);
 	}
 }
 

@@ -74,17 +74,19 @@ static void keep_evidence(struct outcome *outcome, const struct link *link)
 	outcome->tls = evidence_json(outcome, &link->conn->evidence);
 }
 
-/* A link for the mail; false after deferring every recipient with the reason. */
+/* A link for the mail; false after deferring every recipient with the reason. ret_connected: the next hop took a connection. */
 static bool have_link(const struct deliver_house *house, struct link **link, const struct lease *lease,
-	const struct tls_decision *decision, struct outcome *outcome)
+	const struct tls_decision *decision, struct outcome *outcome, bool *ret_connected)
 {
 	const struct ip *address = route_address(house->config, lease->domain);
 	struct failure failure;
 
+	*ret_connected = true;
 	if (fits(*link, lease, decision))
 		return true;
 	drop(link);
 	if (address == NULL) {
+		*ret_connected = false;
 		defer_all(outcome, "451 4.4.4 no route for this domain");
 		return false;
 	}
@@ -92,6 +94,7 @@ static bool have_link(const struct deliver_house *house, struct link **link, con
 		return true;
 
 	char text[IP_TEXT_MAX];
+	*ret_connected = failure.connected;
 	outcome->unreachable = failure.unreachable;
 	outcome->address = text_copy(outcome, text_of(ip_format_port(address, text)));
 	outcome->tls = evidence_json(outcome, &failure.evidence);
@@ -99,24 +102,25 @@ static bool have_link(const struct deliver_house *house, struct link **link, con
 	return false;
 }
 
-/* Over an open link, once more over a fresh one when the peer had closed the old one before it answered anything. */
-static void transact(const struct deliver_house *house, struct link **link, const struct lease *lease,
+/* Over an open link, once more over a fresh one when the peer had closed the old one before it answered anything. False when
+ * the next hop took no connection. */
+static bool transact(const struct deliver_house *house, struct link **link, const struct lease *lease,
 	const struct tls_decision *decision, struct outcome *outcome)
 {
-	bool untouched;
+	bool untouched, connected;
 
 	for (;;) {
 		bool reused = fits(*link, lease, decision);
 
-		if (!have_link(house, link, lease, decision, outcome))
-			return;
+		if (!have_link(house, link, lease, decision, outcome, &connected))
+			return connected;
 
 		keep_evidence(outcome, *link);
 		int r = send_mail(*link, lease, outcome, &untouched);
 		if (r < 0)
 			drop(link);
 		if (r == 0 || !untouched || !reused)
-			return;
+			return true;
 		for (size_t i = 0; i < outcome->recipient_count; i++)
 			outcome->recipients[i].reply = NULL;
 	}
@@ -139,19 +143,23 @@ static void expire(const struct config *config, const struct lease *lease, struc
 	}
 }
 
-static void report(
-	const struct deliver_house *house, const struct lease *lease, const struct outcome *outcome)
+/* Count and log every recipient; `level` as docs/metrics.md says. */
+static void report(const struct deliver_house *house, const struct lease *lease,
+	const struct outcome *outcome, enum tls_level level)
 {
 	static const enum metric counters[] = {
 		[OUTCOME_DELIVERED] = METRIC_DELIVERED,
 		[OUTCOME_DEFERRED] = METRIC_DEFERRED,
 		[OUTCOME_BOUNCED] = METRIC_BOUNCED,
 	};
+	const int64_t age_us = (clock_wall_ms() - lease->envelope.received_ms) * 1000;
 
 	for (size_t i = 0; i < outcome->recipient_count; i++) {
 		const struct outcome_recipient *recipient = &outcome->recipients[i];
 
-		metrics_count(house->metrics, counters[recipient->state]);
+		metrics_count(house->metrics, (enum metric)((int)counters[recipient->state] + (int)level));
+		if (recipient->state == OUTCOME_DELIVERED)
+			metrics_observe(house->metrics, METRIC_DELIVERY_TIME, age_us);
 		log_event(recipient->state == OUTCOME_DELIVERED ? LOG_INFO : LOG_WARN,
 			envelope_state_name(recipient->state), log_num("mid", outcome->mid),
 			log_num("rid", recipient->rid), log_str("dcid", outcome->dcid),
@@ -167,9 +175,9 @@ struct outcome *deliver_attempt(
 	struct tls_decision decision = tls_decide(&facts);
 	struct outcome *outcome = outcome_new(lease, owner);
 
-	transact(house, link, lease, &decision, outcome);
+	bool connected = transact(house, link, lease, &decision, outcome);
 	expire(house->config, lease, outcome);
 	dsn_add(house->config, lease, outcome);
-	report(house, lease, outcome);
+	report(house, lease, outcome, connected ? facts.level : TLS_LEVEL_NONE);
 	return outcome;
 }

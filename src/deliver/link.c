@@ -95,7 +95,8 @@ static void fail(struct failure *failure, const struct link *link, const char *s
 {
 	snprintf(failure->reply, sizeof failure->reply, "%s %s%s%s", status, what,
 		detail[0] == '\0' ? "" : ": ", detail);
-	if (link->conn != NULL)
+	failure->connected = link->conn != NULL;
+	if (failure->connected)
 		failure->evidence = link->conn->evidence;
 }
 
@@ -178,9 +179,13 @@ static int protect(const struct deliver_house *house, struct link *link, const s
 {
 	struct evidence *evidence = &link->conn->evidence;
 	char detail[SMTP_REPLY_TEXT_MAX], reason[EVIDENCE_REASON_MAX];
+	static const enum metric policies[] = { [TLS_STEP_CLEAR] = METRIC_POLICY_CLEAR,
+		[TLS_STEP_SEND] = METRIC_POLICY_ENCRYPTED,
+		[TLS_STEP_DROP] = METRIC_POLICY_REFUSED };
 	const char *why;
 
 	if (decision->tls == TLS_NEVER) {
+		metrics_count(house->metrics, METRIC_POLICY_CLEAR);
 		evidence_explain(evidence, decision->reason);
 		return 0;
 	}
@@ -190,6 +195,7 @@ static int protect(const struct deliver_house *house, struct link *link, const s
 	snprintf(reason, sizeof reason, "%s; %s%s%.100s", decision->reason, why,
 		detail[0] == '\0' ? "" : ": ", detail);
 	evidence_explain(evidence, reason);
+	metrics_count(house->metrics, policies[step]);
 	switch (step) {
 	case TLS_STEP_CLEAR:
 		log_event(LOG_WARN, "tls_downgrade", log_str("dcid", link->dcid),
@@ -205,7 +211,7 @@ static int protect(const struct deliver_house *house, struct link *link, const s
 	case TLS_STEP_SEND:
 		break;
 	}
-	metrics_count_tls(house->metrics, METRIC_TLS_OUT_1_2, evidence->protocol);
+	metrics_count_tls(house->metrics, METRIC_TLS_OUT, evidence->protocol, evidence->group);
 	if (say_hello(house, link, &esmtp, failure) < 0)
 		return -ECONNREFUSED;
 	return 0;

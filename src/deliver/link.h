@@ -24,6 +24,7 @@ struct failure {
 	char reply[SMTP_REPLY_TEXT_MAX + 64]; /* "450 4.4.1 ..." or the peer's own words */
 	bool unreachable;		      /* the destination as a whole */
 	bool permanent;
+	bool connected;		  /* the peer took the connection */
 	struct evidence evidence; /* of the attempt that failed */
 };
 

@@ -20,35 +20,59 @@
 
 enum { CLIENT_MS = 2000 };
 
-/* A number of an object, made or added to. */
-static void add_number(json_t *object, const char *name, int64_t value)
+/* A number of an object, made or added to. "tls_in.TLSv1.3" becomes {"tls_in": {"TLSv1.3": n}}. */
+static void add_number(json_t *json, const char *name, int64_t value)
 {
+	size_t dot = text_find(text_of(name), '.');
+	json_t *object = json;
+
+	if (name[dot] == '.') {
+		char *group = text_copy(NULL, text_first(text_of(name), dot));
+
+		object = json_object_get(json, group);
+		if (object == NULL) {
+			object = json_object();
+			json_object_set_new(json, group, object);
+		}
+		talloc_free(group);
+		name += dot + 1;
+	}
 	json_object_set_new(
 		object, name, json_integer(json_integer_value(json_object_get(object, name)) + value));
 }
 
-/* "tls_in.TLSv1.3" becomes {"tls_in": {"TLSv1.3": n}}. */
+/* "connections", and the same by listener and TLS. */
+static void add_sessions(json_t *json, const struct metrics *sum)
+{
+	json_t *listeners = json_object();
+
+	add_number(json, "connections", 0);
+	for (unsigned i = 0; i < sum->listener_count; i++) {
+		json_t *by_tls = json_object();
+
+		for (int tls = 0; tls < METRICS_TLS_COUNT; tls++) {
+			int64_t value = atomic_load(&sum->listeners[i].sessions[tls]);
+
+			add_number(by_tls, metrics_tls_name((enum metrics_tls)tls), value);
+			add_number(json, "connections", value);
+		}
+		json_object_set_new(listeners, sum->listeners[i].name, by_tls);
+	}
+	json_object_set_new(json, "connections_by", listeners);
+}
+
 static json_t *counters_json(const struct metrics *sum)
 {
 	json_t *json = json_object();
 
+	add_sessions(json, sum);
 	for (int i = 0; i < METRIC_COUNT; i++) {
 		const struct metrics_row *row = metrics_row((enum metric)i);
-		struct text name = text_of(row->name);
-		size_t dot = text_find(name, '.');
 		int64_t value = atomic_load(&sum->values[i]);
 
 		if (row->sum != NULL)
 			add_number(json, row->sum, value);
-		if (dot == name.len) {
-			add_number(json, row->name, value);
-			continue;
-		}
-		char *group = text_copy(NULL, text_first(name, dot));
-		if (json_object_get(json, group) == NULL)
-			json_object_set_new(json, group, json_object());
-		add_number(json_object_get(json, group), row->name + dot + 1, value);
-		talloc_free(group);
+		add_number(json, row->name, value);
 	}
 	return json;
 }
@@ -133,6 +157,9 @@ static json_t *log_json(const struct config *config)
 static void put_status(struct master *master, struct frame *answer)
 {
 	struct metrics sum = { 0 };
+
+	for (size_t i = 0; i < master->config->listener_count; i++)
+		metrics_listener(&sum, master->config->listeners[i].name); /* there from the start, as zero */
 	json_t *roles = roles_json(master, &sum);
 	json_t *json = json_pack("{s:s, s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o}", "version", POSTERN_VERSION,
 		"hostname", master->config->hostname, "generation", (json_int_t)master->generation,

@@ -56,6 +56,14 @@ sqlite3 *readers_take(struct readers *readers)
 	return db;
 }
 
+sqlite3 *readers_try(struct readers *readers)
+{
+	pthread_mutex_lock(&readers->lock);
+	sqlite3 *db = readers->free == 0 ? NULL : readers->dbs[--readers->free];
+	pthread_mutex_unlock(&readers->lock);
+	return db;
+}
+
 void readers_give(struct readers *readers, sqlite3 *db)
 {
 	pthread_mutex_lock(&readers->lock);

@@ -8,6 +8,7 @@ struct readers;
 /* Open them on `directory_fd`; 0, or a negative error with one sentence in ret_why. Owned by `owner`. */
 int readers_open(const void *owner, int directory_fd, struct readers **ret_readers, const char **ret_why);
 
-/* Borrow one (waits), give it back. */
+/* Borrow one (waits; or NULL at once when all are lent), give it back. */
 sqlite3 *readers_take(struct readers *readers);
+sqlite3 *readers_try(struct readers *readers);
 void readers_give(struct readers *readers, sqlite3 *db);

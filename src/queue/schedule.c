@@ -41,6 +41,7 @@ struct item {
 	struct heap_node node; /* in destination->waiting; first member */
 	int64_t mid;
 	struct domain *domain;
+	bool deferred; /* waits after a try that failed; false while lent */
 };
 
 /* Key and entry of a lent item. */
@@ -60,8 +61,8 @@ struct schedule {
 	unsigned concurrency;
 	int64_t *waits_ms;
 	size_t wait_count;
-	uint64_t count;
-	struct heap ready; /* of struct destination */
+	uint64_t count, deferred; /* all items, and those of them that are deferred */
+	struct heap ready;	  /* of struct destination */
 	struct destination *destinations;
 	struct domain *domains;
 	struct lent *lent;
@@ -250,7 +251,14 @@ const char **schedule_domains(const struct schedule *s, const void *owner, size_
 	return names;
 }
 
-void schedule_add(struct schedule *s, const char *destination, const char *domain, int64_t mid, int64_t due)
+static void set_deferred(struct schedule *s, struct item *item, bool deferred)
+{
+	s->deferred += (uint64_t)deferred - (uint64_t)item->deferred;
+	item->deferred = deferred;
+}
+
+static void add(struct schedule *s, const char *destination, const char *domain, int64_t mid, int64_t due,
+	bool deferred)
 {
 	struct item *item = text_must(calloc(1, sizeof *item));
 
@@ -258,8 +266,20 @@ void schedule_add(struct schedule *s, const char *destination, const char *domai
 	item->mid = mid;
 	item->domain = domain_of(s, domain, false);
 	item->domain->items++;
+	set_deferred(s, item, deferred);
 	place(s, item, due);
 	s->count++;
+}
+
+void schedule_add(struct schedule *s, const char *destination, const char *domain, int64_t mid, int64_t due)
+{
+	add(s, destination, domain, mid, due, false);
+}
+
+void schedule_add_deferred(
+	struct schedule *s, const char *destination, const char *domain, int64_t mid, int64_t due)
+{
+	add(s, destination, domain, mid, due, true);
 }
 
 static void lend(struct schedule *s, struct item *item, struct destination *destination, uint64_t owner)
@@ -267,6 +287,7 @@ static void lend(struct schedule *s, struct item *item, struct destination *dest
 	struct lent *lent = text_must(calloc(1, sizeof *lent));
 
 	heap_remove(&destination->waiting, &item->node);
+	set_deferred(s, item, false);
 	destination->lent++;
 	lent->key.mid = item->mid;
 	lent->key.domain = item->domain;
@@ -389,14 +410,25 @@ bool schedule_finish(struct schedule *s, int64_t mid, const char *domain_name)
 	return true;
 }
 
-bool schedule_again(struct schedule *s, int64_t mid, const char *domain, int64_t due)
+static bool give_back(struct schedule *s, int64_t mid, const char *domain, int64_t due, bool deferred)
 {
 	struct item *item = take_back(s, lent_of(s, mid, domain));
 
 	if (item == NULL)
 		return false;
+	set_deferred(s, item, deferred);
 	place(s, item, due);
 	return true;
+}
+
+bool schedule_again(struct schedule *s, int64_t mid, const char *domain, int64_t due)
+{
+	return give_back(s, mid, domain, due, true);
+}
+
+bool schedule_return(struct schedule *s, int64_t mid, const char *domain, int64_t now)
+{
+	return give_back(s, mid, domain, now, false);
 }
 
 void schedule_reached(struct schedule *s, int64_t mid, const char *domain, bool reached, int64_t now)
@@ -446,4 +478,13 @@ int64_t schedule_next(struct schedule *s, const char *prefer)
 uint64_t schedule_count(const struct schedule *s)
 {
 	return s->count;
+}
+
+struct schedule_counts schedule_counts(const struct schedule *s)
+{
+	const uint64_t lent = HASH_COUNT(s->lent);
+
+	return (struct schedule_counts){
+		.ready = s->count - s->deferred - lent, .deferred = s->deferred, .lent = lent
+	};
 }

@@ -26,6 +26,10 @@ void schedule_set_concurrency(struct schedule *schedule, unsigned concurrency);
 void schedule_add(
 	struct schedule *schedule, const char *destination, const char *domain, int64_t mid, int64_t due);
 
+/* The same for a mail that was tried before: it counts as deferred. */
+void schedule_add_deferred(
+	struct schedule *schedule, const char *destination, const char *domain, int64_t mid, int64_t due);
+
 /* From now on mail for `domain` is reached through `destination`; schedule_rehome() then moves what waits. */
 void schedule_route(struct schedule *schedule, const char *domain, const char *destination);
 void schedule_rehome(struct schedule *schedule);
@@ -58,9 +62,11 @@ void schedule_set_attempt(struct schedule *schedule, int64_t mid, const char *do
 bool schedule_is_lent(struct schedule *schedule, int64_t mid, const char *domain, uint64_t *ret_owner,
 	uint32_t *ret_attempt);
 
-/* Give a lent item back: finished, or due again at `due`. Nothing happens when it is not lent. True when it was. */
+/* Give a lent item back: finished; or deferred until `due`; or never tried, and due again at `now`. Nothing happens when it is not lent.
+ * True when it was. */
 bool schedule_finish(struct schedule *schedule, int64_t mid, const char *domain);
 bool schedule_again(struct schedule *schedule, int64_t mid, const char *domain, int64_t due);
+bool schedule_return(struct schedule *schedule, int64_t mid, const char *domain, int64_t now);
 
 /* The destination of a lent item was reached, or was not: then it is parked from `now` on, for the time that schedule_set_retry() gave. */
 void schedule_reached(struct schedule *schedule, int64_t mid, const char *domain, bool reached, int64_t now);
@@ -73,3 +79,11 @@ int64_t schedule_next(struct schedule *schedule, const char *prefer);
 
 /* Items that wait or are lent. */
 uint64_t schedule_count(const struct schedule *schedule);
+
+/* The same by what they wait for; counted as they change, so asking costs nothing however many there are. */
+struct schedule_counts {
+	uint64_t ready;	   /* not tried yet, or given back untried: for a free connection */
+	uint64_t deferred; /* for the next try after one that failed, and then for a free connection */
+	uint64_t lent;
+};
+struct schedule_counts schedule_counts(const struct schedule *schedule);

@@ -21,8 +21,8 @@ int store_open(const void *owner, int dir_fd, const struct config *config, struc
 /* Use another configuration: destinations are worked out anew. */
 void store_configure(struct store *store, const struct config *config);
 
-/* Make a mail durable: S3 of docs/queue.md when it returns 0. Content in a file must come from store_new_file(). Else -ENOSPC, -EDQUOT (also limits.queue_quota of the client's network):
- * temporary, nothing was stored; or ERR_STOPPED. Content fd stays the caller's. */
+/* Make a mail durable: S3 of docs/queue.md when it returns 0. Content in a file must come from store_new_file(). Else -ENOSPC, -EDQUOT,
+ * ERR_QUOTA (limits.queue_quota of the client's network): temporary, nothing was stored; or ERR_STOPPED. Content fd stays the caller's. */
 int store_commit(struct store *store, const struct envelope *envelope, const struct content *content,
 	int64_t *ret_mid);
 
@@ -105,8 +105,20 @@ struct store_tracked {
 int store_track(struct store *store, const void *owner, const struct store_query *query,
 	struct store_cursor *cursor, struct store_tracked **ret_records, size_t *ret_count);
 
-/* Mails with a recipient that is still queued. */
+/* Mails with a recipient that is still queued, once for each recipient domain. */
 uint64_t store_queued(struct store *store);
+
+/* The same by state, and the age of the oldest. Waits for nobody and costs the same however many there are. */
+struct store_gauges {
+	uint64_t ready, deferred, leased;
+	int64_t oldest_ms; /* since it was received; 0 = nothing is queued */
+};
+struct store_gauges store_gauges(struct store *store);
+
+/* From now on `observe` hears how long each group's commit, which is its sync, took; `context` is kept. It is called by the writer's
+ * thread. To be called before anything is stored. */
+void store_watch_syncs(
+	struct store *store, void (*observe)(void *context, int64_t microseconds), void *context);
 
 /* For the command line when no gateway runs: open `path` read-only for store_track() only. As store_open(). */
 int store_open_reader(

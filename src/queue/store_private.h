@@ -16,9 +16,14 @@ struct store {
 	struct quota *quota; /* queued mails by client network */
 	bool low;	     /* there was too little room when last looked */
 	uint64_t lessee;     /* who may lease; 0 = nobody */
+	int64_t oldest;	     /* when the oldest queued mail was received, as store_gauges() last saw it */
 	const struct config *config;
 };
 
 /* Read a mail with its recipients of `domain` that are still queued; 0, -ENOENT when none is, or a negative error. */
 int store_load_lease(struct store *store, const void *parent, int64_t mid, const char *domain,
 	const char *destination, struct lease **ret_lease);
+
+/* When the oldest mail was received that still has a recipient to serve; 0, -ENOENT when there is none, -EAGAIN when all readers are lent,
+ * or another negative error. */
+int store_find_oldest(struct store *store, int64_t *ret_received_ms);

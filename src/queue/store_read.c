@@ -297,3 +297,21 @@ int store_track(struct store *store, const void *owner, const struct store_query
 	*ret_count = count;
 	return 0;
 }
+
+/* Numbers of mails grow, so the oldest has the smallest, and the index of live recipients begins with it. */
+int store_find_oldest(struct store *store, int64_t *ret_received_ms)
+{
+	sqlite3 *db = readers_try(store->readers);
+
+	if (db == NULL)
+		return -EAGAIN;
+
+	sqlite3_stmt *row = database_prepare(db,
+		"SELECT received FROM message WHERE mid = (SELECT min(mid) FROM recipient WHERE state = 0)");
+	int r = database_step(row);
+	if (r == 1)
+		*ret_received_ms = sqlite3_column_int64(row, 0);
+	sqlite3_finalize(row);
+	readers_give(store->readers, db);
+	return r == 0 ? -ENOENT : MIN(r, 0);
+}

@@ -72,14 +72,20 @@ static int load_schedule(struct store *store)
 	sqlite3 *db = readers_take(store->readers);
 	sqlite3_stmt *statement = database_prepare(
 		db, "SELECT mid, domain, min(due) FROM recipient WHERE state = 0 GROUP BY mid, domain");
+	const int64_t now = clock_wall_ms();
 	int r;
 
 	while ((r = database_step(statement)) == 1) {
-		const char *domain = (const char *)sqlite3_column_text(statement, 1);
+		const char *domain = (const char *)sqlite3_column_text(statement, 1),
+			   *destination = route_destination(store->config, domain);
+		int64_t mid = sqlite3_column_int64(statement, 0), due = sqlite3_column_int64(statement, 2);
 
-		schedule_add(store->schedule, route_destination(store->config, domain), domain,
-			sqlite3_column_int64(statement, 0),
-			mono_due(store->config, sqlite3_column_int64(statement, 2)));
+		/* What was never tried is due since it came. */
+		if (due > now)
+			schedule_add_deferred(
+				store->schedule, destination, domain, mid, mono_due(store->config, due));
+		else
+			schedule_add(store->schedule, destination, domain, mid, mono_due(store->config, due));
 	}
 	sqlite3_finalize(statement);
 	readers_give(store->readers, db);
@@ -293,7 +299,7 @@ int store_commit(
 	if (envelope->recipient_count == 0)
 		return -EINVAL;
 	if (!enter_quota(store, envelope->client))
-		return -EDQUOT;
+		return ERR_QUOTA;
 	if (content->fd >= 0) {
 		r = content_keep(store->content_fd, content->fd, content->size, store->start, name, &digest);
 		mail.file = name;
@@ -402,7 +408,7 @@ void store_unlease(struct store *store, uint64_t owner, int64_t mid, const char 
 
 	pthread_mutex_lock(&store->lock);
 	if (schedule_is_lent(store->schedule, mid, domain, &holder, &attempt) && holder == owner)
-		schedule_again(store->schedule, mid, domain, clock_mono_ms());
+		schedule_return(store->schedule, mid, domain, clock_mono_ms());
 	pthread_cond_broadcast(&store->changed);
 	pthread_mutex_unlock(&store->lock);
 }
@@ -500,4 +506,27 @@ uint64_t store_queued(struct store *store)
 	uint64_t count = schedule_count(store->schedule);
 	pthread_mutex_unlock(&store->lock);
 	return count;
+}
+
+struct store_gauges store_gauges(struct store *store)
+{
+	int64_t found = 0;
+	int r = store_find_oldest(store, &found);
+
+	pthread_mutex_lock(&store->lock);
+	if (r == 0 || r == -ENOENT)
+		store->oldest = found;
+	const struct schedule_counts counts = schedule_counts(store->schedule);
+	const struct store_gauges gauges = { .ready = counts.ready,
+		.deferred = counts.deferred,
+		.leased = counts.lent,
+		.oldest_ms = store->oldest == 0 ? 0 : MAX(0, clock_wall_ms() - store->oldest) };
+	pthread_mutex_unlock(&store->lock);
+	return gauges;
+}
+
+void store_watch_syncs(
+	struct store *store, void (*observe)(void *context, int64_t microseconds), void *context)
+{
+	writer_watch(store->writer, observe, context);
 }

@@ -13,6 +13,7 @@
 #include <talloc.h>
 
 #include "base/base.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "queue/database.h"
@@ -39,6 +40,8 @@ struct writer {
 	pthread_t thread;
 	struct jobs jobs;
 	bool stopping;
+	void (*observe)(void *context, int64_t microseconds); /* or NULL */
+	void *observer;					      /* its context */
 	sqlite3 *db;
 	sqlite3_stmt *begin, *commit, *rollback;
 	sqlite3_stmt *add_message, *add_content, *add_recipient, *add_attempt, *add_refusal;
@@ -252,6 +255,17 @@ static int run_job(struct writer *w, struct job *job)
 	return -EINVAL;
 }
 
+/* The sync: all that callers wait for happens here. */
+static int commit(struct writer *w)
+{
+	int64_t start = clock_mono_us();
+	int r = database_step(w->commit);
+
+	if (r == 0 && w->observe != NULL)
+		w->observe(w->observer, clock_mono_us() - start);
+	return r;
+}
+
 /* One transaction; 0 when it is durable. The first failing job is named by ret_job. */
 static int run_transaction(struct writer *w, struct job *first, struct job *end)
 {
@@ -260,7 +274,7 @@ static int run_transaction(struct writer *w, struct job *first, struct job *end)
 	for (struct job *job = first; r == 0 && job != end; job = STAILQ_NEXT(job, next))
 		r = run_job(w, job);
 	if (r == 0)
-		r = database_step(w->commit);
+		r = commit(w);
 	if (r == 0)
 		return 0;
 
@@ -321,6 +335,14 @@ struct writer *writer_start(const void *owner, sqlite3 *db)
 	if (pthread_create(&w->thread, NULL, writer_run, w) != 0)
 		abort();
 	return w;
+}
+
+void writer_watch(struct writer *w, void (*observe)(void *context, int64_t microseconds), void *context)
+{
+	pthread_mutex_lock(&w->lock); /* the thread takes it before each group, and so sees these */
+	w->observe = observe;
+	w->observer = context;
+	pthread_mutex_unlock(&w->lock);
 }
 
 void writer_stop(struct writer *w)

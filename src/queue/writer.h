@@ -17,6 +17,10 @@ struct writer *writer_start(const void *owner, sqlite3 *db);
 /* End the thread after the jobs it has, and close the connection. */
 void writer_stop(struct writer *writer);
 
+/* From now on `observe` hears, in the writer's thread, how many microseconds each commit took; `context` is kept. To be called before the
+ * first job. */
+void writer_watch(struct writer *writer, void (*observe)(void *context, int64_t microseconds), void *context);
+
 /* A mail to insert; due at `due_ms` (wall clock). Content is either in memory or in the synced file `file`. */
 struct writer_mail {
 	const struct envelope *envelope;

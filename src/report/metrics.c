@@ -1,13 +1,20 @@
-/* One table of counters for all roles: a role leaves at zero what it never does. A new counter is a row here and one in docs/metrics.md. */
+/*
+ * One table of counters for all roles: a role leaves at zero what it never does. A new counter is a row here and one in docs/metrics.md;
+ * what has several dimensions is a block of rows that macros multiply out, so that all of it is there from the start, as zero. Listeners are
+ * the exception: their names come from the configuration, so they are a short list beside the table.
+ */
 #include "report/metrics.h"
 
+#include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/base.h"
 #include "ipc/frame.h"
+#include "policy/tls_decide.h"
 
 static const struct metrics_family
-	connections = { "connections_total", "counter", "SMTP sessions that clients began." },
+	sessions = { "connections_total", "counter", "SMTP sessions of clients that have ended." },
 	accepted = { "mails_accepted_total", "counter",
 		"Mails that became durable and were answered with 250." },
 	not_accepted = { "mails_not_accepted_total", "counter",
@@ -16,43 +23,133 @@ static const struct metrics_family
 	handshakes = { "tls_handshake_total", "counter",
 		"TLS handshakes with clients (in) and next hops (out)." },
 	deliveries = { "delivery_total", "counter", "Attempts of delivery, one for each recipient." },
-	queue = { "queue_messages", "gauge", "Mails with a recipient that is not finished." },
+	policies = { "policy_total", "counter",
+		"What the TLS policy made of connections to next hops, by what it rested on." },
+	durations = { "delivery_duration_seconds", "histogram",
+		"Time from the acceptance of a mail to its delivery, for each delivered recipient." },
+	syncs = { "spool_fsync_seconds", "histogram",
+		"Duration of the commits that make groups of mails and outcomes durable." },
+	queue = { "queue_messages", "gauge",
+		"Mails with a recipient that is not finished, one for each recipient domain." },
+	oldest = { "queue_oldest_seconds", "gauge",
+		"Age of the oldest mail with a recipient that is not finished; 0 when there is none." },
 	notes = { "notes_dropped_total", "counter",
 		"Refusals that tracking does not show because there were too many." };
 
+/* A handshake that succeeded, in version `v` with group `g`; then a version with all groups, and a direction with all versions. */
+#define TLS_ROW(block, v, g, dir, version, group)                                                            \
+	[block + v * METRICS_GROUPS + g] = { "tls_" dir "_by." version "." group, "tls_" dir "." version,    \
+		&handshakes, "dir=\"" dir "\",version=\"" version "\",group=\"" group "\",result=\"ok\"" }
+#define TLS_VERSION(block, v, dir, version)                                                                  \
+	TLS_ROW(block, v, 0, dir, version, "X25519"), TLS_ROW(block, v, 1, dir, version, "secp256r1"),       \
+		TLS_ROW(block, v, 2, dir, version, "secp384r1"),                                             \
+		TLS_ROW(block, v, 3, dir, version, "secp521r1"), TLS_ROW(block, v, 4, dir, version, "X448"), \
+		TLS_ROW(block, v, 5, dir, version, "ffdhe"),                                                 \
+		TLS_ROW(block, v, 6, dir, version, "X25519MLKEM768"),                                        \
+		TLS_ROW(block, v, 7, dir, version, "other")
+#define TLS_BLOCK(block, dir)                                                                                \
+	TLS_VERSION(block, 0, dir, "TLSv1"), TLS_VERSION(block, 1, dir, "TLSv1.1"),                          \
+		TLS_VERSION(block, 2, dir, "TLSv1.2"), TLS_VERSION(block, 3, dir, "TLSv1.3")
+#define TLS_FAILED(dir)                                                                                      \
+	{                                                                                                    \
+		"tls_" dir ".failed", NULL, &handshakes,                                                     \
+			"dir=\"" dir "\",version=\"\",group=\"\",result=\"failed\""                          \
+	}
+
+/* What became of recipients, at one level and at all. */
+#define DELIVERY(block, result, level, word)                                                                 \
+	[block + level] = { result "_by." word, result, &deliveries,                                         \
+		"result=\"" result "\",level=\"" word "\"" }
+#define DELIVERY_BLOCK(block, result)                                                                        \
+	DELIVERY(block, result, TLS_LEVEL_NONE, "none"),                                                     \
+		DELIVERY(block, result, TLS_LEVEL_PREFERRED, "preferred"),                                   \
+		DELIVERY(block, result, TLS_LEVEL_REQUIRED, "required")
+
+#define REJECTED(reason)                                                                                     \
+	{                                                                                                    \
+		"rejected_by." reason, "rejected", &rejected, "reason=\"" reason "\""                        \
+	}
+#define POLICY(result)                                                                                       \
+	{                                                                                                    \
+		"policy_local." result, NULL, &policies, "source=\"local\",result=\"" result "\""            \
+	}
+#define QUEUED(state)                                                                                        \
+	{                                                                                                    \
+		"queued_by." state, "queued", &queue, "state=\"" state "\""                                  \
+	}
+
+/* Bucket `i` of a histogram, up to so many seconds; its last one and its sum. */
+#define BUCKET(block, i, seconds)                                                                            \
+	[block + i] = { NAME "." #seconds, NULL, &FAMILY, "le=\"" #seconds "\"",                             \
+		(int64_t)(seconds * 1e6 + 0.5) }
+#define REST(block)                                                                                          \
+	[block + METRICS_BUCKETS] = { NAME ".+Inf", NULL, &FAMILY, "le=\"+Inf\"", INT64_MAX },               \
+		 [block + METRICS_BUCKETS + 1] = { NAME ".sum_us", NULL, &FAMILY, "" }
+
 static const struct metrics_row rows[] = {
-	[METRIC_CONNECTIONS] = { "connections", NULL, &connections, "" },
 	[METRIC_ACCEPTED] = { "accepted", NULL, &accepted, "" },
 	[METRIC_NOT_ACCEPTED] = { "not_accepted", NULL, &not_accepted, "" },
-	[METRIC_REJECTED] = { "rejected_by.other", "rejected", &rejected, "reason=\"other\"" },
-	[METRIC_REJECTED_POLICY] = { "rejected_by.policy", "rejected", &rejected, "reason=\"policy\"" },
-	[METRIC_REJECTED_LIMIT] = { "rejected_by.limit", "rejected", &rejected, "reason=\"limit\"" },
-	[METRIC_REJECTED_TLS] = { "rejected_by.tls", "rejected", &rejected, "reason=\"tls\"" },
-	[METRIC_REJECTED_RELAY] = { "rejected_by.relay", "rejected", &rejected, "reason=\"relay\"" },
-	[METRIC_REJECTED_RECIPIENT] = { "rejected_by.recipient", "rejected", &rejected,
-		"reason=\"recipient\"" },
-	[METRIC_REJECTED_CONTENT] = { "rejected_by.content", "rejected", &rejected, "reason=\"content\"" },
-	[METRIC_REJECTED_PROTOCOL] = { "rejected_by.protocol", "rejected", &rejected, "reason=\"protocol\"" },
-#define TLS(metric, name, labels) [metric] = { name, NULL, &handshakes, labels }
-	TLS(METRIC_TLS_IN_1_0, "tls_in.TLSv1", "dir=\"in\",version=\"TLSv1\",result=\"ok\""),
-	TLS(METRIC_TLS_IN_1_1, "tls_in.TLSv1.1", "dir=\"in\",version=\"TLSv1.1\",result=\"ok\""),
-	TLS(METRIC_TLS_IN_1_2, "tls_in.TLSv1.2", "dir=\"in\",version=\"TLSv1.2\",result=\"ok\""),
-	TLS(METRIC_TLS_IN_1_3, "tls_in.TLSv1.3", "dir=\"in\",version=\"TLSv1.3\",result=\"ok\""),
-	TLS(METRIC_TLS_IN_FAILED, "tls_in.failed", "dir=\"in\",version=\"\",result=\"failed\""),
-	TLS(METRIC_TLS_OUT_1_0, "tls_out.TLSv1", "dir=\"out\",version=\"TLSv1\",result=\"ok\""),
-	TLS(METRIC_TLS_OUT_1_1, "tls_out.TLSv1.1", "dir=\"out\",version=\"TLSv1.1\",result=\"ok\""),
-	TLS(METRIC_TLS_OUT_1_2, "tls_out.TLSv1.2", "dir=\"out\",version=\"TLSv1.2\",result=\"ok\""),
-	TLS(METRIC_TLS_OUT_1_3, "tls_out.TLSv1.3", "dir=\"out\",version=\"TLSv1.3\",result=\"ok\""),
-	TLS(METRIC_TLS_OUT_FAILED, "tls_out.failed", "dir=\"out\",version=\"\",result=\"failed\""),
-#undef TLS
-	[METRIC_DELIVERED] = { "delivered", NULL, &deliveries, "result=\"delivered\"" },
-	[METRIC_DEFERRED] = { "deferred", NULL, &deliveries, "result=\"deferred\"" },
-	[METRIC_BOUNCED] = { "bounced", NULL, &deliveries, "result=\"bounced\"" },
-	[METRIC_QUEUED] = { "queued", NULL, &queue, "state=\"queued\"" },
+	[METRIC_REJECTED] = REJECTED("other"),
+	[METRIC_REJECTED_POLICY] = REJECTED("policy"),
+	[METRIC_REJECTED_LIMIT] = REJECTED("limit"),
+	[METRIC_REJECTED_TLS] = REJECTED("tls"),
+	[METRIC_REJECTED_RELAY] = REJECTED("relay"),
+	[METRIC_REJECTED_RECIPIENT] = REJECTED("recipient"),
+	[METRIC_REJECTED_CONTENT] = REJECTED("content"),
+	[METRIC_REJECTED_PROTOCOL] = REJECTED("protocol"),
+	TLS_BLOCK(METRIC_TLS_IN, "in"),
+	[METRIC_TLS_IN_FAILED] = TLS_FAILED("in"),
+	TLS_BLOCK(METRIC_TLS_OUT, "out"),
+	[METRIC_TLS_OUT_FAILED] = TLS_FAILED("out"),
+	DELIVERY_BLOCK(METRIC_DELIVERED, "delivered"),
+	DELIVERY_BLOCK(METRIC_DEFERRED, "deferred"),
+	DELIVERY_BLOCK(METRIC_BOUNCED, "bounced"),
+	[METRIC_POLICY_CLEAR] = POLICY("clear"),
+	[METRIC_POLICY_ENCRYPTED] = POLICY("encrypted"),
+	[METRIC_POLICY_REFUSED] = POLICY("refused"),
+#define NAME   "delivery_seconds"
+#define FAMILY durations
+	BUCKET(METRIC_DELIVERY_TIME, 0, 0.1),
+	BUCKET(METRIC_DELIVERY_TIME, 1, 0.5),
+	BUCKET(METRIC_DELIVERY_TIME, 2, 1),
+	BUCKET(METRIC_DELIVERY_TIME, 3, 5),
+	BUCKET(METRIC_DELIVERY_TIME, 4, 10),
+	BUCKET(METRIC_DELIVERY_TIME, 5, 30),
+	BUCKET(METRIC_DELIVERY_TIME, 6, 60),
+	BUCKET(METRIC_DELIVERY_TIME, 7, 300),
+	BUCKET(METRIC_DELIVERY_TIME, 8, 900),
+	BUCKET(METRIC_DELIVERY_TIME, 9, 3600),
+	BUCKET(METRIC_DELIVERY_TIME, 10, 14400),
+	BUCKET(METRIC_DELIVERY_TIME, 11, 86400),
+	REST(METRIC_DELIVERY_TIME),
+#undef NAME
+#undef FAMILY
+#define NAME   "sync_seconds"
+#define FAMILY syncs
+	BUCKET(METRIC_SYNC_TIME, 0, 0.0005),
+	BUCKET(METRIC_SYNC_TIME, 1, 0.001),
+	BUCKET(METRIC_SYNC_TIME, 2, 0.002),
+	BUCKET(METRIC_SYNC_TIME, 3, 0.005),
+	BUCKET(METRIC_SYNC_TIME, 4, 0.01),
+	BUCKET(METRIC_SYNC_TIME, 5, 0.02),
+	BUCKET(METRIC_SYNC_TIME, 6, 0.05),
+	BUCKET(METRIC_SYNC_TIME, 7, 0.1),
+	BUCKET(METRIC_SYNC_TIME, 8, 0.2),
+	BUCKET(METRIC_SYNC_TIME, 9, 0.5),
+	BUCKET(METRIC_SYNC_TIME, 10, 1),
+	BUCKET(METRIC_SYNC_TIME, 11, 5),
+	REST(METRIC_SYNC_TIME),
+#undef NAME
+#undef FAMILY
+	[METRIC_QUEUE_READY] = QUEUED("ready"),
+	[METRIC_QUEUE_DEFERRED] = QUEUED("deferred"),
+	[METRIC_QUEUE_LEASED] = QUEUED("leased"),
+	[METRIC_QUEUE_OLDEST] = { "queue_oldest_seconds", NULL, &oldest, "" },
 	[METRIC_NOTES_DROPPED] = { "notes_dropped", NULL, &notes, "" },
 };
 
 _Static_assert(COUNT(rows) == METRIC_COUNT, "every metric has a row");
+_Static_assert(METRICS_LEVELS == TLS_LEVEL_REQUIRED + 1, "every level has a place");
 
 const struct metrics_row *metrics_row(enum metric metric)
 {
@@ -64,39 +161,140 @@ const char *metrics_name(enum metric metric)
 	return rows[metric].name;
 }
 
-void metrics_count(struct metrics *metrics, enum metric metric)
+const struct metrics_family *metrics_sessions(void)
 {
-	atomic_fetch_add_explicit(&metrics->values[metric], 1, memory_order_relaxed);
+	return &sessions;
 }
 
-void metrics_count_tls(struct metrics *metrics, enum metric one_two, const char *protocol)
+const char *metrics_tls_name(enum metrics_tls tls)
 {
-	static const struct {
-		const char *protocol;
-		int offset;
-	} versions[] = { { "TLSv1", -2 }, { "TLSv1.1", -1 }, { "TLSv1.2", 0 }, { "TLSv1.3", 1 } };
+	static const char *const names[] = {
+		[METRICS_CLEAR] = "none", [METRICS_STARTTLS] = "starttls", [METRICS_IMPLICIT] = "implicit"
+	};
 
-	for (size_t i = 0; i < COUNT(versions); i++)
-		if (strcmp(versions[i].protocol, protocol) == 0)
-			metrics_count(metrics, (enum metric)((int)one_two + versions[i].offset));
+	return names[tls];
+}
+
+static int64_t get(const atomic_int_fast64_t *value)
+{
+	return atomic_load_explicit(value, memory_order_relaxed);
+}
+
+static void add(atomic_int_fast64_t *value, int64_t more)
+{
+	atomic_fetch_add_explicit(value, more, memory_order_relaxed);
+}
+
+void metrics_count(struct metrics *metrics, enum metric metric)
+{
+	add(&metrics->values[metric], 1);
+}
+
+void metrics_set(struct metrics *metrics, enum metric metric, int64_t value)
+{
+	atomic_store_explicit(&metrics->values[metric], value, memory_order_relaxed);
+}
+
+void metrics_observe(struct metrics *metrics, enum metric histogram, int64_t microseconds)
+{
+	const int64_t duration = MAX(microseconds, 0);
+	int bucket = (int)histogram;
+
+	while (duration > rows[bucket].bound)
+		bucket++;
+	add(&metrics->values[bucket], 1);
+	add(&metrics->values[(int)histogram + METRICS_BUCKETS + 1], duration);
+}
+
+static int group_place(const char *name)
+{
+	static const char *const groups[] = { "X25519", "secp256r1", "secp384r1", "secp521r1", "X448",
+		"ffdhe", "X25519MLKEM768" };
+	int place = 0;
+
+	if (strncasecmp(name, "ffdhe", 5) == 0) /* followed by its size */
+		name = "ffdhe";
+	while (place < (int)COUNT(groups) && strcasecmp(groups[place], name) != 0)
+		place++;
+	return place;
+}
+
+void metrics_count_tls(struct metrics *metrics, enum metric block, const char *protocol, const char *group)
+{
+	static const char *const versions[] = { "TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3" };
+
+	for (int i = 0; i < (int)COUNT(versions); i++)
+		if (strcmp(versions[i], protocol) == 0)
+			metrics_count(
+				metrics, (enum metric)((int)block + i * METRICS_GROUPS + group_place(group)));
+}
+
+/* NULL when there is none of that name. */
+static struct metrics_listener *find_listener(struct metrics *metrics, const char *name)
+{
+	const unsigned count = atomic_load_explicit(&metrics->listener_count, memory_order_acquire);
+
+	for (unsigned i = 0; i < count; i++)
+		if (strncmp(metrics->listeners[i].name, name, METRICS_NAME_MAX - 1) == 0)
+			return &metrics->listeners[i];
+	return count == METRICS_LISTENERS ? &metrics->listeners[METRICS_LISTENERS - 1] : NULL;
+}
+
+struct metrics_listener *metrics_listener(struct metrics *metrics, const char *name)
+{
+	struct metrics_listener *listener = find_listener(metrics, name);
+	const unsigned count = atomic_load_explicit(&metrics->listener_count, memory_order_relaxed);
+
+	if (listener != NULL)
+		return listener;
+	listener = &metrics->listeners[count];
+	snprintf(listener->name, sizeof listener->name, "%s", count + 1 < METRICS_LISTENERS ? name : "other");
+	atomic_store_explicit(&metrics->listener_count, count + 1, memory_order_release);
+	return listener;
+}
+
+void metrics_count_session(struct metrics *metrics, const char *name, enum metrics_tls tls)
+{
+	struct metrics_listener *listener = find_listener(metrics, name);
+
+	if (listener != NULL)
+		add(&listener->sessions[tls], 1);
 }
 
 void metrics_put(struct frame *frame, const struct metrics *metrics)
 {
+	const unsigned count = atomic_load_explicit(&metrics->listener_count, memory_order_acquire);
+
 	for (int i = 0; i < METRIC_COUNT; i++)
-		frame_put_number(frame, atomic_load_explicit(&metrics->values[i], memory_order_relaxed));
+		frame_put_number(frame, get(&metrics->values[i]));
+	frame_put_number(frame, count);
+	for (unsigned i = 0; i < count; i++) {
+		frame_put_text(frame, text_of(metrics->listeners[i].name));
+		for (int tls = 0; tls < METRICS_TLS_COUNT; tls++)
+			frame_put_number(frame, get(&metrics->listeners[i].sessions[tls]));
+	}
 }
 
 void metrics_add(struct frame *frame, struct metrics *sum)
 {
 	for (int i = 0; i < METRIC_COUNT; i++)
-		atomic_fetch_add_explicit(&sum->values[i], frame_get_number(frame), memory_order_relaxed);
+		add(&sum->values[i], frame_get_number(frame));
+	for (int64_t left = frame_get_range(frame, 0, METRICS_LISTENERS); left > 0; left--) {
+		struct metrics_listener *listener = metrics_listener(sum, frame_get_copy(frame, frame));
+
+		for (int tls = 0; tls < METRICS_TLS_COUNT; tls++)
+			add(&listener->sessions[tls], frame_get_number(frame));
+	}
 }
 
 void metrics_join(const struct metrics *metrics, struct metrics *sum)
 {
 	for (int i = 0; i < METRIC_COUNT; i++)
-		atomic_fetch_add_explicit(&sum->values[i],
-			atomic_load_explicit(&metrics->values[i], memory_order_relaxed),
-			memory_order_relaxed);
+		add(&sum->values[i], get(&metrics->values[i]));
+	for (unsigned i = 0; i < atomic_load(&metrics->listener_count); i++) {
+		struct metrics_listener *listener = metrics_listener(sum, metrics->listeners[i].name);
+
+		for (int tls = 0; tls < METRICS_TLS_COUNT; tls++)
+			add(&listener->sessions[tls], get(&metrics->listeners[i].sessions[tls]));
+	}
 }

@@ -6,8 +6,17 @@
 
 struct frame;
 
+enum {
+	METRICS_VERSIONS = 4, /* of TLS: TLSv1 to TLSv1.3 */
+	METRICS_GROUPS = 8,   /* of key exchange; the last one is `other` */
+	METRICS_LEVELS = 3,   /* enum tls_level */
+	METRICS_BUCKETS = 12, /* of a histogram that have a bound; a last one has none */
+	METRICS_LISTENERS = 32,
+	METRICS_NAME_MAX = 65, /* a name of the configuration has at most 64 bytes */
+};
+
+/* Some are the first of a block: one for each of what the comment names, in that order. */
 enum metric {
-	METRIC_CONNECTIONS,
 	METRIC_ACCEPTED,
 	METRIC_NOT_ACCEPTED, /* a mail whose data was answered with 451 or 452 */
 	/* refusals by their reason; METRIC_REJECTED is any other */
@@ -19,50 +28,86 @@ enum metric {
 	METRIC_REJECTED_RECIPIENT, /* there is no such recipient */
 	METRIC_REJECTED_CONTENT,   /* a message that is malformed or goes in circles */
 	METRIC_REJECTED_PROTOCOL,  /* too many errors, a bare LF, bytes behind STARTTLS */
-	METRIC_TLS_IN_1_0,	   /* the four versions stand together in their order */
-	METRIC_TLS_IN_1_1,
-	METRIC_TLS_IN_1_2,
-	METRIC_TLS_IN_1_3,
-	METRIC_TLS_IN_FAILED,
-	METRIC_TLS_OUT_1_0,
-	METRIC_TLS_OUT_1_1,
-	METRIC_TLS_OUT_1_2,
-	METRIC_TLS_OUT_1_3,
-	METRIC_TLS_OUT_FAILED,
-	METRIC_DELIVERED,
-	METRIC_DEFERRED,
-	METRIC_BOUNCED,
-	METRIC_QUEUED, /* a gauge, set when asked */
+	METRIC_TLS_IN,		   /* block: version times group; metrics_count_tls() finds the place */
+	METRIC_TLS_IN_FAILED = METRIC_TLS_IN + METRICS_VERSIONS * METRICS_GROUPS,
+	METRIC_TLS_OUT, /* block: as METRIC_TLS_IN */
+	METRIC_TLS_OUT_FAILED = METRIC_TLS_OUT + METRICS_VERSIONS * METRICS_GROUPS,
+	METRIC_DELIVERED, /* block: enum tls_level */
+	METRIC_DEFERRED = METRIC_DELIVERED + METRICS_LEVELS,
+	METRIC_BOUNCED = METRIC_DEFERRED + METRICS_LEVELS,
+	METRIC_POLICY_CLEAR =
+		METRIC_BOUNCED + METRICS_LEVELS, /* what the TLS decision made of a connection */
+	METRIC_POLICY_ENCRYPTED,
+	METRIC_POLICY_REFUSED,
+	METRIC_DELIVERY_TIME, /* histogram, for metrics_observe() */
+	METRIC_SYNC_TIME = METRIC_DELIVERY_TIME + METRICS_BUCKETS + 2,
+	METRIC_QUEUE_READY = METRIC_SYNC_TIME + METRICS_BUCKETS + 2, /* gauges, set when asked */
+	METRIC_QUEUE_DEFERRED,
+	METRIC_QUEUE_LEASED,
+	METRIC_QUEUE_OLDEST, /* seconds */
 	METRIC_NOTES_DROPPED,
 	METRIC_COUNT,
 };
 
+/* How the client of a session was protected in the end. */
+enum metrics_tls { METRICS_CLEAR, METRICS_STARTTLS, METRICS_IMPLICIT, METRICS_TLS_COUNT };
+
+/* Sessions of a listener, which is known by its name over all configurations. */
+struct metrics_listener {
+	char name[METRICS_NAME_MAX]; /* cut to its room */
+	atomic_int_fast64_t sessions[METRICS_TLS_COUNT];
+};
+
+/* All zero = nothing was counted. */
 struct metrics {
 	atomic_int_fast64_t values[METRIC_COUNT];
+	atomic_uint listener_count; /* only grows; what it covers has its name */
+	struct metrics_listener listeners[METRICS_LISTENERS];
 };
 
 /* Metrics that are shown together: one name, one type, one meaning, told apart by their labels. */
 struct metrics_family {
 	const char *name; /* behind `postern_` */
-	const char *type; /* "counter" or "gauge" */
+	const char *type; /* "counter", "gauge" or "histogram" */
 	const char *help; /* one sentence without quotes */
 };
 
 /* How a metric is shown. Static; those of a family stand together. */
 struct metrics_row {
-	const char *name; /* in `status --json`: "accepted", "tls_in.TLSv1.3" */
-	const char *sum;  /* there, too: a total it is part of, or NULL */
+	const char *
+		name; /* in `status --json`: "accepted", "tls_in_by.TLSv1.3.X25519"; what follows the first dot is a name inside */
+	const char *sum; /* there, too: a total it is part of, or NULL */
 	const struct metrics_family *family;
 	const char *labels; /* `result="ok"`, or "" */
+	int64_t bound;	    /* of a bucket, in microseconds, INT64_MAX = none; 0 = no bucket */
 };
 
+/* The rows of a histogram are its buckets, each counting for itself, and then the sum in microseconds. */
 const struct metrics_row *metrics_row(enum metric metric);
+
+/* The family of struct metrics_listener, and its label `tls`. Static. */
+const struct metrics_family *metrics_sessions(void);
+const char *metrics_tls_name(enum metrics_tls tls);
 
 /* Add one. */
 void metrics_count(struct metrics *metrics, enum metric metric);
 
-/* Count a handshake by its protocol name ("TLSv1.3"); `one_two` is METRIC_TLS_IN_1_2 or METRIC_TLS_OUT_1_2. */
-void metrics_count_tls(struct metrics *metrics, enum metric one_two, const char *protocol);
+/* Set a gauge. */
+void metrics_set(struct metrics *metrics, enum metric metric, int64_t value);
+
+/* Count a duration; `histogram` is METRIC_DELIVERY_TIME or METRIC_SYNC_TIME. Less than nothing (the wall clock was set) counts as nothing. */
+void metrics_observe(struct metrics *metrics, enum metric histogram, int64_t microseconds);
+
+/* Count a handshake by its protocol name ("TLSv1.3") and its group as OpenSSL calls it ("x25519"; empty = unknown); `block` is
+ * METRIC_TLS_IN or METRIC_TLS_OUT. */
+void metrics_count_tls(struct metrics *metrics, enum metric block, const char *protocol, const char *group);
+
+/* The place of listener `name` (copied), made when it is new; when there is no room left, the one they share then, `other`. One thread at a
+ * time. */
+struct metrics_listener *metrics_listener(struct metrics *metrics, const char *name);
+
+/* Count a session that ended. Its listener is one that metrics_listener() was told of; else nothing happens. */
+void metrics_count_session(struct metrics *metrics, const char *listener, enum metrics_tls tls);
 
 /* Name in `status --json`. Static. */
 const char *metrics_name(enum metric metric);

@@ -162,6 +162,22 @@ static void serve_peer(struct queue *queue, const struct role_event *event)
 	start_thread(&served, served.who == CLI ? channel_run : control_run);
 }
 
+static void observe_sync(void *context, int64_t microseconds)
+{
+	metrics_observe(context, METRIC_SYNC_TIME, microseconds);
+}
+
+static void set_gauges(struct queue *queue)
+{
+	const struct store_gauges gauges =
+		queue->store == NULL ? (struct store_gauges){ 0 } : store_gauges(queue->store);
+
+	metrics_set(&queue->metrics, METRIC_QUEUE_READY, (int64_t)gauges.ready);
+	metrics_set(&queue->metrics, METRIC_QUEUE_DEFERRED, (int64_t)gauges.deferred);
+	metrics_set(&queue->metrics, METRIC_QUEUE_LEASED, (int64_t)gauges.leased);
+	metrics_set(&queue->metrics, METRIC_QUEUE_OLDEST, gauges.oldest_ms / 1000);
+}
+
 static void prepare(struct queue *queue, struct role_event *event)
 {
 	const char *why = "the store cannot be opened";
@@ -171,6 +187,8 @@ static void prepare(struct queue *queue, struct role_event *event)
 		queue->state_fd = frame_get_fd(event->frame);
 		queue->lock_fd = frame_get_fd(event->frame); /* held as long as this process lives */
 		r = store_open(queue, queue->state_fd, event->config, &queue->store, &why);
+		if (r == 0)
+			store_watch_syncs(queue->store, observe_sync, &queue->metrics);
 	}
 	if (r < 0) {
 		config_release(event->config);
@@ -236,8 +254,7 @@ int role_queue(struct role *role)
 			serve_peer(queue, &event);
 			break;
 		case ROLE_STATS:
-			atomic_store(&queue->metrics.values[METRIC_QUEUED],
-				queue->store == NULL ? 0 : (int64_t)store_queued(queue->store));
+			set_gauges(queue);
 			role_stats(role, &queue->metrics);
 			break;
 		case ROLE_STOP:

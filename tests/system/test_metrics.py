@@ -36,7 +36,8 @@ def fetch(address, path="/metrics", method="GET", body=None, timeout=harness.PAT
 
 NAME = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
 LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\[\\"n])*)"(?:,(?=.)|$)')
-SAMPLE = re.compile(rf"({NAME})(?:\{{(.*)\}})? (-?\d+)$")
+SAMPLE = re.compile(rf"({NAME})(?:\{{(.*)\}})? (-?\d+(?:\.\d+)?)$")
+PARTS = ("_bucket", "_sum", "_count")
 
 
 def labels_of(text):
@@ -60,7 +61,7 @@ def parse(page):
             assert match.group(1) not in helped, f"{line}: a second time"
             helped.add(match.group(1))
             continue
-        match = re.fullmatch(rf"# TYPE ({NAME}) (counter|gauge)", line)
+        match = re.fullmatch(rf"# TYPE ({NAME}) (counter|gauge|histogram)", line)
         if match:
             current = match.group(1)
             assert current in helped and current not in types, f"{line}: without HELP, or a second time"
@@ -68,14 +69,27 @@ def parse(page):
             continue
         match = SAMPLE.match(line)
         assert match, f"no line of the format: {line!r}"
-        name, labels, value = match.group(1), labels_of(match.group(2) or ""), int(match.group(3))
-        assert name == current, f"{line}: not with the other samples of its family"
-        assert types[name] != "counter" or value >= 0
+        name, labels, value = match.group(1), labels_of(match.group(2) or ""), float(match.group(3))
+        parts = PARTS if types.get(current) == "histogram" else ("",)
+        assert name in [current + part for part in parts], f"{line}: not with the other samples of its family"
+        assert types[current] == "gauge" or value >= 0
         key = (name, tuple(sorted(labels.items())))
         assert key not in samples, f"{line}: a second time"
         samples[key] = value
     assert helped == set(types)
+    for name, kind in types.items():
+        if kind == "histogram":
+            check_histogram(samples, name)
     return samples, types
+
+
+def check_histogram(samples, name):
+    """Buckets in order, each holding those before it, the last one everything."""
+    buckets = [(float(dict(labels)["le"]), count) for (of, labels), count in samples.items() if of == name + "_bucket"]
+    assert len(buckets) > 1 and buckets[-1][0] == float("inf")
+    assert buckets == sorted(set(buckets)) and [n for _, n in buckets] == sorted(n for _, n in buckets)
+    assert samples[(name + "_count", ())] == buckets[-1][1]
+    assert (samples[(name + "_sum", ())] > 0) == (buckets[-1][1] > 0)
 
 
 def metrics(gateway):
@@ -106,10 +120,13 @@ def test_page_follows_the_format_and_has_every_metric(paged):
     assert all(name.startswith("postern_") for name in types)
     for name, kind in types.items():
         assert name.endswith("_total") == (kind == "counter"), name
-    names = {name.removeprefix("postern_") for name, _ in samples}
+    names = {name.removeprefix("postern_") for name in types}
+    assert {name.removesuffix(part) for name, _ in samples for part in PARTS if name.endswith(part)} \
+        | {name for name, _ in samples} >= set(types), "a family without a sample"
     assert {"build_info", "config_generation", "role_up", "role_restarts_total", "cert_expiry_seconds",
         "connections_total", "mails_accepted_total", "rejected_total", "tls_handshake_total", "delivery_total",
-        "queue_messages", "notes_dropped_total"} <= names
+        "delivery_duration_seconds", "policy_total", "queue_messages", "queue_oldest_seconds", "spool_fsync_seconds",
+        "notes_dropped_total"} <= names
     manual = (harness.ROOT / "docs/metrics.md").read_text()
     assert {f"postern_{name}" for name in names} == set(re.findall(r"^\| `(postern_\w+)` \|", manual, re.M))
 
@@ -121,20 +138,147 @@ def test_page_says_what_happened(paged):
         c.ehlo()
         c.expect("MAIL FROM:<a@sender.test>", 250)
         c.expect("RCPT TO:<x@elsewhere.test>", 550)
-    harness.wait_for("the delivery is counted", lambda: value(paged, "delivery_total", result="delivered") == 1)
+    harness.wait_for("the delivery and both sessions are counted", lambda:
+        value(paged, "delivery_total", result="delivered", level="preferred") == 1
+        and [value(paged, "connections_total", listener="inbound", proto="smtp", tls=tls) for tls in ("none", "starttls")] == [1, 1])
     now = metrics(paged)
 
     def of(name, **labels):
         return now[(f"postern_{name}", tuple(sorted(labels.items())))]
 
     assert of("mails_accepted_total") == 1
-    assert of("connections_total") == 2
-    assert of("tls_handshake_total", dir="out", version="TLSv1.3", result="ok") >= 1
-    assert of("queue_messages", state="queued") == 0
+    assert [of("queue_messages", state=state) for state in ("ready", "deferred", "leased")] == [0, 0, 0]
+    assert of("queue_oldest_seconds") == 0
     assert sum(n for (name, _), n in now.items() if name == "postern_rejected_total") == 1
     assert 29 * 86400 < of("cert_expiry_seconds", certificate="main") <= 30 * 86400
     assert of("build_info", version=paged.status()["version"]) == 1
     assert {dict(labels)["role"] for name, labels in now if name == "postern_role_up"} == set(paged.roles())
+
+
+def test_there_is_a_row_for_each_listener_and_each_kind_of_tls(paged):
+    rows = {dict(labels)["tls"] for name, labels in metrics(paged) if name == "postern_connections_total"}
+    assert rows == {"none", "starttls", "implicit"}, "from the start, as zero"
+    assert sum(paged.status()["counters"]["connections_by"]["inbound"].values()) == 0
+
+
+def test_sessions_are_counted_by_listener_and_tls_over_a_reload(make_gateway, sink):
+    listeners = [{"name": name, "type": "public", "address": "127.0.0.1:0", "certificate": "main", "policy": "accepted"}
+        for name in ("first", "second")]
+    settings = harness.settings(next_hop=sink.address, metrics=PAGE, listeners=listeners)
+    gateway = make_gateway(settings)
+
+    def sessions(listener):
+        return [value(gateway, "connections_total", listener=listener, proto="smtp", tls=tls) for tls in ("none", "starttls", "implicit")]
+
+    with smtp.Client(gateway.address("second")) as c:
+        c.ehlo()
+        c.starttls()
+        harness.wait_for("both are shown", lambda: sessions("second") == [0, 0, 0] == sessions("first"))
+    harness.wait_for("it is counted when it ends", lambda: sessions("second") == [0, 1, 0])
+    assert sessions("first") == [0, 0, 0]
+
+    gateway.configure(dict(settings, listeners=listeners[1:] + [dict(listeners[0], name="third", address="127.0.0.1:0")]))
+    assert gateway.command("reload").returncode == 0
+    for name in ("second", "third"):
+        with smtp.Client(gateway.address(name)) as c:
+            c.expect("QUIT", 221)
+    harness.wait_for("they are counted by name, not by place",
+        lambda: (sessions("first"), sessions("second"), sessions("third")) == ([0, 0, 0], [1, 1, 0], [1, 0, 0]))
+
+
+@pytest.mark.parametrize("asked,group", [("X25519", "X25519"), ("P-256", "secp256r1"), ("P-384", "secp384r1"),
+    ("P-521", "secp521r1"), ("X448", "X448"), ("ffdhe2048", "ffdhe")])
+def test_handshakes_are_counted_by_group(make_gateway, sink, asked, group):
+    gateway = make_gateway(harness.settings(next_hop=sink.address, metrics=PAGE,
+        tls_profiles=[{"name": "all", "groups": "X25519:P-256:P-384:P-521:X448:ffdhe2048"}],
+        listeners=[{"name": "inbound", "type": "public", "address": "127.0.0.1:0", "certificate": "main",
+            "policy": "accepted", "tls_profile": "all"}]))
+    harness.run("openssl", "s_client", "-starttls", "smtp", "-connect", "%s:%d" % gateway.address(), "-tls1_3",
+        "-groups", asked)
+    harness.wait_for("it is counted", lambda:
+        value(gateway, "tls_handshake_total", dir="in", version="TLSv1.3", group=group, result="ok") == 1)
+    assert sum(n for (name, _), n in metrics(gateway).items() if name == "postern_tls_handshake_total") == 1
+
+
+def total(gateway, name, **labels):
+    """The sum of all samples that have these labels, whatever others they have."""
+    return sum(n for (of, found), n in metrics(gateway).items()
+        if of == f"postern_{name}" and labels.items() <= dict(found).items())
+
+
+# TLS of the destination, what the next hop offers -> result, level, policy
+LEGS = [("none", "good", "delivered", "none", "clear"), ("preferred", "good", "delivered", "preferred", "encrypted"),
+    ("preferred", "absent", "delivered", "preferred", "clear"), ("required", "good", "delivered", "required", "encrypted"),
+    ("required", "absent", "deferred", "required", "refused"), ("preferred", "broken", "deferred", "preferred", "refused")]
+
+
+@pytest.mark.parametrize("tls,starttls,result,level,policy", LEGS, ids=[f"{leg[0]}, STARTTLS {leg[1]}" for leg in LEGS])
+def test_deliveries_are_counted_by_level_and_connections_by_policy(make_gateway, make_peer, tls, starttls, result, level, policy):
+    peer = make_peer(starttls=starttls)
+    gateway = make_gateway(next_hop=peer.address, delivery_tls=tls, delivery={"retry": ["1h"]}, metrics=PAGE)
+    smtp.submit(gateway.address(), "alice@sender.test", "bob@good.test", harness.message())
+    harness.wait_for("it is counted", lambda: value(gateway, "delivery_total", result=result, level=level) == 1)
+    assert total(gateway, "delivery_total") == 1
+    assert value(gateway, "policy_total", source="local", result=policy) == 1
+    assert total(gateway, "policy_total") == 1
+    assert total(gateway, "tls_handshake_total", dir="out", result="ok") == (policy == "encrypted")
+    assert value(gateway, "delivery_duration_seconds_count") == (result == "delivered")
+
+
+def test_a_delivery_without_a_connection_has_no_level_and_no_policy(make_gateway):
+    gateway = make_gateway(next_hop=harness.free_address(), delivery_tls="required", delivery={"retry": ["1h"]}, metrics=PAGE)
+    smtp.submit(gateway.address(), "alice@sender.test", "bob@good.test", harness.message())
+    harness.wait_for("it is counted", lambda: value(gateway, "delivery_total", result="deferred", level="none") == 1)
+    assert total(gateway, "delivery_total") == 1 and total(gateway, "policy_total") == 0
+
+
+def test_bounces_are_counted(make_gateway, make_peer):
+    peer = make_peer(rcpt={"bob@good.test": "550 5.1.1 no"})
+    gateway = make_gateway(next_hop=peer.address, metrics=PAGE)
+    smtp.submit(gateway.address(), "", "bob@good.test", harness.message())
+    harness.wait_for("it is counted", lambda: value(gateway, "delivery_total", result="bounced", level="preferred") == 1)
+    assert value(gateway, "delivery_duration_seconds_count") == 0, "a bounce is no delivery"
+
+
+def test_time_to_deliver_includes_the_waiting(make_gateway, make_peer):
+    peer = make_peer(mail=["450 4.2.0 later", "250 2.1.0 ok"])
+    gateway = make_gateway(next_hop=peer.address, delivery={"retry": ["1s"]}, metrics=PAGE)
+    smtp.submit(gateway.address(), "alice@sender.test", "bob@good.test", harness.message())
+    harness.wait_for("it is counted", lambda: value(gateway, "delivery_duration_seconds_count") == 1)
+    assert 0.8 < value(gateway, "delivery_duration_seconds_sum") < harness.PATIENCE
+    assert value(gateway, "delivery_duration_seconds_bucket", le="0.5") == 0
+
+
+def queued(gateway):
+    return {state: value(gateway, "queue_messages", state=state) for state in ("ready", "deferred", "leased")}
+
+
+def test_queue_shows_what_mails_wait_for_and_how_long(make_gateway, make_peer):
+    """The first mail is being delivered, so the second waits; then it is deferred, and its destination is not asked again soon."""
+    held = threading.Event()
+    peer = make_peer(pause=lambda: held.wait(harness.PATIENCE), greeting="421 4.3.2 busy")
+    gateway = make_gateway(next_hop=peer.address, delivery={"retry": ["1h"], "concurrency": 1}, metrics=PAGE)
+    try:
+        for n in range(2):
+            smtp.submit(gateway.address(), "alice@sender.test", "bob@good.test", harness.message())
+        harness.wait_for("one is out", lambda: queued(gateway) == {"ready": 1, "deferred": 0, "leased": 1})
+        harness.wait_for("they age", lambda: value(gateway, "queue_oldest_seconds") >= 1)
+    finally:
+        held.set()
+    harness.wait_for("it is deferred", lambda: queued(gateway) == {"ready": 1, "deferred": 1, "leased": 0})
+    assert gateway.counters()["queued"] == 2
+
+    os.kill(gateway.roles()["queue"]["pid"], signal.SIGKILL)
+    harness.wait_for("they are known after a restart", lambda: queued(gateway)["deferred"] == 1
+        and sum(queued(gateway).values()) == 2 and value(gateway, "queue_oldest_seconds") >= 1)
+
+
+def test_every_commit_is_timed(paged):
+    before = value(paged, "spool_fsync_seconds_count")
+    smtp.submit(paged.address(), "alice@sender.test", "bob@good.test", harness.message())
+    paged.tracked("delivered", sender="alice@sender.test")
+    harness.wait_for("the mail and its outcome are counted", lambda: value(paged, "spool_fsync_seconds_count") >= before + 2)
+    assert 0 < value(paged, "spool_fsync_seconds_sum") < harness.PATIENCE
 
 
 def test_failed_handshakes_are_counted(make_gateway):
@@ -162,7 +306,7 @@ def test_failed_handshakes_are_counted(make_gateway):
         gateway = make_gateway(next_hop="127.0.0.1:%d" % listener.getsockname()[1], metrics=PAGE)
         smtp.submit(gateway.address(), "alice@sender.test", "bob@good.test", harness.message())
         harness.wait_for("the failure is counted",
-            lambda: value(gateway, "tls_handshake_total", dir="out", version="", result="failed"))
+            lambda: value(gateway, "tls_handshake_total", dir="out", version="", group="", result="failed"))
     finally:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
@@ -230,7 +374,7 @@ def test_11_59_page_is_for_loopback_only(make_gateway, address):
     done = gateway.command("check")
     assert done.returncode == 1
     assert "metrics.address" in done.stderr and "loopback" in done.stderr, done.stderr
-    assert len(done.stderr.splitlines()) == 1, "said once"
+    assert sum("metrics.address" in line for line in done.stderr.splitlines()) == 1, "said once"
 
 
 def test_11_59_11_43_page_holds_no_address_no_name_of_a_mail_and_no_secret(paged, sink):

@@ -224,6 +224,20 @@ static struct lease *lease_to(void *owner, size_t count)
 	return lease;
 }
 
+static int64_t count_at(struct rig *rig, enum metric block, int place)
+{
+	return atomic_load(&rig->metrics.values[(int)block + place]);
+}
+
+static int64_t count_of_block(struct rig *rig, enum metric block, int places)
+{
+	int64_t sum = 0;
+
+	while (places-- > 0)
+		sum += count_at(rig, block, places);
+	return sum;
+}
+
 static struct outcome *attempt(struct rig *rig, const struct lease *lease)
 {
 	struct outcome *outcome = deliver_attempt(&rig->house, &rig->link, lease, rig);
@@ -587,8 +601,43 @@ static void test_B59_each_level_on_the_wire(void **state)
 		}
 		json_decref(tls);
 		rig_end(rig);
+
+		/* counted at its level, and as what the policy made of it */
+		bool sent = strcmp(legs[i].want, "delivered") == 0,
+		     encrypted = strcmp(legs[i].obtained, "encrypted") == 0;
+		int level = strcmp(legs[i].tls, "none") == 0	    ? TLS_LEVEL_NONE
+			    : strcmp(legs[i].tls, "preferred") == 0 ? TLS_LEVEL_PREFERRED
+								    : TLS_LEVEL_REQUIRED;
+		enum metric policy = !sent	 ? METRIC_POLICY_REFUSED
+				     : encrypted ? METRIC_POLICY_ENCRYPTED
+						 : METRIC_POLICY_CLEAR;
+		if (count_at(rig, sent ? METRIC_DELIVERED : METRIC_DEFERRED, level) != 1 ||
+			count_at(rig, policy, 0) != 1 ||
+			count_of_block(rig, METRIC_DELIVERED, 3 * METRICS_LEVELS) != 1 ||
+			count_of_block(rig, METRIC_POLICY_CLEAR, 3) != 1 ||
+			count_of_block(rig, METRIC_TLS_OUT, METRICS_VERSIONS * METRICS_GROUPS) != encrypted ||
+			count_of_block(rig, METRIC_DELIVERY_TIME, METRICS_BUCKETS + 1) != sent)
+			fail_msg("%s: counted otherwise", legs[i].name);
 		rig_free(rig);
 	}
+}
+
+static void test_the_time_of_a_delivery_is_counted_from_the_acceptance(void **state)
+{
+	struct rig *rig = rig_new("none", (const script[]){ ROWS(EHLO, GOOD, DATA, ">250 ok"), NULL });
+	struct lease *lease = lease_to(rig, 1);
+	const enum metric sum = METRIC_DELIVERY_TIME + METRICS_BUCKETS + 1;
+	enum metric bucket = METRIC_DELIVERY_TIME;
+
+	(void)state;
+	lease->envelope.received_ms -= 20 * 60 * 1000;
+	became(__func__, attempt(rig, lease), ROWS("delivered"));
+	while (metrics_row(bucket)->bound < INT64_C(20) * 60 * 1000000)
+		bucket++;
+	assert_int_equal(count_at(rig, bucket, 0), 1);
+	assert_in_range(atomic_load(&rig->metrics.values[sum]), 1200000000, 1300000000);
+	rig_end(rig);
+	rig_free(rig);
 }
 
 /* Destinations that are not there. */
@@ -625,7 +674,7 @@ static void test_a_destination_that_cannot_be_reached_is_named_so(void **state)
 
 static void test_a_closed_port_and_a_missing_route(void **state)
 {
-	struct rig *rig = rig_new("none", (const script[]){ NULL });
+	struct rig *rig = rig_new("required", (const script[]){ NULL });
 	struct lease *lost = lease_to(rig, 1);
 
 	(void)state;
@@ -635,10 +684,13 @@ static void test_a_closed_port_and_a_missing_route(void **state)
 	struct outcome *outcome = attempt(rig, lease_to(rig, 1));
 	became(__func__, outcome, ROWS("deferred 450 4.4.1"));
 	assert_true(outcome->unreachable);
+	assert_int_equal(count_at(rig, METRIC_DEFERRED, TLS_LEVEL_NONE), 1);
+	assert_int_equal(count_of_block(rig, METRIC_POLICY_CLEAR, 3), 0);
 
 	lost->domain = "b.test";
 	outcome = attempt(rig, lost);
 	became(__func__, outcome, ROWS("deferred 451 4.4.4"));
+	assert_int_equal(count_at(rig, METRIC_DEFERRED, TLS_LEVEL_NONE), 2);
 	assert_null(rig->link);
 	close(rig->server.stop_fd);
 	close(rig->stop_fd);
@@ -862,8 +914,8 @@ static void test_one_report_names_all_that_bounced_and_nobody_else(void **state)
 	has(report, "r1@a.test");
 	has(report, "r3@a.test");
 	assert_null(strstr(report, "r2@a.test"));
-	assert_int_equal(atomic_load(&rig->metrics.values[METRIC_DELIVERED]), 1);
-	assert_int_equal(atomic_load(&rig->metrics.values[METRIC_BOUNCED]), 2);
+	assert_int_equal(count_at(rig, METRIC_DELIVERED, TLS_LEVEL_NONE), 1);
+	assert_int_equal(count_at(rig, METRIC_BOUNCED, TLS_LEVEL_NONE), 2);
 	rig_end(rig);
 	rig_free(rig);
 }
@@ -933,6 +985,7 @@ int main(void)
 		cmocka_unit_test(test_after_a_refused_mail_the_connection_is_reset_and_used_again),
 		cmocka_unit_test(test_2_17_mail_for_another_destination_gets_its_own_connection),
 		cmocka_unit_test(test_B59_each_level_on_the_wire),
+		cmocka_unit_test(test_the_time_of_a_delivery_is_counted_from_the_acceptance),
 		cmocka_unit_test(test_a_destination_that_cannot_be_reached_is_named_so),
 		cmocka_unit_test(test_a_closed_port_and_a_missing_route),
 		cmocka_unit_test(test_stopping_ends_an_attempt),

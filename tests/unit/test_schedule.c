@@ -288,7 +288,7 @@ struct model {
 	unsigned concurrency;
 	unsigned hop_of[DOMAINS];
 	struct {
-		bool there, lent;
+		bool there, lent, deferred;
 		int64_t mid, due;
 		unsigned domain, hop; /* hop: whose place a lent one takes */
 		uint64_t owner;
@@ -388,6 +388,7 @@ static void step_lend(struct schedule *s, struct model *m, int64_t now)
 	assert_int_equal(m->items[i].due, first_due(m, from));
 	assert_true((prefer == NULL ? ready_for_anybody(m, from) : ready(m, from)) == want);
 	m->items[i].lent = true;
+	m->items[i].deferred = false;
 	m->items[i].owner = owner;
 	m->items[i].hop = from;
 }
@@ -406,7 +407,8 @@ static void step_add(struct schedule *s, struct model *m, int64_t now)
 		m->items[i].mid = ++next_mid;
 		m->items[i].due = now + rand() % 2000;
 		m->items[i].domain = domain;
-		schedule_add(
+		m->items[i].deferred = rand() % 4 == 0;
+		(m->items[i].deferred ? schedule_add_deferred : schedule_add)(
 			s, hop_names[m->hop_of[domain]], domain_names[domain], next_mid, m->items[i].due);
 		return;
 	}
@@ -434,10 +436,11 @@ static void step_back(struct schedule *s, struct model *m, size_t i, int64_t now
 		m->items[i].there = m->items[i].there && !lent;
 	} else {
 		int64_t due = now + rand() % 2000;
+		bool deferred = rand() % 2;
 
-		assert_int_equal(schedule_again(s, mid, domain, due), lent);
+		assert_int_equal((deferred ? schedule_again : schedule_return)(s, mid, domain, due), lent);
 		if (lent)
-			m->items[i].lent = false, m->items[i].due = due;
+			m->items[i].lent = false, m->items[i].due = due, m->items[i].deferred = deferred;
 	}
 }
 
@@ -481,6 +484,7 @@ static void step_rare(struct schedule *s, struct model *m, int64_t now)
 			m->items[i].there && !m->items[i].lent);
 		if (m->items[i].there && !m->items[i].lent) {
 			m->items[i].lent = true;
+			m->items[i].deferred = false;
 			m->items[i].owner = owner;
 			m->items[i].hop = m->hop_of[m->items[i].domain];
 		}
@@ -498,7 +502,7 @@ static void test_random_operations_agree_with_a_slow_model(void **state)
 
 		srand(seed);
 		for (unsigned step = 0; step < STEPS / 4; step++) {
-			uint64_t count = 0;
+			uint64_t count = 0, lent = 0, deferred = 0;
 			int dice = rand() % 20;
 
 			now += rand() % 200;
@@ -512,9 +516,16 @@ static void test_random_operations_agree_with_a_slow_model(void **state)
 				step_rare(s, &m, now);
 			forget(&m);
 
-			for (size_t i = 0; i < ITEMS; i++)
+			for (size_t i = 0; i < ITEMS; i++) {
 				count += m.items[i].there;
+				lent += m.items[i].there && m.items[i].lent;
+				deferred += m.items[i].there && m.items[i].deferred;
+			}
+			const struct schedule_counts counts = schedule_counts(s);
 			assert_int_equal(schedule_count(s), count);
+			assert_int_equal(counts.lent, lent);
+			assert_int_equal(counts.deferred, deferred);
+			assert_int_equal(counts.ready, count - lent - deferred);
 			assert_true(schedule_next(s, NULL) == ready_anywhere(&m));
 			for (unsigned hop = 0; hop < HOPS; hop++)
 				assert_true(schedule_next(s, hop_names[hop]) == ready(&m, hop));

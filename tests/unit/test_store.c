@@ -327,6 +327,84 @@ static void test_a_deferred_mail_waits_for_its_next_try(void **state)
 	rig_free(rig);
 }
 
+static void gauges_are(struct rig *rig, uint64_t ready, uint64_t deferred, uint64_t leased)
+{
+	const struct store_gauges gauges = store_gauges(rig->store);
+
+	assert_int_equal(gauges.ready, ready);
+	assert_int_equal(gauges.deferred, deferred);
+	assert_int_equal(gauges.leased, leased);
+}
+
+static void test_the_gauges_follow_a_mail(void **state)
+{
+	struct rig *rig = rig_new(NEVER);
+
+	(void)state;
+	gauges_are(rig, 0, 0, 0);
+	commit(rig, "s@x.test", "x", TO("r@a.test", "r@b.test"));
+	gauges_are(rig, 2, 0, 0);
+	struct lease *lease = must_lease(rig);
+	gauges_are(rig, 1, 0, 1);
+	store_unlease(rig->store, ME, lease->mid, lease->domain);
+	talloc_free(lease);
+	gauges_are(rig, 2, 0, 0);
+	finish(rig, "l");
+	gauges_are(rig, 1, 1, 0);
+	reopen(rig);
+	gauges_are(rig, 1, 1, 0);
+	finish(rig, "d");
+	gauges_are(rig, 0, 1, 0);
+	rig_free(rig);
+}
+
+static void test_the_age_is_that_of_the_oldest_that_is_not_finished(void **state)
+{
+	struct rig *rig = rig_new(NEVER);
+	struct envelope envelope = envelope_to("s@x.test", TO("r@a.test"));
+	struct content content = content_of("x");
+	int64_t mid;
+
+	(void)state;
+	assert_int_equal(store_gauges(rig->store).oldest_ms, 0);
+	commit(rig, "s@x.test", "x", TO("r@a.test")); /* of 2023 */
+	envelope.received_ms = clock_wall_ms() - 3600000;
+	assert_int_equal(store_commit(rig->store, &envelope, &content, &mid), 0);
+	const int64_t age = clock_wall_ms() - 1700000000123;
+	assert_in_range(store_gauges(rig->store).oldest_ms, age, age + 60000);
+	reopen(rig);
+	finish(rig, "d");
+	assert_in_range(store_gauges(rig->store).oldest_ms, 3600000, 3660000);
+	finish(rig, "b");
+	assert_int_equal(store_gauges(rig->store).oldest_ms, 0);
+	envelope.received_ms = clock_wall_ms() + 3600000; /* the clock was set back since */
+	assert_int_equal(store_commit(rig->store, &envelope, &content, &mid), 0);
+	assert_int_equal(store_gauges(rig->store).oldest_ms, 0);
+	rig_free(rig);
+}
+
+static void observe(void *context, int64_t microseconds)
+{
+	int64_t *seen = context;
+
+	assert_true(microseconds > 0);
+	(*seen)++;
+}
+
+static void test_every_commit_is_observed(void **state)
+{
+	struct rig *rig = rig_new(NEVER);
+	int64_t seen = 0;
+
+	(void)state;
+	store_watch_syncs(rig->store, observe, &seen);
+	commit(rig, "s@x.test", "x", TO("r@a.test"));
+	finish(rig, "d");
+	TALLOC_FREE(rig->store); /* ends the thread that observes */
+	assert_int_equal(seen, 2);
+	rig_free(rig);
+}
+
 static void test_a_deferred_mail_comes_again_and_counts_its_attempts(void **state)
 {
 	struct rig *rig = rig_new(AT_ONCE);
@@ -1219,6 +1297,9 @@ int main(void)
 		cmocka_unit_test(test_each_recipient_domain_is_a_lease_of_its_own),
 		cmocka_unit_test(test_S7_a_delivered_mail_is_gone_from_the_queue_and_stays_in_tracking),
 		cmocka_unit_test(test_a_deferred_mail_waits_for_its_next_try),
+		cmocka_unit_test(test_the_gauges_follow_a_mail),
+		cmocka_unit_test(test_the_age_is_that_of_the_oldest_that_is_not_finished),
+		cmocka_unit_test(test_every_commit_is_observed),
 		cmocka_unit_test(test_a_deferred_mail_comes_again_and_counts_its_attempts),
 		cmocka_unit_test(test_2_23_mixed_results_are_recorded_one_by_one),
 		cmocka_unit_test(test_a_bounce_and_its_report_are_one_transaction),

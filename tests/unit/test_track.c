@@ -253,8 +253,9 @@ static void test_counters_have_names_and_add_up_over_frames(void **state)
 		for (int n = 0; n <= i; n++)
 			metrics_count(&one, (enum metric)i);
 	}
-	metrics_count_tls(&one, METRIC_TLS_IN_1_2, "TLSv1.3");
-	metrics_count_tls(&one, METRIC_TLS_OUT_1_2, "TLSv1.2");
+	metrics_listener(&one, "a");
+	metrics_listener(&one, "b");
+	metrics_count_session(&one, "b", METRICS_STARTTLS);
 	for (int times = 1; times <= 2; times++) {
 		struct frame *frame = frame_new(NULL, FRAME_ANSWER);
 
@@ -263,8 +264,14 @@ static void test_counters_have_names_and_add_up_over_frames(void **state)
 		assert_int_equal(frame_done(frame), 0);
 		talloc_free(frame);
 		for (int i = 0; i < METRIC_COUNT; i++)
-			assert_int_equal(atomic_load(&sum.values[i]),
-				times * (i + 1 + (i == METRIC_TLS_IN_1_3 || i == METRIC_TLS_OUT_1_2)));
+			assert_int_equal(atomic_load(&sum.values[i]), times * (i + 1));
+		assert_int_equal(sum.listener_count, 2);
+		assert_string_equal(sum.listeners[1].name, "b");
+		for (int i = 0; i < METRICS_TLS_COUNT; i++) {
+			assert_int_equal(atomic_load(&sum.listeners[0].sessions[i]), 0);
+			assert_int_equal(atomic_load(&sum.listeners[1].sessions[i]),
+				i == METRICS_STARTTLS ? times : 0);
+		}
 	}
 }
 
