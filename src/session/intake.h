@@ -21,6 +21,9 @@ struct intake {
 	struct body *body;
 	struct mail_data_in data; /* sees all bytes before intake_add(): lines, bare LF, the end of DATA */
 	struct header_scan scan;
+	bool begun; /* content is behind our field; before, it is held back */
+	char *held;
+	size_t held_len, held_room;
 	uint64_t size; /* of the client's bytes */
 	enum intake_flaw flaw;
 	int error; /* INTAKE_NOT_STORED: why */
@@ -32,3 +35,6 @@ struct intake *intake_new(const void *owner, struct peer *queue, int stop_fd, st
 /* Take the client's bytes, which `data` has seen; after a flaw they are counted and thrown away. */
 void intake_add(struct intake *intake, const struct config_limits *limits, struct peer *queue, int stop_fd,
 	struct text bytes);
+
+/* There are no more bytes: the body is whole, if there is no flaw. */
+void intake_end(struct intake *intake, struct peer *queue, int stop_fd);

@@ -125,3 +125,10 @@ void header_scan_end(struct header_scan *scan)
 	if (!scan->ended)
 		end(scan, scan->state == NAME || scan->state == BLANKS);
 }
+
+enum header_scan_beginning header_scan_beginning(const struct header_scan *scan)
+{
+	if (!scan->ended && scan->header_bytes == scan->open)
+		return HEADER_SCAN_UNKNOWN;
+	return scan->malformed && scan->header_bytes == 0 ? HEADER_SCAN_BODY : HEADER_SCAN_HEADER;
+}

@@ -17,6 +17,13 @@ struct header_scan {
 	bool malformed; /* ended by a line that is no field (a blank at the very start is none): no empty line is there */
 };
 
+/* What the content begins with. */
+enum header_scan_beginning {
+	HEADER_SCAN_UNKNOWN, /* an open line that may still become a field */
+	HEADER_SCAN_HEADER, /* a field, or the empty line behind a header without fields, or nothing at all */
+	HEADER_SCAN_BODY, /* a line that is no field: whoever puts a field in front puts an empty line between */
+};
+
 /* A scanner at the start of the content. */
 struct header_scan header_scan_start(void);
 
@@ -25,3 +32,6 @@ void header_scan_take(struct header_scan *scan, struct text content);
 
 /* There is no more content: an open line without a colon is no field, and the header ends here at the latest. */
 void header_scan_end(struct header_scan *scan);
+
+/* What the content begins with, as far as it has been looked at (conformance 1.27). */
+enum header_scan_beginning header_scan_beginning(const struct header_scan *scan);

@@ -6,6 +6,7 @@ import re
 import pytest
 
 import harness
+import peer as scripted
 import smtp
 
 MANY = {"errors": 1000, "commands": 100000, "connections_per_network": 1000, "rate": 100000}
@@ -77,6 +78,61 @@ def test_1_25_stray_bytes_that_came_by_bdat_do_not_leave(make_gateway, make_peer
     assert b"\r\n.\r\n" not in message.raw and not message.raw.startswith(b".\r\n")
     assert re.findall(rb"text\d", message.raw) == [b"text%d" % n for n in range(9)] and b"end\r\n" in message.raw
     assert len(peer.sessions) == 1 and not peer.sessions[0].said_in_clear("MAIL FROM:<EVIL")
+
+
+# What stands between our field and the message
+
+# first bytes -> must an empty line part them from our Received field?
+BEGINNINGS = {
+    "field": (b"Subject: first\r\n\r\n", False),
+    "empty line": (b"\r\n", False),
+    "space": (b" by evil.test; forged\r\nSubject: x\r\n\r\n", True),
+    "tab": (b"\tby evil.test; forged\r\nSubject: x\r\n\r\n", True),
+    "blanks": (b" \r\nSubject: x\r\n\r\n", True),
+    "From ": (b"From evil@sender.test Sat Nov 21 10:00:00 2026\r\nSubject: x\r\n\r\n", True),
+    "no field": (b"this is no field\r\nSubject: x\r\n\r\n", True),
+    "dot": (b".\r\nSubject: x\r\n\r\n", True),
+    "dots": (b"..x\r\n.\r\n\r\n", True),
+}
+
+
+@pytest.mark.parametrize("size", [100, 300_000], ids=["small", "large"])
+@pytest.mark.parametrize("how", ["DATA", "BDAT", "DATA byte by byte", "BDAT octet by octet"])
+@pytest.mark.parametrize("name", BEGINNINGS)
+def test_1_27_the_message_cannot_merge_with_our_field(beginnings, name, how, size):
+    """As the next hop sees it, on the wire: our field, perhaps an empty line, the message."""
+    gateway, peer = beginnings
+    first, parted = BEGINNINGS[name]
+    rest = b"0123456789 " * (size // 13) + b"\r\n.end\r\n"
+    count = len(peer.messages)
+    with smtp.Client(gateway.address()) as c:
+        c.ehlo()
+        c.envelope()
+        if how.startswith("DATA"):
+            c.expect("DATA", 354)
+            stuffed = re.sub(rb"(?m)^\.", b"..", first + rest)
+            for n in range(len(first) if how != "DATA" else 0):
+                c.send(stuffed[n:n + 1])
+            c.send(stuffed[len(first) if how != "DATA" else 0:] + b".\r\n")
+            reply = c.read()
+        else:
+            for n in range(len(first) if how != "BDAT" else 0):
+                assert c.bdat(first[n:n + 1]).code == 250
+            reply = c.bdat(rest if how != "BDAT" else first + rest, last=True)
+        assert reply.code == 250, reply
+        c.quit()
+    message = peer.wait(count + 1)[-1]
+    field, behind = harness.split_received(message.content)
+    assert "evil.test" not in field and field.endswith("+0000"), field
+    assert behind == (b"\r\n" if parted else b"") + first + rest
+    assert not re.search(rb"(?m)^\.(?!\.)", message.raw), "each dot at the beginning of a line is stuffed"
+
+
+@pytest.fixture(scope="module")
+def beginnings(pki):
+    """One gateway and its next hop for all cases."""
+    with scripted.Peer(pki) as peer, harness.Gateway(pki, harness.settings(next_hop=peer.address, limits=MANY)) as gateway:
+        yield gateway, peer
 
 
 # Lines

@@ -122,11 +122,46 @@ static void test_1_30_the_end_of_the_content_ends_the_header(void **state)
 	}
 }
 
+static void test_1_27_what_the_content_begins_with(void **state)
+{
+	static const struct {
+		struct text content;
+		enum header_scan_beginning open, ended; /* before and after header_scan_end() */
+	} beginnings[] = {
+		{ TEXT(""), HEADER_SCAN_UNKNOWN, HEADER_SCAN_HEADER },
+		{ TEXT("A"), HEADER_SCAN_UNKNOWN, HEADER_SCAN_BODY },
+		{ TEXT("A "), HEADER_SCAN_UNKNOWN, HEADER_SCAN_BODY },
+		{ TEXT("A b"), HEADER_SCAN_BODY, HEADER_SCAN_BODY },
+		{ TEXT("A:"), HEADER_SCAN_HEADER, HEADER_SCAN_HEADER },
+		{ TEXT("A: b\r\nC"), HEADER_SCAN_HEADER, HEADER_SCAN_HEADER },
+		{ TEXT("A: b\r\nC d"), HEADER_SCAN_HEADER, HEADER_SCAN_HEADER },
+		{ TEXT("\r"), HEADER_SCAN_HEADER, HEADER_SCAN_HEADER },
+		{ TEXT("\n"), HEADER_SCAN_HEADER, HEADER_SCAN_HEADER },
+		{ TEXT(" "), HEADER_SCAN_BODY, HEADER_SCAN_BODY },
+		{ TEXT("\tA: b"), HEADER_SCAN_BODY, HEADER_SCAN_BODY },
+		{ TEXT("\0"), HEADER_SCAN_BODY, HEADER_SCAN_BODY },
+		{ TEXT(":"), HEADER_SCAN_BODY, HEADER_SCAN_BODY },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(beginnings); i++) {
+		struct header_scan scan = header_scan_start();
+
+		header_scan_take(&scan, beginnings[i].content);
+		if (header_scan_beginning(&scan) != beginnings[i].open)
+			fail_msg("case %zu, open", i);
+		header_scan_end(&scan);
+		if (header_scan_beginning(&scan) != beginnings[i].ended)
+			fail_msg("case %zu, ended", i);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_1_30_1_66_the_header_ends_where_it_ends_and_received_is_counted),
 		cmocka_unit_test(test_1_30_the_end_of_the_content_ends_the_header),
+		cmocka_unit_test(test_1_27_what_the_content_begins_with),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
