@@ -16,6 +16,8 @@ const char *err_text(int error)
 		return "TLS failed";
 	case ERR_FORMAT:
 		return "malformed";
+	case ERR_QUOTA:
+		return "limits.queue_quota is reached";
 	}
 	const char *text = strerrordesc_np(-error);
 	return text != NULL ? text : "unknown error";

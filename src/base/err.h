@@ -7,6 +7,7 @@ enum {
 	ERR_TOO_LONG = -2003, /* a line or frame is longer than its limit */
 	ERR_TLS = -2004, /* a TLS handshake or record failed; the cause is in the connection's TLS evidence */
 	ERR_FORMAT = -2005, /* bytes that do not follow their grammar */
+	ERR_QUOTA = -2006,  /* limits.queue_quota of the client's network is reached */
 };
 
 /* One lower-case English phrase for `error` (negative); static. Never for a peer: it may name internals. */

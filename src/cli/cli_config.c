@@ -14,22 +14,39 @@
 #include "net/tls.h"
 #include "pki/identity.h"
 
-static void print_json(const struct problems *problems)
+static json_t *json_of(const struct problem *problems, size_t count)
 {
 	json_t *list = json_array();
 
-	for (size_t i = 0; i < problems->count; i++) {
-		const struct problem *p = &problems->list[i];
+	for (size_t i = 0; i < count; i++) {
+		const struct problem *p = &problems[i];
 
 		json_array_append_new(list, json_pack("{s:s, s:i, s:s, s:s}", "file", p->file, "line",
 						    (int)p->line, "key", p->key, "text", p->text));
 	}
-	json_t *json = json_pack("{s:b, s:o}", "ok", problems->count == 0, "problems", list);
+	return list;
+}
+
+static void print_json(const struct problems *problems)
+{
+	json_t *json = json_pack("{s:b, s:o, s:o}", "ok", problems->count == 0, "problems",
+		json_of(problems->list, problems->count), "warnings",
+		json_of(problems->warnings, problems->warning_count));
 	char *text = json_dumps(json, JSON_COMPACT);
 
 	printf("%s\n", text);
 	free(text);
 	json_decref(json);
+}
+
+static void print_plain(const char *file, struct problems *problems)
+{
+	for (size_t i = 0; i < problems->count; i++)
+		fprintf(stderr, "postern: %s\n", problems_format(problems, &problems->list[i]));
+	for (size_t i = 0; i < problems->warning_count; i++)
+		fprintf(stderr, "postern: warning: %s\n", problems_format(problems, &problems->warnings[i]));
+	if (problems->count == 0)
+		printf("%s is fine%s\n", file, problems->warning_count > 0 ? ", but see the warnings" : "");
 }
 
 int cli_check(const char *file, int argc, char **argv)
@@ -50,10 +67,8 @@ int cli_check(const char *file, int argc, char **argv)
 	}
 	if (json)
 		print_json(problems);
-	for (size_t i = 0; !json && i < problems->count; i++)
-		fprintf(stderr, "postern: %s\n", problems_format(problems, &problems->list[i]));
-	if (!json && problems->count == 0)
-		printf("%s is fine\n", file);
+	else
+		print_plain(file, problems);
 
 	int status = problems->count == 0 ? CLI_FINE : CLI_FAILED;
 	config_release(config);

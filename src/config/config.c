@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <talloc.h>
 
@@ -21,6 +22,7 @@
 #include "config/marks.h"
 #include "config/problems.h"
 #include "config/reader.h"
+#include "config/recipient_list.h"
 #include "config/table.h"
 
 struct counted {
@@ -120,6 +122,22 @@ static void gather_list(
 			"64 MiB: name a list of addresses, one on a line");
 }
 
+/* A group may read a key: one for those who renew certificates is usual. */
+static void check_key_mode(const char *path, struct marks *marks, const char *key)
+{
+	struct stat status;
+
+	if (path == NULL || stat(path, &status) < 0)
+		return; /* said by note_file() */
+	if ((status.st_mode & (S_IROTH | S_IWOTH | S_IWGRP)) == 0)
+		return;
+	const char *who = (status.st_mode & S_IROTH) != 0   ? "everybody read"
+			  : (status.st_mode & S_IWOTH) != 0 ? "everybody change"
+							    : "its group change";
+	marks_warn(marks, MARKS_LOOK_UP, key,
+		"the mode of `%s` lets %s this private key: run `chmod 600` on it, or 640", path, who);
+}
+
 /* Every file that the configuration names, for the roles that need it. */
 static void gather_files(struct bundle *bundle, const struct config *config, struct marks *marks)
 {
@@ -128,11 +146,22 @@ static void gather_files(struct bundle *bundle, const struct config *config, str
 
 		gather_pem(bundle, certificate->chain, BUNDLE_FRONT, marks,
 			text_must(talloc_asprintf(marks, "certificates[%zu].chain", i + 1)));
-		gather_pem(bundle, certificate->key, BUNDLE_FRONT, marks,
-			text_must(talloc_asprintf(marks, "certificates[%zu].key", i + 1)));
+		char *key = text_must(talloc_asprintf(marks, "certificates[%zu].key", i + 1));
+		gather_pem(bundle, certificate->key, BUNDLE_FRONT, marks, key);
+		check_key_mode(certificate->key, marks, key);
 	}
 	gather_pem(bundle, config->authorities.custom, BUNDLE_DELIVER, marks, "authorities.custom");
 	gather_list(bundle, config->recipients.file, BUNDLE_FRONT, marks, "recipients.file");
+}
+
+/* The number of problems with the list of recipients; a file that cannot be read was noted before. */
+static size_t check_list(const struct bundle *bundle, const struct config *config, struct problems *problems)
+{
+	struct text bytes = { NULL, 0 };
+
+	if (config->recipients.file != NULL)
+		bytes = bundle_find(bundle, config->recipients.file);
+	return bytes.at == NULL ? 0 : recipient_list_check(config, bytes, problems);
 }
 
 struct bundle *config_gather(const void *owner, const char *file, uint64_t generation,
@@ -152,7 +181,8 @@ struct bundle *config_gather(const void *owner, const char *file, uint64_t gener
 	struct marks *marks = marks_new(NULL);
 	struct config *config = load(bundle, file, marks);
 	gather_files(bundle, config, marks);
-	if (marks_flush(marks, file, problems) > 0) {
+	size_t wrong = marks_flush(marks, file, problems);
+	if (wrong + check_list(bundle, config, problems) > 0) {
 		config_release(config);
 		talloc_free(bundle);
 		bundle = NULL;

@@ -112,6 +112,7 @@ struct config_limits {
 	uint64_t connections; /* sessions at once, all listeners */
 	uint64_t connections_per_network;
 	uint64_t rate;	       /* new connections of one client network in a minute */
+	uint64_t tls_rate;     /* TLS handshakes of one client network in a minute; 0 = any number */
 	uint64_t commands;     /* commands without a mail (NOOP, RSET, EHLO, VRFY, ...) before 421 */
 	uint64_t errors;       /* protocol errors before 421 */
 	uint64_t recipients;   /* of one message */

@@ -17,7 +17,7 @@
 #include "base/text.h"
 #include "config/problems.h"
 
-enum { PROBLEMS_MAX = 100 };
+enum { NOTES_MAX = 100 };
 
 struct mark {
 	const char *path;
@@ -31,11 +31,15 @@ struct note {
 	size_t order;
 };
 
+struct notes {
+	struct note *list;
+	size_t count, more;
+};
+
 struct marks {
 	struct mark *list;
 	size_t count, capacity;
-	struct note *notes;
-	size_t note_count, more;
+	struct notes problems, warnings;
 };
 
 struct marks *marks_new(const void *owner)
@@ -85,22 +89,37 @@ bool marks_has(const struct marks *marks, const char *path)
 	return find(marks, path) != NULL;
 }
 
+static void note(struct marks *marks, struct notes *notes, unsigned line, const char *path,
+	const char *format, va_list arguments)
+{
+	if (notes->count == NOTES_MAX) {
+		notes->more++;
+		return;
+	}
+	if (notes->list == NULL)
+		notes->list = text_must(talloc_array(marks, struct note, NOTES_MAX));
+
+	struct note *note = &notes->list[notes->count];
+	*note = (struct note){ .line = line, .order = notes->count++ };
+	note->path = text_must(talloc_strdup(marks, path));
+	note->text = text_must(talloc_vasprintf(marks, format, arguments));
+}
+
 void marks_problem(struct marks *marks, unsigned line, const char *path, const char *format, ...)
 {
 	va_list arguments;
 
-	if (marks->note_count == PROBLEMS_MAX) {
-		marks->more++;
-		return;
-	}
-	if (marks->notes == NULL)
-		marks->notes = text_must(talloc_array(marks, struct note, PROBLEMS_MAX));
-
-	struct note *note = &marks->notes[marks->note_count];
-	*note = (struct note){ .line = line, .order = marks->note_count++ };
-	note->path = text_must(talloc_strdup(marks, path));
 	va_start(arguments, format);
-	note->text = text_must(talloc_vasprintf(marks, format, arguments));
+	note(marks, &marks->problems, line, path, format, arguments);
+	va_end(arguments);
+}
+
+void marks_warn(struct marks *marks, unsigned line, const char *path, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	note(marks, &marks->warnings, line, path, format, arguments);
 	va_end(arguments);
 }
 
@@ -155,24 +174,33 @@ static int by_line(const void *a, const void *b)
 	return x->order < y->order ? -1 : x->order > y->order;
 }
 
+/* In the order of their lines. */
+static void sort_notes(const struct marks *marks, struct notes *notes)
+{
+	for (size_t i = 0; i < notes->count; i++)
+		if (notes->list[i].line == MARKS_LOOK_UP)
+			notes->list[i].line = line_of(marks, notes->list[i].path);
+	if (notes->count > 0)
+		qsort(notes->list, notes->count, sizeof *notes->list, by_line);
+}
+
 size_t marks_flush(struct marks *marks, const char *file, struct problems *problems)
 {
-	size_t count = marks->note_count + marks->more;
+	struct notes *wrong = &marks->problems, *doubtful = &marks->warnings;
+	size_t count = wrong->count + wrong->more;
 
-	for (size_t i = 0; i < marks->note_count; i++)
-		if (marks->notes[i].line == MARKS_LOOK_UP)
-			marks->notes[i].line = line_of(marks, marks->notes[i].path);
-	if (marks->note_count > 0)
-		qsort(marks->notes, marks->note_count, sizeof *marks->notes, by_line);
-
-	for (size_t i = 0; i < marks->note_count; i++) {
-		const struct note *note = &marks->notes[i];
-
-		problems_add(problems, file, note->line, named_path(marks, note->path), "%s", note->text);
-	}
-	if (marks->more > 0)
+	sort_notes(marks, wrong);
+	for (size_t i = 0; i < wrong->count; i++)
+		problems_add(problems, file, wrong->list[i].line, named_path(marks, wrong->list[i].path),
+			"%s", wrong->list[i].text);
+	if (wrong->more > 0)
 		problems_add(problems, file, 0, "", "%zu more problems are not shown: correct these first",
-			marks->more);
-	marks->note_count = marks->more = 0;
+			wrong->more);
+
+	sort_notes(marks, doubtful);
+	for (size_t i = 0; i < doubtful->count; i++)
+		problems_warn(problems, file, doubtful->list[i].line,
+			named_path(marks, doubtful->list[i].path), "%s", doubtful->list[i].text);
+	wrong->count = wrong->more = doubtful->count = doubtful->more = 0;
 	return count;
 }

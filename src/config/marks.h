@@ -30,5 +30,9 @@ bool marks_has(const struct marks *marks, const char *path);
 void marks_problem(struct marks *marks, unsigned line, const char *path, const char *format, ...)
 	PRINTF(4, 5);
 
-/* Move the problems to `problems`, in the order of their lines, entries of lists by their labels; their number. */
+/* The same, but the file can be used as it is. */
+void marks_warn(struct marks *marks, unsigned line, const char *path, const char *format, ...) PRINTF(4, 5);
+
+/* Move the problems to `problems`, in the order of their lines, entries of lists by their labels, and the warnings too; the
+ * number of problems. */
 size_t marks_flush(struct marks *marks, const char *file, struct problems *problems);

@@ -16,20 +16,35 @@ struct problems *problems_new(const void *owner)
 	return text_must(talloc_zero(owner, struct problems));
 }
 
+static void add(struct problems *problems, struct problem **list, size_t *count, const char *file,
+	unsigned line, const char *key, const char *format, va_list arguments)
+{
+	*list = text_must(talloc_realloc(problems, *list, struct problem, (unsigned)*count + 1));
+	struct problem *problem = &(*list)[(*count)++];
+
+	problem->file = text_must(talloc_strdup(problems, file == NULL ? "" : file));
+	problem->line = line;
+	problem->key = text_must(talloc_strdup(problems, key == NULL ? "" : key));
+	problem->text = text_must(talloc_vasprintf(problems, format, arguments));
+}
+
 void problems_add(
 	struct problems *problems, const char *file, unsigned line, const char *key, const char *format, ...)
 {
 	va_list arguments;
 
-	problems->list = text_must(
-		talloc_realloc(problems, problems->list, struct problem, (unsigned)problems->count + 1));
-	struct problem *problem = &problems->list[problems->count++];
-
-	problem->file = text_must(talloc_strdup(problems, file == NULL ? "" : file));
-	problem->line = line;
-	problem->key = text_must(talloc_strdup(problems, key == NULL ? "" : key));
 	va_start(arguments, format);
-	problem->text = text_must(talloc_vasprintf(problems, format, arguments));
+	add(problems, &problems->list, &problems->count, file, line, key, format, arguments);
+	va_end(arguments);
+}
+
+void problems_warn(
+	struct problems *problems, const char *file, unsigned line, const char *key, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	add(problems, &problems->warnings, &problems->warning_count, file, line, key, format, arguments);
 	va_end(arguments);
 }
 

@@ -1,5 +1,6 @@
 #pragma once
-/* What `postern check` found: every problem of a configuration in one run, each with file, line, key and cure. */
+/* What `postern check` found: every problem of a configuration in one run, each with file, line, key and cure. A configuration with
+ * problems is refused; one with warnings can be used, but perhaps not as its author thinks. */
 
 #include <stddef.h>
 
@@ -15,6 +16,8 @@ struct problem {
 struct problems {
 	struct problem *list;
 	size_t count;
+	struct problem *warnings;
+	size_t warning_count;
 };
 
 /* An empty list owned by talloc parent `owner`. */
@@ -22,6 +25,10 @@ struct problems *problems_new(const void *owner);
 
 /* Add one; all texts are copied. */
 void problems_add(struct problems *problems, const char *file, unsigned line, const char *key,
+	const char *format, ...) PRINTF(5, 6);
+
+/* Add a warning; all texts are copied. */
+void problems_warn(struct problems *problems, const char *file, unsigned line, const char *key,
 	const char *format, ...) PRINTF(5, 6);
 
 /* "FILE:LINE: KEY: TEXT" (parts that are unknown are left out), owned by `owner`. */

@@ -328,12 +328,21 @@ static const struct table_section delivery = { "delivery", NULL, sizeof(struct c
 static const struct table_row recipient_rows[] = {
 	{ "file", TABLE_PATH, AT(recipients, file),
 		.manual =
-			"File with the addresses that exist in accepted_domains; without it every address is "
-			"taken." },
+			"File with the addresses that exist in accepted_domains: one address on a line, `@domain` "
+			"for every address of a domain; case does not count, blank lines and lines that start with "
+			"`#` are skipped. Others hear `550 5.1.1`, but postmaster and abuse are always taken. A "
+			"change needs `postern reload`. Without the file every address is taken." },
 	{ "call_ahead", TABLE_SWITCH, AT(recipients, call_ahead), .standard = "off",
-		.manual = "Ask the next hop, before a recipient is taken, whether it exists." },
+		.manual =
+			"Ask the next hop, before a recipient is taken, whether it exists; with `file` only about "
+			"those on the list. What it refuses as unknown hears `550 5.1.1`; for another reason "
+			"`550 5.7.1`; a full mailbox `452 4.2.2`. A client waits for the answer at most 45 s and "
+			"hears `450 4.1.1` when there is none." },
 	{ "cache", TABLE_DURATION, AT(recipients, cache_ms), .standard = "1h", LIMITS(SECONDS(1), DAYS(7)),
-		.manual = "How long an answer of the next hop is kept." },
+		.manual =
+			"How long it is remembered that a recipient exists, or does not: one that is new on the "
+			"next hop may be refused for so long. Other answers are not remembered, and a reload "
+			"forgets all." },
 };
 
 static const struct table_section recipients = { "recipients", NULL, sizeof(struct config_recipients),
@@ -356,11 +365,20 @@ static const struct table_row limit_rows[] = {
 		LIMITS(1, 20000), .manual = "Sessions at once of one client network." },
 	{ "rate", TABLE_NUMBER, AT(limits, rate), .standard = "600", LIMITS(1, 1000000),
 		.manual = "New connections of one client network in a minute." },
+	{ "tls_rate", TABLE_NUMBER, AT(limits, tls_rate), .standard = "0", LIMITS(1, 1000000),
+		.or_zero = true,
+		.manual =
+			"TLS handshakes of one client network in a minute, failed ones too; more are refused with "
+			"454. 0 = as many as connections, each of which has at most one. Mail servers that do not "
+			"insist on TLS may send in clear when they are refused it." },
 	{ "commands", TABLE_NUMBER, AT(limits, commands), .standard = "100", LIMITS(1, 100000),
 		.manual =
-			"Commands without a mail (NOOP, RSET, EHLO, VRFY, ...) after which a session ends." },
+			"Commands without a mail (NOOP, RSET, EHLO, VRFY, ...) that a session may have since the "
+			"last mail; the next one ends it." },
 	{ "errors", TABLE_NUMBER, AT(limits, errors), .standard = "20", LIMITS(1, 1000),
-		.manual = "Protocol errors after which a session ends." },
+		.manual =
+			"Protocol errors that a session may have; the next one ends it. Refused recipients are "
+			"none: of those it may have ten times as many since the last mail." },
 	{ "recipients", TABLE_NUMBER, AT(limits, recipients), .standard = "1000", LIMITS(100, 10000),
 		.manual = "Recipients of one message." },
 	{ "line", TABLE_SIZE, AT(limits, line_length), .standard = "0", LIMITS(998, MiB(10)), .or_zero = true,

@@ -1,11 +1,12 @@
-/* The null sender is used, as for a report: a server that refuses it for a real recipient refuses our reports too. Only a clear 5xx to RCPT means
- * no; everything else that is not 2xx means later (doubt is temporary). */
+/* The null sender is used, as for a report: a server that refuses it for a real recipient refuses our reports too. Only what is said to RCPT
+ * says anything about the recipient (policy/recipient.c knows what); everything else means later (doubt is temporary). */
 #include "deliver/verify.h"
 
 #include <talloc.h>
 
 #include "base/base.h"
 #include "base/clock.h"
+#include "base/err.h"
 #include "base/log.h"
 #include "config/config.h"
 #include "deliver/deliver.h"
@@ -18,11 +19,13 @@
 
 enum { STEP_S = 20 };
 
-enum recipient_answer verify_ask(struct peer *deliver, const char *recipient, int stop_fd, int64_t within_ms)
+enum recipient_answer verify_ask(
+	struct peer *deliver, const char *icid, const char *recipient, int stop_fd, int64_t within_ms)
 {
 	struct frame *ask = frame_new(NULL, FRAME_VERIFY), *answer;
 	enum recipient_answer result = RECIPIENT_LATER;
 
+	frame_put_text(ask, text_of(icid));
 	frame_put_text(ask, text_of(recipient));
 	if (peer_ask(deliver, ask, ask, stop_fd, clock_mono_ms() + within_ms, &answer) == 0) {
 		int64_t number = frame_get_range(answer, RECIPIENT_NOT_ASKED, RECIPIENT_LATER);
@@ -34,48 +37,61 @@ enum recipient_answer verify_ask(struct peer *deliver, const char *recipient, in
 	return result;
 }
 
-static enum recipient_answer ask_link(struct link *link, const char *recipient)
+/* What was found out, and the words it rests on: the peer's, or ours when it said nothing. */
+struct finding {
+	enum recipient_answer answer;
+	const char *host; /* the next hop as configured, or the domain */
+	const char *reply;
+};
+
+static void ask_link(struct link *link, const char *recipient, const void *scratch, struct finding *finding)
 {
 	struct smtp_reply reply;
+	int r = link_ask(link, STEP_S, &reply, "MAIL FROM:<>");
+	bool asked = r == 0 && smtp_reply_class(&reply) == 2;
 
-	if (link_ask(link, STEP_S, &reply, "MAIL FROM:<>") < 0 || smtp_reply_class(&reply) != 2)
-		return RECIPIENT_LATER;
-	if (link_ask(link, STEP_S, &reply, "RCPT TO:<%s>", recipient) < 0)
-		return RECIPIENT_LATER;
-	return smtp_reply_class(&reply) == 2   ? RECIPIENT_YES
-	       : smtp_reply_class(&reply) == 5 ? RECIPIENT_NO
-					       : RECIPIENT_LATER;
+	if (asked)
+		r = link_ask(link, STEP_S, &reply, "RCPT TO:<%s>", recipient);
+	if (asked && r == 0)
+		finding->answer = recipient_understand(reply.code, text_from(text_of(reply.text), 4));
+	finding->reply = r == 0 ? text_copy(scratch, text_of(reply.text))
+				: text_must(talloc_asprintf(scratch, "450 4.4.2 no reply: %s", err_text(r)));
 }
 
-static enum recipient_answer verify(
-	const struct deliver_house *house, const char *recipient, const void *scratch)
+static struct finding verify(const struct deliver_house *house, const char *recipient, const void *scratch)
 {
 	const char *domain = text_copy_lower(scratch, envelope_domain(recipient));
 	const struct ip *address = route_address(house->config, domain);
+	struct finding finding = { RECIPIENT_LATER, route_destination(house->config, domain),
+		"451 4.4.4 no route for this domain" };
 	struct tls_facts facts = tls_facts_gather(house->config, domain);
 	struct tls_decision decision = tls_decide(&facts);
 	struct failure failure;
 	struct link *link;
 
-	if (address == NULL || link_open(house, address, route_destination(house->config, domain), &decision,
-				       &link, &failure) < 0)
-		return RECIPIENT_LATER;
-
-	enum recipient_answer result = ask_link(link, recipient);
+	if (address == NULL)
+		return finding;
+	if (link_open(house, address, finding.host, &decision, &link, &failure) < 0) {
+		finding.reply = text_copy(scratch, text_of(failure.reply));
+		return finding;
+	}
+	ask_link(link, recipient, scratch, &finding);
 	link_close(link);
-	return result;
+	return finding;
 }
 
 struct frame *verify_answer(const struct deliver_house *house, struct frame *ask, const void *owner)
 {
-	const char *recipient = frame_get_copy(ask, ask);
+	const char *icid = frame_get_copy(ask, ask), *recipient = frame_get_copy(ask, ask);
 
 	if (frame_done(ask) < 0)
 		return NULL;
 
-	enum recipient_answer result = verify(house, recipient, ask);
+	struct finding finding = verify(house, recipient, ask);
 	struct frame *answer = frame_new(owner, FRAME_ANSWER);
-	frame_put_number(answer, result);
-	log_event(LOG_INFO, "recipient_verified", log_str("recipient", recipient), log_num("answer", result));
+	frame_put_number(answer, finding.answer);
+	log_event(LOG_INFO, "recipient_verified", log_str("icid", icid), log_str("recipient", recipient),
+		log_str("host", finding.host), log_str("answer", recipient_word(finding.answer)),
+		log_str("reply", finding.reply));
 	return answer;
 }

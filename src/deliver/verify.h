@@ -10,8 +10,9 @@ struct deliver_house;
 struct frame;
 struct peer;
 
-/* Ask `deliver` about `recipient`; RECIPIENT_LATER when it cannot be found out within `within_ms`. */
-enum recipient_answer verify_ask(struct peer *deliver, const char *recipient, int stop_fd, int64_t within_ms);
+/* Ask `deliver` about `recipient` for the session `icid`; RECIPIENT_LATER when it cannot be found out within `within_ms`. */
+enum recipient_answer verify_ask(
+	struct peer *deliver, const char *icid, const char *recipient, int stop_fd, int64_t within_ms);
 
 /* The serving side: connect, MAIL FROM:<>, RCPT TO, and hang up. The answer frame owned by `owner`; NULL for a malformed ask. */
 struct frame *verify_answer(const struct deliver_house *house, struct frame *ask, const void *owner);

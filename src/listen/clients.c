@@ -1,4 +1,4 @@
-/* The rate is a bucket that fills with `rate` a minute and holds as many: a burst of a whole minute's clients is fine, more is not. */
+/* A rate is a bucket that fills with `rate` a minute and holds as many: a burst of a whole minute's clients is fine, more is not. */
 #include "listen/clients.h"
 
 #include <pthread.h>
@@ -11,12 +11,16 @@
 
 enum { MINUTE_MS = 60000, SWEEP_EVERY = 1024 };
 
+struct bucket {
+	int64_t spent; /* events * MINUTE_MS */
+	int64_t updated;
+};
+
 struct entry {
 	UT_hash_handle hh;
 	struct ip_network network;
 	uint64_t sessions;
-	int64_t spent; /* of the bucket, in new sessions * MINUTE_MS */
-	int64_t updated;
+	struct bucket arrivals, handshakes;
 };
 
 struct clients {
@@ -60,13 +64,22 @@ static struct entry *entry_of(struct clients *clients, const struct ip *client, 
 	return entry;
 }
 
-/* Networks without sessions whose bucket is full again are forgotten. */
+/* True when `rate` lets one more happen now; the caller spends it. */
+static bool bucket_has(struct bucket *bucket, uint64_t rate, int64_t now_ms)
+{
+	bucket->spent = MAX((int64_t)0, bucket->spent - (now_ms - bucket->updated) * (int64_t)rate);
+	bucket->updated = now_ms;
+	return bucket->spent + MINUTE_MS <= (int64_t)rate * MINUTE_MS;
+}
+
+/* Networks without sessions whose buckets are full again are forgotten. */
 static void sweep(struct clients *clients, int64_t now_ms)
 {
 	struct entry *entry, *next;
 
 	HASH_ITER (hh, clients->entries, entry, next) {
-		if (entry->sessions > 0 || now_ms - entry->updated < MINUTE_MS)
+		if (entry->sessions > 0 || now_ms - entry->arrivals.updated < MINUTE_MS ||
+			now_ms - entry->handshakes.updated < MINUTE_MS)
 			continue;
 		HASH_DEL(clients->entries, entry);
 		free(entry);
@@ -82,18 +95,30 @@ enum clients_verdict clients_enter(
 	if (++clients->entered % SWEEP_EVERY == 0)
 		sweep(clients, now_ms);
 	struct entry *entry = entry_of(clients, client, true);
-	entry->spent = MAX((int64_t)0, entry->spent - (now_ms - entry->updated) * (int64_t)rate);
-	entry->updated = now_ms;
-	if (entry->spent + MINUTE_MS > (int64_t)rate * MINUTE_MS)
+	if (!bucket_has(&entry->arrivals, rate, now_ms))
 		verdict = CLIENTS_TOO_FAST;
 	else if (entry->sessions >= most)
 		verdict = CLIENTS_TOO_MANY;
 	if (verdict != CLIENTS_TOO_FAST)
-		entry->spent += MINUTE_MS;
+		entry->arrivals.spent += MINUTE_MS;
 	if (verdict == CLIENTS_WELCOME)
 		entry->sessions++;
 	pthread_mutex_unlock(&clients->lock);
 	return verdict;
+}
+
+bool clients_handshake(struct clients *clients, const struct ip *client, uint64_t rate, int64_t now_ms)
+{
+	if (rate == 0)
+		return true;
+
+	pthread_mutex_lock(&clients->lock);
+	struct bucket *bucket = &entry_of(clients, client, true)->handshakes;
+	bool fine = bucket_has(bucket, rate, now_ms);
+	if (fine)
+		bucket->spent += MINUTE_MS;
+	pthread_mutex_unlock(&clients->lock);
+	return fine;
 }
 
 void clients_leave(struct clients *clients, const struct ip *client)

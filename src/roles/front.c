@@ -36,7 +36,6 @@ struct front {
 	struct role *role;
 	struct peer *queue, *deliver;
 	struct clients *clients;
-	struct call_ahead *call_ahead;
 	struct smtp_room room;
 	struct metrics metrics;
 	struct notes *notes;
@@ -102,6 +101,15 @@ static struct tls_context *listener_tls(const struct generation *generation,
 	return tls;
 }
 
+/* For sessions: the handshakes of a client network are limited (conformance 1.53). */
+static bool may_handshake(void *context, const struct ip *client)
+{
+	struct listener *listener = context;
+
+	return clients_handshake(listener->generation->front->clients, client,
+		listener->house.config->limits.tls_rate, clock_mono_ms());
+}
+
 /* Build what the sessions of a new generation share; NULL and why when master's word cannot be used. */
 static struct generation *generation_new(struct front *front, struct role_event *event, const char **ret_why)
 {
@@ -121,6 +129,7 @@ static struct generation *generation_new(struct front *front, struct role_event 
 		config->recipients.file == NULL
 			? NULL
 			: recipients_new(generation, bundle_find(event->bundle, config->recipients.file));
+	struct call_ahead *call_ahead = call_ahead_new(generation, front->deliver);
 	for (size_t i = 0; i < config->listener_count; i++) {
 		struct listener *listener = &generation->listeners[i];
 
@@ -131,8 +140,10 @@ static struct generation *generation_new(struct front *front, struct role_event 
 			.listener = &config->listeners[i],
 			.queue = front->queue,
 			.recipients = recipients,
-			.call_ahead = front->call_ahead,
+			.call_ahead = call_ahead,
 			.room = &front->room,
+			.may_handshake = may_handshake,
+			.context = listener,
 			.metrics = &front->metrics,
 			.notes = front->notes,
 			.drain_fd = front->role->drain_fd,
@@ -270,6 +281,7 @@ static void use(struct front *front)
 	front->current = generation;
 	front->next = NULL;
 	for (size_t i = 0; i < generation->config->listener_count; i++) {
+		metrics_listener(&front->metrics, generation->config->listeners[i].name);
 		atomic_fetch_add(&generation->users, 1);
 		pthread_mutex_lock(&front->lock);
 		front->acceptors++;
@@ -336,7 +348,6 @@ int role_front(struct role *role)
 	pthread_cond_init(&front->ended, NULL);
 	front->queue = peer_new(front, 64);
 	front->deliver = peer_new(front, 16);
-	front->call_ahead = call_ahead_new(front, front->deliver);
 	front->clients = clients_new(front);
 	front->notes = notes_start(front->queue, &front->metrics);
 	front->pool = listen_pool_new();

@@ -85,14 +85,14 @@ static void remember(struct call_ahead *c, const char *recipient, enum recipient
 }
 
 enum recipient_answer call_ahead_ask(
-	struct call_ahead *c, const char *recipient, int64_t cache_ms, int stop_fd)
+	struct call_ahead *c, const char *icid, const char *recipient, int64_t cache_ms, int stop_fd)
 {
 	char *lower = text_copy_lower(NULL, text_of(recipient));
 	enum recipient_answer answer = recall(c, lower, cache_ms);
 
 	if (answer == RECIPIENT_NOT_ASKED) {
-		answer = verify_ask(c->deliver, recipient, stop_fd, ASK_MS);
-		if (answer != RECIPIENT_LATER)
+		answer = verify_ask(c->deliver, icid, recipient, stop_fd, ASK_MS);
+		if (recipient_is_lasting(answer))
 			remember(c, lower, answer);
 	}
 	talloc_free(lower);

@@ -5,6 +5,8 @@
 
 #include <talloc.h>
 
+#include "config/recipient_list.h"
+
 struct recipients {
 	size_t count;
 	char **sorted;
@@ -19,23 +21,16 @@ struct recipients *recipients_new(const void *owner, struct text bytes)
 {
 	struct recipients *recipients = text_must(talloc_zero(owner, struct recipients));
 	size_t room = 0;
+	unsigned line = 0;
+	struct text entry;
 
-	while (bytes.len > 0) {
-		size_t end = text_find(bytes, '\n');
-		struct text line = text_first(bytes, end);
-
-		bytes = text_from(bytes, end + 1);
-		if (line.len > 0 && line.at[line.len - 1] == '\r')
-			line.len--;
-		line = text_trim(line);
-		if (line.len == 0 || line.at[0] == '#')
-			continue;
+	while (recipient_list_next(&bytes, &line, &entry)) {
 		if (recipients->count == room) {
 			room = room == 0 ? 64 : room * 2;
 			recipients->sorted = text_must(
 				talloc_realloc_size(recipients, recipients->sorted, room * sizeof(char *)));
 		}
-		recipients->sorted[recipients->count++] = text_copy_lower(recipients, line);
+		recipients->sorted[recipients->count++] = text_copy_lower(recipients, entry);
 	}
 	if (recipients->count > 0)
 		qsort(recipients->sorted, recipients->count, sizeof(char *), compare);

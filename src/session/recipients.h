@@ -1,11 +1,11 @@
 #pragma once
-/* The list of recipients of the accepted domains (setting recipients.file): one address a line, `@domain` for all of a domain. */
+/* The list of recipients of the accepted domains (setting recipients.file, format in config/recipient_list.c), for questions. */
 
 #include "base/text.h"
 
 struct recipients;
 
-/* Read the list; blank lines and lines that start with # are skipped. Owned by `owner`. */
+/* Read the list. Owned by `owner`. */
 struct recipients *recipients_new(const void *owner, struct text bytes);
 
 /* True when `address` is on the list; case does not count. */

@@ -117,9 +117,15 @@ enum smtp_next smtp_refuse(struct smtp *s, const char *reply)
 {
 	if (++s->errors <= s->house->config->limits.errors)
 		return smtp_say(s, reply);
-	smtp_say(s, "421 4.7.0 too many errors");
-	log_event(
-		LOG_INFO, "session_refused", log_str("icid", s->icid), log_str("reason", "too many errors"));
+	return smtp_end(s, "421 4.7.0 too many errors", "limits.errors");
+}
+
+enum smtp_next smtp_end(struct smtp *s, const char *reply, const char *reason)
+{
+	smtp_say(s, reply);
+	metrics_count(s->house->metrics, METRIC_REJECTED_PROTOCOL);
+	log_event(LOG_INFO, "session_refused", log_str("icid", s->icid), log_str("client", s->client),
+		log_str("reply", reply), log_str("reason", reason));
 	return SMTP_HANG_UP;
 }
 
@@ -227,18 +233,26 @@ static int read_command(struct smtp *s, struct text *ret_line, bool *ret_bare_lf
 	return r;
 }
 
+/* The client's time is over; a second is left for it to hear so. */
+static void time_out(struct smtp *s)
+{
+	bool too_old = clock_mono_ms() >= s->ends;
+
+	smtp_say(s, too_old ? "421 4.4.2 this session has lasted too long"
+			    : "421 4.4.2 you were silent for too long");
+	conn_set_deadline(s->conn, clock_mono_ms() + 1000);
+	log_event(LOG_INFO, "session_timeout", log_str("icid", s->icid), log_str("client", s->client),
+		log_str("reason", too_old ? "limits.session_time" : "limits.idle_time"));
+}
+
 /* Why the loop ended without QUIT, said to the client where it can still hear it. */
 static void say_why(struct smtp *s, int error)
 {
 	smtp_set_deadline(s);
-	if (error == -ETIMEDOUT && clock_mono_ms() >= s->ends)
-		smtp_say(s, "421 4.4.2 this session has lasted too long");
-	else if (error == -ETIMEDOUT)
-		smtp_say(s, "421 4.4.2 you were silent for too long");
+	if (error == -ETIMEDOUT)
+		time_out(s);
 	else if (error == ERR_STOPPED)
 		smtp_say(s, "421 4.3.2 the server is shutting down");
-	if (error == -ETIMEDOUT)
-		conn_set_deadline(s->conn, clock_mono_ms() + 1000);
 }
 
 /* A browser or a script that thinks this is HTTP, or mail headers instead of commands (ALPACA). */
@@ -259,14 +273,6 @@ static bool is_group_end(enum smtp_verb verb)
 	return verb == SMTP_EHLO || verb == SMTP_HELO || verb == SMTP_DATA || verb == SMTP_QUIT;
 }
 
-static void refuse_session(struct smtp *s, const char *reply, const char *reason)
-{
-	smtp_say(s, reply);
-	metrics_count(s->house->metrics, METRIC_REJECTED_PROTOCOL);
-	log_event(LOG_INFO, "session_refused", log_str("icid", s->icid), log_str("client", s->client),
-		log_str("reason", reason));
-}
-
 /* Commands without a mail are counted, so that a session cannot go on for ever at no cost (conformance 1.13). */
 static bool idles_too_long(struct smtp *s, enum smtp_verb verb)
 {
@@ -280,24 +286,22 @@ static bool idles_too_long(struct smtp *s, enum smtp_verb verb)
 static enum smtp_next obey(struct smtp *s, struct text line, bool bare_lf)
 {
 	struct smtp_command command = smtp_command_parse(line);
-	const char *objection = NULL;
 
 	/* Some send a password whether AUTH is offered or not: it is nobody's to read (conformance 11.43). */
 	bool secret = text_starts_nocase(text_trim(line), TEXT("AUTH"));
 	log_event(LOG_DEBUG, "smtp_command", log_str("icid", s->icid),
 		log_text("line", secret ? TEXT("AUTH ...") : line));
 	if (bare_lf)
-		refuse_session(s, "521 5.5.2 bare <LF> received", objection = "bare LF in a command");
-	else if (is_no_smtp(s, &command, line))
-		refuse_session(s, "421 4.7.0 this is SMTP", objection = "not SMTP");
-	else if (is_group_end(command.verb) && conn_has_input(s->conn))
-		refuse_session(s, "554 5.5.0 SMTP protocol synchronization",
-			objection = "commands were sent before the reply was heard");
-	else if (idles_too_long(s, command.verb))
-		refuse_session(
-			s, "421 4.7.0 too many errors", objection = "too many commands without a mail");
+		return smtp_end(s, "521 5.5.2 bare <LF> received", "bare LF in a command");
+	if (is_no_smtp(s, &command, line))
+		return smtp_end(s, "421 4.7.0 this is SMTP", "not SMTP");
+	if (is_group_end(command.verb) && conn_has_input(s->conn))
+		return smtp_end(s, "554 5.5.0 SMTP protocol synchronization",
+			"commands were sent before the reply was heard");
+	if (idles_too_long(s, command.verb))
+		return smtp_end(s, "421 4.7.0 too many commands without a mail", "limits.commands");
 	s->spoke = true;
-	return objection != NULL ? SMTP_HANG_UP : run_command(s, &command);
+	return run_command(s, &command);
 }
 
 /* The rest of a line that is too long, up to a bound; 0 when its end was found. */
@@ -320,25 +324,38 @@ static int discard_line(struct smtp *s)
 	return ERR_TOO_LONG;
 }
 
+enum smtp_next smtp_welcome(struct smtp *s)
+{
+	static const char refusal[] = "554 5.7.1 mail from your address is not accepted here";
+
+	if (s->policy->action != CONFIG_REJECT)
+		return smtp_sayf(s, "220 %s ESMTP Postern", s->house->config->hostname);
+	smtp_note(
+		s, METRIC_REJECTED_POLICY, "connection_refused", NULL, refusal, "policy rejects this client");
+	smtp_say(s, refusal);
+	return SMTP_HANG_UP;
+}
+
 static void converse(struct smtp *s)
 {
 	struct text line;
 	bool bare_lf;
 	int r;
 
-	if (conn_is_readable(s->conn)) {
-		refuse_session(
+	if (s->policy->action != CONFIG_REJECT && conn_is_readable(s->conn)) {
+		smtp_end(
 			s, "554 5.5.0 SMTP protocol synchronization", "the client spoke before the greeting");
 		return;
 	}
-	smtp_sayf(s, "220 %s ESMTP Postern", s->house->config->hostname);
+	if (smtp_welcome(s) == SMTP_HANG_UP)
+		return;
 	for (;;) {
 		r = read_command(s, &line, &bare_lf);
 		if (r == ERR_TOO_LONG && smtp_refuse(s, "500 5.5.2 line too long") == SMTP_GO_ON) {
 			r = discard_line(s);
 			if (r == 0)
 				continue;
-			smtp_say(s, "421 4.7.0 line far too long");
+			smtp_end(s, "421 4.7.0 line far too long", "a command line without end");
 		}
 		if (r < 0)
 			break;
@@ -389,21 +406,14 @@ void smtp_session_run(struct conn *conn, const struct smtp_house *house, const c
 	smtp_know_client(&s);
 	smtp_set_deadline(&s);
 	conn_set_stop(conn, house->stop_fd);
-	metrics_count(house->metrics, METRIC_CONNECTIONS);
 	log_event(LOG_INFO, "session_start", log_str("icid", icid),
 		log_str("listener", house->listener->name), log_str("client", s.client));
 
-	if (s.policy->action == CONFIG_REJECT) {
-		static const char reply[] = "554 5.7.1 mail from your address is not accepted here";
-
-		smtp_note(&s, METRIC_REJECTED_POLICY, "connection_refused", NULL, reply,
-			"policy rejects this client");
-		smtp_say(&s, reply);
-	} else {
-		converse(&s);
-	}
+	converse(&s);
 	conn_flush(conn);
 	conn_drain(conn);
+	metrics_count_session(
+		house->metrics, house->listener->name, conn->secured ? METRICS_STARTTLS : METRICS_CLEAR);
 	log_end(&s);
 	TALLOC_FREE(s.greeting);
 }

@@ -28,6 +28,9 @@ struct smtp_house {
 	const struct recipients *recipients; /* NULL = there is no list */
 	struct call_ahead *call_ahead; /* used when the configuration says so; may be NULL when it does not */
 	struct smtp_room *room;	       /* shared by all sessions; NULL = never asked */
+	/* Counts a TLS handshake of `client`; false when it has had too many. NULL = never too many. */
+	bool (*may_handshake)(void *context, const struct ip *client);
+	void *context; /* of may_handshake() */
 	struct metrics *metrics;
 	struct notes *notes;
 	int drain_fd; /* readable: end at the next command boundary with 421 */

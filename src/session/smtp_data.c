@@ -85,30 +85,50 @@ static int receive(struct smtp *s, struct intake *intake)
 	return 0;
 }
 
+/* The client's network has as many mails in the queue as it may. */
+static enum smtp_next refuse_quota(struct smtp *s)
+{
+	static const char reply[] =
+		"452 4.7.0 the queue holds as many mails from your network as it may, try later";
+
+	smtp_note(s, METRIC_REJECTED_LIMIT, "mail_refused", s->greeting->transaction->recipients[0], reply,
+		"limits.queue_quota");
+	return smtp_say(s, reply);
+}
+
 static enum smtp_next say_not_stored(struct smtp *s, int error)
 {
-	log_event(
-		LOG_WARN, "mail_not_accepted", log_str("icid", s->icid), log_str("reason", err_text(error)));
-	if (error == -ENOSPC || error == -EDQUOT)
-		return smtp_say(s, "452 4.3.1 insufficient storage, try later");
-	return smtp_say(s, "451 4.3.0 the message could not be stored, try later");
+	const char *reply = error == -ENOSPC || error == -EDQUOT
+				    ? "452 4.3.1 insufficient storage, try later"
+				    : "451 4.3.0 the message could not be stored, try later";
+
+	if (error == ERR_QUOTA)
+		return refuse_quota(s);
+	metrics_count(s->house->metrics, METRIC_NOT_ACCEPTED);
+	log_event(LOG_WARN, "mail_not_accepted", log_str("icid", s->icid), log_str("client", s->client),
+		log_str("sender", s->greeting->transaction->sender), log_str("reply", reply),
+		log_str("reason", err_text(error)));
+	return smtp_say(s, reply);
 }
 
 static enum smtp_next refuse_content(struct smtp *s, const struct intake *intake)
 {
-	static const char *const replies[] = {
-		[INTAKE_TOO_LARGE] = "552 5.3.4 message too large",
-		[INTAKE_HEADER] = "552 5.3.4 message header too large",
-		[INTAKE_LONG_LINE] = "554 5.6.0 a line of the message is too long",
-		[INTAKE_LOOP] = "554 5.4.6 too many Received fields: the message goes in circles",
+	static const struct {
+		const char *reply, *reason;
+	} flaws[] = {
+		[INTAKE_TOO_LARGE] = { "552 5.3.4 message too large", "limits.message_size" },
+		[INTAKE_HEADER] = { "552 5.3.4 message header too large", "limits.header" },
+		[INTAKE_LONG_LINE] = { "554 5.6.0 a line of the message is too long", "limits.line" },
+		[INTAKE_LOOP] = { "554 5.4.6 too many Received fields: the message goes in circles",
+			"too many Received fields" },
 	};
 
 	if (intake->flaw == INTAKE_NOT_STORED)
 		return say_not_stored(s, intake->error);
 	smtp_note(s, intake->flaw == INTAKE_TOO_LARGE ? METRIC_REJECTED_LIMIT : METRIC_REJECTED_CONTENT,
-		"mail_refused", s->greeting->transaction->recipients[0], replies[intake->flaw],
-		"the content is refused");
-	return smtp_refuse(s, replies[intake->flaw]);
+		"mail_refused", s->greeting->transaction->recipients[0], flaws[intake->flaw].reply,
+		flaws[intake->flaw].reason);
+	return smtp_refuse(s, flaws[intake->flaw].reply);
 }
 
 /* The promise: 250 only after queue_commit() has returned. */
@@ -140,6 +160,7 @@ static enum smtp_next commit(struct smtp *s, struct body *body)
 
 	s->mails++;
 	s->idle_commands = 0;
+	s->refused_recipients = 0;
 	metrics_count(s->house->metrics, METRIC_ACCEPTED);
 	log_event(LOG_INFO, "mail_accepted", log_str("icid", s->icid), log_num("mid", mid),
 		log_str("sender", envelope.sender), log_num("recipients", (int64_t)envelope.recipient_count),
@@ -149,6 +170,7 @@ static enum smtp_next commit(struct smtp *s, struct body *body)
 
 enum smtp_next smtp_finish(struct smtp *s, struct intake *intake)
 {
+	intake_end(intake, s->house->queue, s->house->stop_fd);
 	smtp_set_deadline(s);
 	enum smtp_next next =
 		intake->flaw == INTAKE_FINE ? commit(s, intake->body) : refuse_content(s, intake);

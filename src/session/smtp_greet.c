@@ -54,6 +54,12 @@ enum smtp_next smtp_starttls(struct smtp *s, const struct smtp_command *command)
 			log_str("client", s->client), log_str("reason", "bytes followed STARTTLS in clear"));
 		return SMTP_HANG_UP;
 	}
+	if (s->house->may_handshake != NULL && !s->house->may_handshake(s->house->context, &s->real_client)) {
+		metrics_count(s->house->metrics, METRIC_REJECTED_LIMIT);
+		log_event(LOG_WARN, "tls_refused", log_str("icid", s->icid), log_str("client", s->client),
+			log_str("reason", "limits.tls_rate"));
+		return smtp_refuse(s, "454 4.7.0 too many TLS handshakes from your network, try later");
+	}
 	smtp_say(s, "220 2.0.0 ready to start TLS");
 	smtp_set_deadline(s);
 	if (conn_flush(s->conn) < 0)
@@ -68,7 +74,7 @@ enum smtp_next smtp_starttls(struct smtp *s, const struct smtp_command *command)
 	}
 	TALLOC_FREE(s->greeting);
 	evidence_explain(evidence, "the client started TLS");
-	metrics_count_tls(s->house->metrics, METRIC_TLS_IN_1_2, evidence->protocol);
+	metrics_count_tls(s->house->metrics, METRIC_TLS_IN, evidence->protocol, evidence->group);
 	log_event(LOG_INFO, "tls_started", log_str("icid", s->icid), log_str("protocol", evidence->protocol),
 		log_str("cipher", evidence->cipher), log_str("group", evidence->group));
 	return SMTP_GO_ON;

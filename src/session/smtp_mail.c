@@ -13,7 +13,7 @@
 #include "session/recipients.h"
 #include "session/smtp_private.h"
 
-enum { LARGE = 1024 * 1024, ROOM_MS = 1000 };
+enum { LARGE = 1024 * 1024, ROOM_MS = 1000, REFUSED_PER_ERROR = 10 };
 
 /* Without room on the disk no mail is begun (conformance 11.16). `queue` knows; its word is good for a second, except for a large mail. */
 static bool has_room(struct smtp *s, uint64_t size)
@@ -30,22 +30,41 @@ static bool has_room(struct smtp *s, uint64_t size)
 	return r != -ENOSPC; /* a queue that cannot be asked now may be back when the content is here */
 }
 
-enum smtp_next smtp_mail(struct smtp *s, const struct smtp_command *command)
+static void begin(struct smtp *s, const struct smtp_command *command)
 {
-	if (s->greeting->transaction != NULL)
-		return smtp_refuse(s, "503 5.5.1 a sender was given already");
-	if (command->size > s->house->config->limits.message_size)
-		return smtp_refuse(s, "552 5.3.4 message too large");
-	if (!has_room(s, command->size))
-		return smtp_say(s, "452 4.3.1 insufficient storage, try later");
-
 	struct transaction *transaction = text_must(talloc_zero(s->greeting, struct transaction));
+
 	transaction->sender = text_copy(transaction, command->address.whole);
 	transaction->eight_bit = command->body == SMTP_BODY_8BIT;
 	transaction->utf8 = command->smtputf8;
 	transaction->ret = command->ret;
 	transaction->envid = text_copy(transaction, command->envid);
 	s->greeting->transaction = transaction;
+}
+
+/* The mail that has begun is over: noted with its sender. */
+static void note_refused(struct smtp *s, const char *reply, const char *reason)
+{
+	smtp_note(s, METRIC_REJECTED_LIMIT, "mail_refused", NULL, reply, reason);
+	TALLOC_FREE(s->greeting->transaction);
+}
+
+enum smtp_next smtp_mail(struct smtp *s, const struct smtp_command *command)
+{
+	static const char too_large[] = "552 5.3.4 message too large";
+	static const char no_room[] = "452 4.3.1 insufficient storage, try later";
+
+	if (s->greeting->transaction != NULL)
+		return smtp_refuse(s, "503 5.5.1 a sender was given already");
+	begin(s, command);
+	if (command->size > s->house->config->limits.message_size) {
+		note_refused(s, too_large, "limits.message_size");
+		return smtp_refuse(s, too_large);
+	}
+	if (!has_room(s, command->size)) {
+		note_refused(s, no_room, "limits.min_free_space or limits.min_free_inodes");
+		return smtp_say(s, no_room);
+	}
 	return smtp_say(s, "250 2.1.0 sender ok");
 }
 
@@ -95,21 +114,40 @@ static struct recipient_decision check_recipient(struct smtp *s, const struct sm
 		char *recipient = text_copy(NULL, address->whole);
 
 		facts.answer = call_ahead_ask(
-			s->house->call_ahead, recipient, settings->cache_ms, s->house->stop_fd);
+			s->house->call_ahead, s->icid, recipient, settings->cache_ms, s->house->stop_fd);
 		talloc_free(recipient);
 	}
 	return recipient_decide(&facts);
 }
 
+/* A mail to many, some of whom have left, must get through; guessing addresses must not go on for ever. So a recipient that is refused for good
+ * is no error, but more than ten times limits.errors of them since the last mail are the end (conformance 1.13). */
 static enum smtp_next refuse_recipient(struct smtp *s, const struct smtp_command *command,
 	enum metric counted, const char *reply, const char *reason)
 {
+	bool enough = reply[0] == '5' &&
+		      ++s->refused_recipients > REFUSED_PER_ERROR * s->house->config->limits.errors;
 	char *recipient = text_copy(NULL, command->address.whole);
 
+	if (enough)
+		reply = "421 4.7.0 too many refused recipients";
 	smtp_note(s, counted, "recipient_refused", recipient, reply, reason);
 	talloc_free(recipient);
-	return smtp_refuse(s, reply);
+	return enough ? smtp_end(s, reply, "limits.errors") : smtp_say(s, reply);
 }
+
+/* How a client hears what policy/recipient decided. */
+static const struct {
+	enum metric counted;
+	const char *reply; /* NULL = none yet, the recipient is taken */
+} verdicts[] = {
+	[RECIPIENT_TAKE] = { 0, NULL },
+	[RECIPIENT_UNKNOWN] = { METRIC_REJECTED_RECIPIENT, "550 5.1.1 no such recipient here" },
+	[RECIPIENT_REJECT] = { METRIC_REJECTED_RECIPIENT,
+		"550 5.7.1 the server of this recipient takes no mail for it" },
+	[RECIPIENT_WAIT] = { METRIC_REJECTED_RECIPIENT, "452 4.2.2 the mailbox is full, try later" },
+	[RECIPIENT_DEFER] = { METRIC_REJECTED, "450 4.1.1 the recipient could not be checked, try later" },
+};
 
 static void add_recipient(struct smtp *s, const struct smtp_command *command)
 {
@@ -134,7 +172,8 @@ enum smtp_next smtp_rcpt(struct smtp *s, const struct smtp_command *command)
 	if (transaction->intake != NULL)
 		return smtp_refuse(s, "503 5.5.1 the message has begun");
 	if (transaction->recipient_count >= s->house->config->limits.recipients)
-		return smtp_say(s, "452 4.5.3 too many recipients");
+		return refuse_recipient(s, command, METRIC_REJECTED_LIMIT, "452 4.5.3 too many recipients",
+			"limits.recipients");
 
 	struct relay_decision relay = decide(s, &command->address);
 	if (!relay.accepted)
@@ -142,11 +181,9 @@ enum smtp_next smtp_rcpt(struct smtp *s, const struct smtp_command *command)
 			s, command, METRIC_REJECTED_RELAY, "550 5.7.1 relaying denied", relay.reason);
 
 	struct recipient_decision recipient = check_recipient(s, command);
-	if (recipient.verdict == RECIPIENT_UNKNOWN)
-		return refuse_recipient(s, command, METRIC_REJECTED_RECIPIENT,
-			"550 5.1.1 no such recipient here", recipient.reason);
-	if (recipient.verdict == RECIPIENT_DEFER)
-		return smtp_say(s, "450 4.1.1 the recipient could not be checked, try later");
+	if (recipient.verdict != RECIPIENT_TAKE)
+		return refuse_recipient(s, command, verdicts[recipient.verdict].counted,
+			verdicts[recipient.verdict].reply, recipient.reason);
 
 	add_recipient(s, command);
 	return smtp_say(s, "250 2.1.5 recipient ok");

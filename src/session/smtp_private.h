@@ -43,10 +43,11 @@ struct smtp {
 	struct ip real_client; /* who is connected, whatever XCLIENT says */
 	int64_t ends;	       /* monotonic: the session's own deadline */
 	uint64_t errors;
-	uint64_t idle_commands; /* since the last mail */
-	bool spoke;		/* a command has been read */
-	uint64_t mails;		/* accepted in this session */
-	bool need_tls_refused;	/* a command was answered 530: log B33 if nothing is accepted */
+	uint64_t refused_recipients; /* for good, since the last mail */
+	uint64_t idle_commands;	     /* since the last mail */
+	bool spoke;		     /* a command has been read */
+	uint64_t mails;		     /* accepted in this session */
+	bool need_tls_refused;	     /* a command was answered 530: log B33 if nothing is accepted */
 	struct greeting *greeting;
 };
 
@@ -56,10 +57,16 @@ enum smtp_next { SMTP_GO_ON, SMTP_HANG_UP };
 enum smtp_next smtp_say(struct smtp *s, const char *reply);
 enum smtp_next smtp_sayf(struct smtp *s, const char *format, ...) PRINTF(2, 3);
 
-/* As smtp_say(), and it counts as an error: 421 after limits.errors of them. */
+/* As smtp_say(), and it counts as an error; one more than limits.errors is the end. */
 enum smtp_next smtp_refuse(struct smtp *s, const char *reply);
 
-/* A refused connection or recipient: its counter, log and tracking. `recipient` may be NULL. */
+/* The last word to a client that does not behave: counted and logged. */
+enum smtp_next smtp_end(struct smtp *s, const char *reply, const char *reason);
+
+/* The greeting, or what a client hears whose policy rejects it. */
+enum smtp_next smtp_welcome(struct smtp *s);
+
+/* A refused connection, mail or recipient: its counter, log and tracking. `recipient` may be NULL. */
 void smtp_note(struct smtp *s, enum metric counted, const char *event, const char *recipient,
 	const char *reply, const char *reason);
 

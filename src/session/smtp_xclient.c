@@ -94,5 +94,5 @@ enum smtp_next smtp_xclient(struct smtp *s, const struct smtp_command *command)
 	s->conn->peer = peer;
 	smtp_know_client(s);
 	log_event(LOG_INFO, "xclient", log_str("icid", s->icid), log_str("client", s->client));
-	return smtp_sayf(s, "220 %s ESMTP Postern", s->house->config->hostname);
+	return smtp_welcome(s);
 }

@@ -126,7 +126,7 @@ class Pki:
             "-days", 30, "-extfile", "server.ext", "-out", self.server)
         self._openssl("ecparam", "-genkey", "-name", "prime256v1", "-noout", "-out", self.other_key)
         for path in self.folder.iterdir():
-            path.chmod(0o644)
+            path.chmod(0o600 if path.suffix == ".key" else 0o644)
 
     def fingerprint(self):
         """SHA-256 of the server certificate, lower-case hexadecimal."""

@@ -1,5 +1,6 @@
 """Bad input: one clear sentence on stderr with file, line, key and cure; exit 1; nothing changed. And usage errors."""
 
+import json
 import re
 import socket
 import sqlite3
@@ -253,10 +254,72 @@ def test_without_a_gateway_exit_75(gateway, command):
     assert not (gateway.folder / "run").exists()
 
 
+def for_all(**more):
+    """A configuration without a warning: reports find their way, too."""
+    routes = [{"domain": "good.test", "next_hop": "127.0.0.1:2530"}, {"domain": "default", "next_hop": "127.0.0.1:2531"}]
+    return base(routes=routes, **more)
+
+
 def test_check_says_that_all_is_well(gateway):
-    gateway.configure(base())
+    gateway.configure(for_all())
     done = gateway.command("check")
-    assert done.returncode == 0 and done.stdout.strip() and not done.stderr
+    assert done.returncode == 0 and done.stdout.strip().endswith("is fine") and not done.stderr
+    assert gateway.json("check") == {"ok": True, "problems": [], "warnings": []}
+
+
+def warned(gateway, key, needle, *words):
+    """`check` warns once, of `key` at the line of `needle`, in both forms; and the gateway may run: exit 0."""
+    done = gateway.command("check")
+    assert done.returncode == 0 and "is fine" in done.stdout, done
+    (line,) = done.stderr.splitlines()
+    found = re.fullmatch(rf"postern: warning: {gateway.file}:(\d+): {re.escape(key)}: \S.*", line)
+    assert found and int(found[1]) - line_of(gateway, needle) in (0, 1), f"the line of the key, or that of its value: {line}"
+    shown = gateway.json("check")
+    assert shown["ok"] is True and shown["problems"] == []
+    (warning,) = shown["warnings"]
+    assert (warning["line"], warning["key"], warning["file"]) == (int(found[1]), key, str(gateway.file))
+    for word in words:
+        assert word in line and word in warning["text"], line
+
+
+@pytest.mark.parametrize("mode,words", [(0o644, "everybody read"), (0o602, "everybody change"), (0o660, "its group change")],
+    ids=["readable", "writable", "writable by the group"])
+def test_check_warns_of_a_private_key_for_others(gateway, mode, words):
+    gateway.configure(for_all())
+    key = gateway.folder / "pki/server.key"
+    key.chmod(mode)
+    warned(gateway, "certificates[main].key", "server.key", words, str(key), "chmod")
+    key.chmod(0o640)
+    assert gateway.command("check").stderr == "", "a group may read it"
+
+
+def test_check_warns_when_senders_cannot_be_told(gateway):
+    gateway.configure(base())
+    warned(gateway, "routes", "routes:", "default", "next_hop")
+
+
+def test_warnings_stand_behind_problems(gateway):
+    gateway.configure(base(hostnam="x"))
+    done = gateway.command("check")
+    first, second = done.stderr.splitlines()
+    assert done.returncode == 1 and done.stdout == ""
+    assert "hostnam" in first and "warning" not in first and second.startswith("postern: warning: ") and "routes" in second
+    shown = json.loads(gateway.command("check", "--json").stdout)
+    assert (shown["ok"], len(shown["problems"]), len(shown["warnings"])) == (False, 1, 1)
+
+
+def test_warnings_do_not_stop_a_start_or_a_reload(gateway):
+    (gateway.folder / "pki/server.key").chmod(0o644)
+    gateway.configure(base())
+    gateway.start()
+    assert gateway.command("reload").returncode == 0
+
+
+@pytest.mark.parametrize("example", sorted(p.name for p in (harness.ROOT / "examples").glob("*.yaml")))
+def test_the_examples_are_fine(gateway, example):
+    gateway.configure((harness.ROOT / "examples" / example).read_text())
+    done = gateway.command("check")
+    assert done.returncode == 0 and done.stdout.strip().endswith("is fine") and not done.stderr, done
 
 
 def test_version_and_help():

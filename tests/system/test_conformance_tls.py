@@ -52,29 +52,90 @@ def test_1_51_tls_is_optional_on_a_public_listener_by_default(make_gateway, sink
     assert record["inbound"]["tls"]["desired"] == "preferred"
 
 
-def test_1_53_handshakes_are_limited_by_the_rate(make_gateway, sink):
-    """One session has one handshake: the rate of connections is that of handshakes."""
-    gateway = make_gateway(next_hop=sink.address, limits={"rate": 5})
-    for _ in range(5):
-        with smtp.Client(gateway.address()) as c:
-            c.ehlo()
-            c.starttls()
-            c.ehlo()
-            c.quit()
-    with smtp.Client(gateway.address()) as c:
-        reply = c.greeting
-        if reply.code == 220:
+def codes_of_starttls(gateway, count, source=None):
+    """The replies' codes to STARTTLS of so many sessions; what hears 220 shakes hands."""
+    codes = []
+    for _ in range(count):
+        with smtp.Client(gateway.address(), source=source) as c:
             c.ehlo()
             reply = c.do("STARTTLS")
-        assert (reply.code, reply.status) in ((421, "4.7.0"), (454, "4.7.0")), reply
-    with smtp.Client(gateway.address(), source="127.0.9.9") as other:
-        other.ehlo()
-        other.starttls()
+            assert reply.code == 220 or (reply.code, reply.status) == (454, "4.7.0"), reply
+            codes.append(reply.code)
+            if reply.code == 220:
+                c.handshake()
+                c.ehlo()
+            c.quit()
+    return codes
+
+
+def test_1_53_handshakes_are_limited_by_the_rate(make_gateway, sink):
+    gateway = make_gateway(next_hop=sink.address, limits={"tls_rate": 5})
+    assert codes_of_starttls(gateway, 8) == [220] * 5 + [454] * 3
+    assert codes_of_starttls(gateway, 1, source="127.0.0.77") == [454], "the same network"
+    assert codes_of_starttls(gateway, 2, source="127.0.9.9") == [220] * 2, "another one"
+    refused = [line for line in gateway.stderr().splitlines() if " tls_refused " in line]
+    assert len(refused) == 4 and all("client=127.0.0." in line and "limits.tls_rate" in line for line in refused), refused
+
+
+def test_1_53_after_454_the_session_goes_on(make_gateway, sink):
+    """In clear where that is allowed, and not where it is not; another STARTTLS is refused the same way."""
+    policies = [{"name": "accepted", "tls": "preferred"}, {"name": "strict", "tls": "required"}]
+    gateway = make_gateway(next_hop=sink.address, limits={"tls_rate": 1}, mail_flow_policies=policies,
+        sender_groups=[{"name": "strict", "networks": ["127.0.0.77"], "policy": "strict"}])
+    assert codes_of_starttls(gateway, 1) == [220]
+    with smtp.Client(gateway.address()) as c:
+        assert "STARTTLS" in c.ehlo().offers
+        c.expect("STARTTLS", 454, "4.7.0")
+        c.expect("STARTTLS", 454, "4.7.0")
+        c.mail("clear@sender.test", "bob@good.test", harness.message())
+        c.quit()
+    with smtp.Client(gateway.address(), source="127.0.0.77") as c:
+        c.ehlo()
+        c.expect("STARTTLS", 454, "4.7.0")
+        c.expect("MAIL FROM:<a@sender.test>", 530, "5.7.0")
+        c.quit()
+    record = gateway.tracked("delivered", sender="clear@sender.test")
+    assert record["inbound"]["tls"]["obtained"] != "encrypted"
+
+
+def test_1_53_the_rate_follows_a_reload(make_gateway, sink):
+    gateway = make_gateway(next_hop=sink.address)
+    assert codes_of_starttls(gateway, 10) == [220] * 10, "no limit unless there is one"
+    gateway.configure(harness.settings(next_hop=sink.address, limits={"tls_rate": 2}))
+    assert gateway.command("reload").returncode == 0
+    assert codes_of_starttls(gateway, 3) == [220] * 2 + [454]
+
+
+def test_1_53_the_client_behind_a_proxy_is_counted(make_gateway, sink):
+    """By its own network, not that of the load balancer; XCLIENT changes nothing."""
+    configuration = harness.settings(next_hop=sink.address, limits={"tls_rate": 1})
+    configuration["listeners"][0].update(proxy_protocol_from=["127.0.0.1"], xclient_from=["203.0.113.0/24"])
+    gateway = make_gateway(configuration)
+
+    def starttls(client, *commands):
+        with smtp.Client(gateway.address(), before=f"PROXY TCP4 {client} 198.51.100.1 4000 25\r\n".encode()) as c:
+            c.ehlo()
+            for command in commands:
+                c.expect(command, 220)
+            return c.do("STARTTLS").code
+
+    assert [starttls("192.0.2.1"), starttls("192.0.2.2"), starttls("198.51.100.7")] == [220, 454, 220]
+    assert starttls("203.0.113.1", "XCLIENT ADDR=192.0.2.1") == 220
+    assert starttls("203.0.113.1", "XCLIENT ADDR=10.0.0.1") == 454
+
+
+def test_1_53_connections_are_limited_by_their_own_rate(make_gateway, sink):
+    """One session has one handshake at most: the rate of connections bounds that of handshakes."""
+    gateway = make_gateway(next_hop=sink.address, limits={"rate": 5})
+    assert codes_of_starttls(gateway, 5) == [220] * 5
+    with smtp.Client(gateway.address()) as c:
+        assert (c.greeting.code, c.greeting.status) == (421, "4.7.0"), c.greeting
+    assert codes_of_starttls(gateway, 1, source="127.0.9.9") == [220]
 
 
 @pytest.mark.parametrize("mode", ["broken", "silent"])
 def test_1_53_failed_handshakes_count(make_gateway, sink, mode):
-    gateway = make_gateway(next_hop=sink.address, limits={"rate": 5})
+    gateway = make_gateway(next_hop=sink.address, limits={"tls_rate": 5})
     for _ in range(5):
         with smtp.Client(gateway.address()) as c:
             c.ehlo()
@@ -82,5 +143,16 @@ def test_1_53_failed_handshakes_count(make_gateway, sink, mode):
             if mode == "broken":
                 c.send(b"no ClientHello\r\n")
                 c.rest()
+    assert codes_of_starttls(gateway, 1) == [454]
+
+
+def test_1_53_what_is_refused_otherwise_is_no_handshake(make_gateway, sink):
+    gateway = make_gateway(next_hop=sink.address, limits={"tls_rate": 1})
     with smtp.Client(gateway.address()) as c:
-        assert (c.greeting.code, c.greeting.status) == (421, "4.7.0"), c.greeting
+        c.ehlo()
+        c.expect("STARTTLS now", 501)
+        c.starttls()
+        c.ehlo()
+        c.expect("STARTTLS", 503)
+        c.quit()
+    assert codes_of_starttls(gateway, 1) == [454]

@@ -77,6 +77,52 @@ static void test_new_sessions_are_limited_by_the_minute(void **state)
 	talloc_free(clients);
 }
 
+static void test_1_53_handshakes_are_limited_by_the_minute(void **state)
+{
+	struct clients *clients = clients_new(NULL);
+	struct ip a = ip("192.0.2.1"), neighbour = ip("192.0.2.2"), other = ip("198.51.100.1");
+	int64_t now = 1000;
+
+	(void)state;
+	for (int i = 0; i < 6; i++)
+		assert_true(clients_handshake(clients, i % 2 == 0 ? &a : &neighbour, 6, now));
+	assert_false(clients_handshake(clients, &a, 6, now));
+	assert_true(clients_handshake(clients, &other, 6, now));
+	assert_false(clients_handshake(clients, &neighbour, 6, now + 9999));
+	assert_true(clients_handshake(clients, &a, 6, now + 10000));
+	assert_false(clients_handshake(clients, &a, 6, now + 10000));
+	assert_true(clients_handshake(clients, &a, 0, now + 10000));
+
+	/* Arrivals are counted apart. */
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(clients_enter(clients, &a, 9, 3, now + 10000), CLIENTS_WELCOME);
+	assert_int_equal(clients_enter(clients, &a, 9, 3, now + 10000), CLIENTS_TOO_FAST);
+	assert_true(clients_handshake(clients, &a, 6, now + 20000));
+	talloc_free(clients);
+}
+
+/* Networks are forgotten when it makes no difference, and not before. */
+static void test_1_53_networks_are_forgotten_when_their_buckets_are_full(void **state)
+{
+	struct clients *clients = clients_new(NULL);
+	struct ip a = ip("192.0.2.1");
+
+	(void)state;
+	assert_true(clients_handshake(clients, &a, 1, 1000));
+	for (unsigned i = 0; i < 3000; i++) {
+		char text[IP_TEXT_MAX];
+		struct ip many;
+
+		snprintf(text, sizeof text, "10.%u.%u.1", i / 256, i % 256);
+		many = ip(text);
+		assert_int_equal(clients_enter(clients, &many, 1, 1, 60999), CLIENTS_WELCOME);
+		clients_leave(clients, &many);
+	}
+	assert_false(clients_handshake(clients, &a, 1, 60999));
+	assert_true(clients_handshake(clients, &a, 1, 61000));
+	talloc_free(clients);
+}
+
 static void test_queued_mail_is_counted_for_each_network(void **state)
 {
 	struct quota *quota = quota_new(NULL);
@@ -101,6 +147,8 @@ int main(void)
 		cmocka_unit_test(test_a_client_network_is_a_24_or_a_56),
 		cmocka_unit_test(test_sessions_at_once_are_limited_for_each_network),
 		cmocka_unit_test(test_new_sessions_are_limited_by_the_minute),
+		cmocka_unit_test(test_1_53_handshakes_are_limited_by_the_minute),
+		cmocka_unit_test(test_1_53_networks_are_forgotten_when_their_buckets_are_full),
 		cmocka_unit_test(test_queued_mail_is_counted_for_each_network),
 	};
 

@@ -54,6 +54,7 @@ static void defaults_are_those_of_the_manual(void **state)
 	assert_int_equal(c->limits.connections, 1000);
 	assert_int_equal(c->limits.connections_per_network, 250);
 	assert_int_equal(c->limits.rate, 600);
+	assert_int_equal(c->limits.tls_rate, 0);
 	assert_int_equal(c->limits.commands, 100);
 	assert_int_equal(c->limits.line_length, 0);
 	assert_int_equal(c->limits.header, 256 << 10);
@@ -223,7 +224,7 @@ static void every_key_reaches_its_field(void **state)
 		     "metrics: {address: '127.0.0.1:9464'}\n"
 		     "limits: {connections: 5, errors: 6, recipients: 100, message_size: 64k, idle_time: 8s, "
 		     "session_time: 1d, connections_per_network: 7, rate: 8, commands: 9, line: 998, header: "
-		     "8KiB, "
+		     "8KiB, tls_rate: 11, "
 		     "queue_quota: 11, min_free_space: 1GiB, min_free_inodes: 12}\n"
 		     "log: {to: postern.log, level: debug, format: json}\n");
 
@@ -267,6 +268,7 @@ static void every_key_reaches_its_field(void **state)
 	assert_int_equal(c->metrics.address.port, 9464);
 	assert_int_equal(c->limits.connections_per_network, 7);
 	assert_int_equal(c->limits.rate, 8);
+	assert_int_equal(c->limits.tls_rate, 11);
 	assert_int_equal(c->limits.commands, 9);
 	assert_int_equal(c->limits.line_length, 998);
 	assert_int_equal(c->limits.header, 8192);

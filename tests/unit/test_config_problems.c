@@ -209,10 +209,12 @@ static const struct {
 		"6: routes[default].next_hop: must name a port from 1 to 65535, or none for port 25\n" },
 
 	{ "limits out of range",
-		BASE "limits: {connections_per_network: 0, rate: 1000001, commands: 0, header: 8191,\n"
-		     "  queue_quota: 1000000001, min_free_space: 1025GiB, min_free_inodes: -1}\n",
+		BASE
+		"limits: {connections_per_network: 0, rate: 1000001, tls_rate: 1000001, commands: 0, header: 8191,\n"
+		"  queue_quota: 1000000001, min_free_space: 1025GiB, min_free_inodes: -1}\n",
 		"6: limits.connections_per_network: `0` is out of range: expected 1 to 20000\n"
 		"6: limits.rate: `1000001` is out of range: expected 1 to 1000000\n"
+		"6: limits.tls_rate: `1000001` is out of range: expected 0, or 1 to 1000000\n"
 		"6: limits.commands: `0` is out of range: expected 1 to 100000\n"
 		"6: limits.header: `8191` is out of range: expected 8KiB to 10MiB\n"
 		"7: limits.queue_quota: `1000000001` is out of range: expected 0, or 1 to 1000000000\n"
@@ -547,6 +549,55 @@ static void problems_leave_out_what_is_unknown(void **state)
 	}
 }
 
+static char *found_warnings(struct problems *problems)
+{
+	char *text = talloc_strdup(problems, "");
+
+	for (size_t i = 0; i < problems->warning_count; i++)
+		text = talloc_asprintf_append(
+			text, "%s\n", problems_format(problems, &problems->warnings[i]) + strlen("x.yaml:"));
+	return text;
+}
+
+static void a_warning_lets_the_file_be_used(void **state)
+{
+#define UNTOLD                                                                                               \
+	"routes: there is no route for `default`, so senders in other domains are not told when their mail " \
+	"fails: add `- domain: default` with the `next_hop` of a server that sends mail to the Internet\n"
+	static const struct {
+		const char *name, *yaml, *want;
+	} doubtful[] = {
+		{ "no routes", BASE, " " UNTOLD },
+		{ "a route, but not for reports", BASE "routes: [{domain: a.test, next_hop: 192.0.2.1}]\n",
+			"6: " UNTOLD },
+		{ "a default route", BASE "routes: [{domain: default, next_hop: 192.0.2.1}]\n", "" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(doubtful); i++) {
+		struct problems *problems = problems_new(NULL);
+		const struct config *config = read_yaml(problems, text_of(doubtful[i].yaml));
+
+		assert_non_null(config);
+		assert_int_equal(problems->count, 0);
+		assert_string_equal(found_warnings(problems), doubtful[i].want);
+		config_release(config);
+		talloc_free(problems);
+	}
+}
+
+/* A mistake that may be what the warning misses is one line. */
+static void a_route_without_domain_is_no_warning(void **state)
+{
+	struct problems *problems = problems_new(NULL);
+
+	(void)state;
+	assert_null(read_yaml(problems, TEXT(BASE "routes: [{domain: '*', next_hop: 192.0.2.1}]\n")));
+	assert_int_equal(problems->count, 1);
+	assert_int_equal(problems->warning_count, 0);
+	talloc_free(problems);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -557,6 +608,8 @@ int main(void)
 		cmocka_unit_test(a_huge_file_is_refused),
 		cmocka_unit_test(a_missing_entry_is_a_problem),
 		cmocka_unit_test(problems_leave_out_what_is_unknown),
+		cmocka_unit_test(a_warning_lets_the_file_be_used),
+		cmocka_unit_test(a_route_without_domain_is_no_warning),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -53,7 +53,8 @@
 	"recipients:\n  call_ahead: off\n  cache: 1h\n"                                                      \
 	"delivery:\n  retry:\n    - 1m\n    - 5m\n    - 15m\n    - 30m\n    - 1h\n  expire: 5d\n"            \
 	"  concurrency: 20\n  connections: 40\n"                                                             \
-	"limits:\n  connections: 1000\n  connections_per_network: 250\n  rate: 600\n  commands: 100\n"       \
+	"limits:\n  connections: 1000\n  connections_per_network: 250\n  rate: 600\n"                        \
+	"  tls_rate: 0\n  commands: 100\n"                                                                   \
 	"  errors: 20\n  recipients: 1000\n  line: 0\n  header: 256KiB\n  message_size: 50MiB\n"             \
 	"  idle_time: 5m\n  session_time: 1h\n  queue_quota: 0\n  min_free_space: 100MiB\n"                  \
 	"  min_free_inodes: 1000\n"                                                                          \
@@ -119,6 +120,7 @@ static void what_is_shown_can_be_read_again(void **state)
 			BASE "recipients: {file: people.txt, call_ahead: on, cache: 90s}\n"
 			     "metrics: {address: '[::1]:9464'}\n"
 			     "limits: {line: 998, header: 9000, queue_quota: 7, min_free_space: 0, "
+			     "tls_rate: 4, "
 			     "min_free_inodes: 0, rate: 1, commands: 2, connections_per_network: 3}\n" },
 		{ "a log file", "x.yaml", BASE "log: {to: log/a b}\n" },
 		{ "a log file in a relative directory", "etc/x.yaml", BASE "log: {to: a.log}\n" },
@@ -281,6 +283,20 @@ static int directory_remove(void **state)
 	return 0;
 }
 
+/* A configuration and all it names. */
+static void put_all(const char *directory)
+{
+	char *pki = talloc_asprintf(NULL, "%s/pki", directory);
+
+	mkdir(pki, 0700);
+	talloc_free(pki);
+	put(directory, "relay.yaml", RELAY RECIPIENTS);
+	put(directory, "people", "bob@good.test\n");
+	put(directory, "pki/server.pem", "the chain");
+	put(directory, "pki/server.key", "the key");
+	put(directory, "pki/ca.pem", "the authorities");
+}
+
 static void gathering_packs_what_each_role_may_see(void **state)
 {
 	static const struct {
@@ -295,17 +311,12 @@ static void gathering_packs_what_each_role_may_see(void **state)
 	};
 	static const unsigned roles[] = { BUNDLE_FRONT, BUNDLE_QUEUE, BUNDLE_DELIVER };
 	const char *directory = *state;
-	char *owner = talloc_asprintf(NULL, "%s/pki", directory);
+	void *owner = talloc_new(NULL);
 	char *file = talloc_asprintf(owner, "%s/relay.yaml", directory);
 	struct problems *problems = problems_new(owner);
 	const struct config *config;
 
-	mkdir(owner, 0700);
-	put(directory, "relay.yaml", RELAY RECIPIENTS);
-	put(directory, "people", "bob@good.test\n");
-	put(directory, "pki/server.pem", "the chain");
-	put(directory, "pki/server.key", "the key");
-	put(directory, "pki/ca.pem", "the authorities");
+	put_all(directory);
 
 	struct bundle *bundle = config_gather(owner, file, 42, problems, &config);
 	assert_int_equal(problems->count, 0);
@@ -329,6 +340,49 @@ static void gathering_packs_what_each_role_may_see(void **state)
 	}
 	config_release(config);
 	talloc_free(owner);
+}
+
+static void gathering_warns_of_keys_that_others_may_read_or_change(void **state)
+{
+	static const struct {
+		mode_t mode;
+		const char *who; /* NULL: no warning */
+	} modes[] = {
+		{ 0600, NULL },
+		{ 0400, NULL },
+		{ 0640, NULL },
+		{ 0644, "lets everybody read this" },
+		{ 0604, "lets everybody read this" },
+		{ 0666, "lets everybody read this" },
+		{ 0602, "lets everybody change this" },
+		{ 0660, "lets its group change this" },
+		{ 0620, "lets its group change this" },
+	};
+	const char *directory = *state;
+	char *file = talloc_asprintf(NULL, "%s/relay.yaml", directory);
+	char *key = talloc_asprintf(file, "%s/pki/server.key", directory);
+	const struct config *config;
+
+	put_all(directory);
+	for (size_t i = 0; i < COUNT(modes); i++) {
+		struct problems *problems = problems_new(file);
+
+		assert_int_equal(chmod(key, modes[i].mode), 0);
+		assert_non_null(config_gather(problems, file, 1, problems, &config));
+		assert_int_equal(problems->count, 0);
+		assert_int_equal(problems->warning_count, modes[i].who == NULL ? 1 : 2);
+		assert_string_equal(problems->warnings[modes[i].who == NULL ? 0 : 1].key, "routes");
+		if (modes[i].who != NULL) {
+			assert_string_equal(problems->warnings[0].key, "certificates[main].key");
+			assert_string_equal(problems->warnings[0].file, file);
+			assert_int_equal(problems->warnings[0].line, 8);
+			assert_non_null(strstr(problems->warnings[0].text, modes[i].who));
+			assert_non_null(strstr(problems->warnings[0].text, key));
+		}
+		config_release(config);
+		talloc_free(problems);
+	}
+	talloc_free(file);
 }
 
 static void gathering_names_files_that_are_missing(void **state)
@@ -385,6 +439,8 @@ int main(void)
 		cmocka_unit_test(the_manual_names_every_key_that_is_shown),
 		cmocka_unit_test_setup_teardown(
 			gathering_packs_what_each_role_may_see, directory_make, directory_remove),
+		cmocka_unit_test_setup_teardown(gathering_warns_of_keys_that_others_may_read_or_change,
+			directory_make, directory_remove),
 		cmocka_unit_test_setup_teardown(
 			gathering_names_files_that_are_missing, directory_make, directory_remove),
 		cmocka_unit_test(gathering_names_the_file_itself_when_it_is_missing),

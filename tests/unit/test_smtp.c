@@ -190,6 +190,7 @@ static void set_up_house(struct rig *rig, bool with_key)
 		.metrics = &rig->metrics,
 		.drain_fd = rig->drain_fd,
 		.stop_fd = rig->stop_fd };
+	metrics_listener(&rig->metrics, rig->house.listener->name);
 	rig->house.notes = notes_start(rig->peer, &rig->metrics);
 	if (!with_key)
 		return;
@@ -514,7 +515,7 @@ static void test_an_accepted_mail_is_what_was_sent_behind_our_trace_field(void *
 	assert_string_equal(rig->fake.recipients, "r@good.test q@GOOD.test");
 	assert_string_equal(body_of(rig), "Subject: a\r\n\r\n.dot\r\nend\r\n");
 	assert_int_equal(atomic_load(&rig->metrics.values[METRIC_ACCEPTED]), 1);
-	assert_int_equal(atomic_load(&rig->metrics.values[METRIC_CONNECTIONS]), 1);
+	assert_int_equal(atomic_load(&rig->metrics.listeners[0].sessions[METRICS_CLEAR]), 1);
 	rig_free(rig);
 }
 
@@ -531,7 +532,7 @@ static void test_two_mails_in_a_session_and_the_null_sender(void **state)
 	assert_int_equal(rig->fake.commits, 2);
 	assert_string_equal(rig->fake.sender, "");
 	assert_string_equal(rig->fake.recipients, "postmaster@good.test");
-	assert_string_equal(body_of(rig), "x\r\n");
+	assert_string_equal(body_of(rig), "\r\nx\r\n");
 	rig_free(rig);
 }
 
@@ -614,6 +615,7 @@ static void test_S1_without_a_durable_commit_there_is_no_250(void **state)
 				">RCPT TO:<r@good.test>", "<503 5.5.1", MAIL, RCPT, ">QUIT", "<221"));
 		rig_end(rig);
 		assert_int_equal(atomic_load(&rig->metrics.values[METRIC_ACCEPTED]), 0);
+		assert_int_equal(atomic_load(&rig->metrics.values[METRIC_NOT_ACCEPTED]), 1);
 		rig_free(rig);
 	}
 }
@@ -636,9 +638,9 @@ static void test_a_queue_that_is_not_there_is_451_and_the_session_lives_on(void 
 static void send_data(struct rig *rig, size_t size, const char *heard)
 {
 	static const char line[] = "0123456789012345678901234567890123456789012345678901234567890\r\n";
-	size_t left = size;
+	size_t left = size - 2;
 
-	play(rig, __func__, ROWS(MAIL, RCPT, ">DATA", "<354"));
+	play(rig, __func__, ROWS(MAIL, RCPT, ">DATA", "<354", "=\r\n"));
 	for (; left > sizeof line + 1; left -= sizeof line - 1)
 		assert_int_equal(conn_write(rig->client, (struct text){ line, sizeof line - 1 }), 0);
 	for (; left > 2; left--)
@@ -662,6 +664,76 @@ static void test_content_over_128_KiB_goes_to_a_file_of_the_queue(void **state)
 		rig_end(rig);
 		assert_int_equal(rig->fake.files, sizes[i] > 130900);
 		assert_int_equal(strlen(body_of(rig)), sizes[i]);
+		rig_free(rig);
+	}
+}
+
+/* The first bytes of the content, and whether an empty line must part it from our field. */
+static const struct {
+	const char *first;
+	bool parted;
+} beginnings[] = {
+	{ "A: b\r\n\r\n", false },
+	{ "\r\n", false },
+	{ " by evil\r\n", true },
+	{ "\tby evil\r\n", true },
+	{ "From a@b\r\n", true },
+	{ "X\r\n", true },
+	{ ".\r\n", true },
+};
+
+static void say_bytes(struct rig *rig, struct text bytes)
+{
+	assert_int_equal(conn_write(rig->client, bytes), 0);
+	assert_int_equal(conn_flush(rig->client), 0);
+}
+
+/* Byte by byte with DATA; in chunks of one byte with BDAT. Then `more` bytes at once. */
+static void send_content(struct rig *rig, bool chunks, const char *first, size_t more)
+{
+	char *rest = text_must(talloc_asprintf(rig, "%0*d\r\n", (int)more - 2, 0));
+
+	play(rig, first, ROWS(BEGIN, MAIL, RCPT));
+	if (!chunks)
+		play(rig, first, ROWS(">DATA", "<354"));
+	if (!chunks && first[0] == '.')
+		say_bytes(rig, TEXT("."));
+	for (const char *at = first; *at != '\0'; at++) {
+		if (chunks)
+			say_bytes(rig, TEXT("BDAT 1\r\n"));
+		say_bytes(rig, (struct text){ at, 1 });
+		if (chunks)
+			play(rig, first, ROWS("<250 2.0.0"));
+	}
+	if (chunks)
+		say_bytes(rig, text_of(talloc_asprintf(rig, "BDAT %zu LAST\r\n", more)));
+	say_bytes(rig, text_of(rest));
+	if (!chunks)
+		say_bytes(rig, TEXT(".\r\n"));
+	play(rig, first, ROWS("<250 2.0.0 accepted"));
+}
+
+static void test_1_27_the_content_cannot_merge_with_our_field(void **state)
+{
+	static const size_t sizes[] = { 10, 200000 }; /* in memory, in a file */
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(beginnings) * COUNT(sizes) * 2; i++) {
+		const char *first = beginnings[i % COUNT(beginnings)].first;
+		size_t more = sizes[i / COUNT(beginnings) % COUNT(sizes)];
+		struct rig *rig = rig_new(POLICY("none"), false);
+
+		rig_start(rig);
+		send_content(rig, i / COUNT(beginnings) >= COUNT(sizes), first, more);
+		rig_end(rig);
+		assert_int_equal(rig->fake.files, more > 100000);
+		const char *last = strstr(rig->fake.content, "+0000");
+		assert_non_null(last);
+		char *want = talloc_asprintf(
+			rig, "\r\n%s%s000", beginnings[i % COUNT(beginnings)].parted ? "\r\n" : "", first);
+		if (!text_starts_nocase(text_from(text_of(last), 5), text_of(want)))
+			fail_msg("%s: %.200s", first, rig->fake.content);
+		assert_int_equal(strlen(last), 5 + strlen(want) - 3 + more);
 		rig_free(rig);
 	}
 }
@@ -779,7 +851,7 @@ static void test_the_received_field_tells_how_it_came(void **state)
 		play(rig, cases[i].word, cases[i].rows);
 		play(rig, cases[i].word, ROWS(MAIL, RCPT, ">DATA", "<354", "=x\r\n.\r\n", "<250 2.0.0"));
 		rig_end(rig);
-		assert_string_equal(body_of(rig), "x\r\n");
+		assert_string_equal(body_of(rig), "\r\nx\r\n");
 		if (strstr(rig->fake.content, cases[i].word) == NULL)
 			fail_msg("\"%s\" is not in %s", cases[i].word, rig->fake.content);
 		rig_free(rig);
@@ -793,6 +865,45 @@ static void test_1_46_bytes_behind_starttls_end_the_session(void **state)
 	HEARS(POLICY("preferred"), true, BEGIN, "=STARTTLS\r\nx", "closed");
 	HEARS(POLICY("required"), true, "<220", "=STARTTLS\r\n\r\n", "closed");
 	HEARS(POLICY("preferred"), true, "<220", "=EHLO c\r\nSTARTTLS\r\nNOOP\r\n", "<554 5.5.0", "closed");
+}
+
+/* Counts who asks; the second handshake is one too many. */
+struct asked {
+	unsigned count;
+	struct ip client;
+};
+
+static bool first_only(void *context, const struct ip *client)
+{
+	struct asked *asked = context;
+
+	asked->client = *client;
+	return ++asked->count == 1;
+}
+
+static void test_1_53_one_handshake_too_many_is_454(void **state)
+{
+	struct asked asked = { 0 };
+
+	(void)state;
+	for (unsigned i = 1; i <= 2; i++) {
+		struct rig *rig = rig_new(POLICY("preferred"), true);
+		struct ip client = rig->server->peer;
+
+		rig->house.may_handshake = first_only;
+		rig->house.context = &asked;
+		rig_start(rig);
+		play(rig, __func__, ROWS(BEGIN, ">STARTTLS x", "<501 5.5.4"));
+		if (i == 1)
+			play(rig, __func__, ROWS(">STARTTLS", "<220", "tls", ">STARTTLS", "<503 5.5.1"));
+		else
+			play(rig, __func__, ROWS(">STARTTLS", "<454 4.7.0", MAIL, RCPT));
+		rig_end(rig);
+		assert_int_equal(asked.count, i);
+		assert_memory_equal(&asked.client, &client, sizeof client);
+		assert_int_equal(atomic_load(&rig->metrics.values[METRIC_REJECTED_LIMIT]), i - 1);
+		rig_free(rig);
+	}
 }
 
 static void test_1_49_a_failed_handshake_ends_the_session(void **state)
@@ -820,8 +931,12 @@ static void test_tls_handshakes_are_counted(void **state)
 	rig_start(rig);
 	play(rig, __func__, ROWS(BEGIN, ">STARTTLS", "<220", "tls", ">QUIT", "<221"));
 	rig_end(rig);
-	assert_int_equal(atomic_load(&rig->metrics.values[METRIC_TLS_IN_1_3]), 1);
-	assert_int_equal(atomic_load(&rig->metrics.values[METRIC_TLS_IN_1_2]), 0);
+	int64_t by_version[METRICS_VERSIONS] = { 0 };
+	for (int i = 0; i < METRICS_VERSIONS * METRICS_GROUPS; i++)
+		by_version[i / METRICS_GROUPS] += atomic_load(&rig->metrics.values[METRIC_TLS_IN + i]);
+	assert_memory_equal(by_version, ((const int64_t[]){ 0, 0, 0, 1 }), sizeof by_version);
+	assert_int_equal(atomic_load(&rig->metrics.listeners[0].sessions[METRICS_CLEAR]), 0);
+	assert_int_equal(atomic_load(&rig->metrics.listeners[0].sessions[METRICS_STARTTLS]), 1);
 	rig_free(rig);
 }
 
@@ -887,9 +1002,76 @@ static void test_1_13_too_many_errors_are_421(void **state)
 		"<500 5.5.2", ">EHLO", "<501 5.5.4", ">NOOP", "<250 ", ">FOO", "<421 4.7.0", "closed");
 	HEARS(POLICY("required") SMALL, true, "<220", ">RSET", "<530", ">RSET", "<530", ">RSET", "<530",
 		">RSET", "<421 4.7.0", "closed");
-	HEARS(POLICY("none") SMALL, true, BEGIN, MAIL, ">RCPT TO:<a@evil.test>", "<550",
-		">RCPT TO:<a@evil.test>", "<550", ">RCPT TO:<a@evil.test>", "<550", ">RCPT TO:<a@evil.test>",
-		"<421 4.7.0", "closed");
+}
+
+/* 3 errors are allowed here, so 30 refused recipients. */
+static void refuse_recipients(struct rig *rig, int count)
+{
+	for (int i = 0; i < count; i++)
+		play(rig, __func__, ROWS(">RCPT TO:<a@evil.test>", "<550 5.7.1"));
+}
+
+static void test_1_13_refused_recipients_are_no_errors_but_they_end(void **state)
+{
+	struct rig *rig = rig_new(POLICY("none") SMALL, false);
+
+	(void)state;
+	rig_start(rig);
+	play(rig, __func__, ROWS(BEGIN, ">FOO", "<500", ">FOO", "<500", ">FOO", "<500", MAIL));
+	refuse_recipients(rig, 30);
+	play(rig, __func__, ROWS(RCPT, ">DATA", "<354", "=x\r\n.\r\n", "<250 2.0.0", MAIL));
+	refuse_recipients(rig, 20);
+	play(rig, __func__, ROWS(">RSET", "<250", MAIL));
+	refuse_recipients(rig, 10);
+	play(rig, __func__,
+		ROWS(RCPT, ">RCPT TO:<a@evil.test>", "<421 4.7.0 too many refused recipients", "closed"));
+	rig_end(rig);
+	assert_int_equal(rig->fake.commits, 1);
+	assert_int_equal(atomic_load(&rig->metrics.values[METRIC_REJECTED_RELAY]), 61);
+	assert_int_equal(atomic_load(&rig->metrics.values[METRIC_REJECTED_PROTOCOL]), 1);
+	assert_non_null(strstr(rig->fake.notes, "[a@evil.test: 421 4.7.0 too many refused recipients]"));
+	rig_free(rig);
+}
+
+static void test_too_many_commands_are_not_called_errors(void **state)
+{
+	(void)state;
+	HEARS(POLICY("none") "limits: {commands: 2}\n", false, "<220", ">NOOP", "<250", ">NOOP", "<250",
+		">NOOP", "<421 4.7.0 too many commands without a mail", "closed");
+}
+
+static void test_refused_mails_and_recipients_leave_a_trace(void **state)
+{
+	struct rig *rig = rig_new(POLICY("none") SMALL, false);
+
+	(void)state;
+	rig_start(rig);
+	play(rig, __func__, ROWS(BEGIN, ">MAIL FROM:<s@x.test> SIZE=65537", "<552 5.3.4", MAIL));
+	for (int i = 0; i < 100; i++)
+		play(rig, __func__, ROWS(RCPT));
+	play(rig, __func__, ROWS(">RCPT TO:<q@good.test>", "<452 4.5.3"));
+	rig_end(rig);
+	assert_string_equal(rig->fake.notes,
+		"[: 552 5.3.4 message too large][q@good.test: 452 4.5.3 too many recipients]");
+	assert_int_equal(atomic_load(&rig->metrics.values[METRIC_REJECTED_LIMIT]), 2);
+	rig_free(rig);
+}
+
+static void test_the_queue_quota_is_called_by_its_name(void **state)
+{
+	struct rig *rig = rig_new(POLICY("none"), false);
+
+	(void)state;
+	rig->fake.answer = ERR_QUOTA;
+	rig_start(rig);
+	play(rig, __func__,
+		ROWS(BEGIN, MAIL, RCPT, ">DATA", "<354", "=x\r\n.\r\n",
+			"<452 4.7.0 the queue holds as many mails from your network as it may"));
+	rig_end(rig);
+	assert_non_null(strstr(rig->fake.notes, "[r@good.test: 452 4.7.0 the queue holds"));
+	assert_int_equal(atomic_load(&rig->metrics.values[METRIC_REJECTED_LIMIT]), 1);
+	assert_int_equal(atomic_load(&rig->metrics.values[METRIC_NOT_ACCEPTED]), 0);
+	rig_free(rig);
 }
 
 static void test_1_14_one_recipient_too_many_is_452_and_the_others_stay(void **state)
@@ -998,6 +1180,7 @@ int main(void)
 		cmocka_unit_test(test_S1_without_a_durable_commit_there_is_no_250),
 		cmocka_unit_test(test_a_queue_that_is_not_there_is_451_and_the_session_lives_on),
 		cmocka_unit_test(test_content_over_128_KiB_goes_to_a_file_of_the_queue),
+		cmocka_unit_test(test_1_27_the_content_cannot_merge_with_our_field),
 		cmocka_unit_test(test_no_room_for_a_large_mail_is_452_after_all_of_it_was_read),
 		cmocka_unit_test(test_1_31_size_limits),
 		cmocka_unit_test(test_1_31_a_mail_of_exactly_the_advertised_size_is_taken),
@@ -1007,6 +1190,7 @@ int main(void)
 		cmocka_unit_test(test_B23_B27_starttls_is_listed_only_where_it_works),
 		cmocka_unit_test(test_the_received_field_tells_how_it_came),
 		cmocka_unit_test(test_1_46_bytes_behind_starttls_end_the_session),
+		cmocka_unit_test(test_1_53_one_handshake_too_many_is_454),
 		cmocka_unit_test(test_1_49_a_failed_handshake_ends_the_session),
 		cmocka_unit_test(test_tls_handshakes_are_counted),
 		cmocka_unit_test(test_1_18_pipelined_commands_are_answered_in_their_order),
@@ -1015,6 +1199,10 @@ int main(void)
 		cmocka_unit_test(test_1_24_bare_lf_in_a_command_ends_the_session),
 		cmocka_unit_test(test_1_11_a_line_over_2048_bytes_is_refused),
 		cmocka_unit_test(test_1_13_too_many_errors_are_421),
+		cmocka_unit_test(test_1_13_refused_recipients_are_no_errors_but_they_end),
+		cmocka_unit_test(test_too_many_commands_are_not_called_errors),
+		cmocka_unit_test(test_refused_mails_and_recipients_leave_a_trace),
+		cmocka_unit_test(test_the_queue_quota_is_called_by_its_name),
 		cmocka_unit_test(test_1_14_one_recipient_too_many_is_452_and_the_others_stay),
 		cmocka_unit_test(test_relaying_is_for_those_whose_policy_says_so),
 		cmocka_unit_test(test_a_banned_client_hears_554_instead_of_a_greeting),
