@@ -1,9 +1,7 @@
 /* `check`, `config show`, `config manual`: what the configuration says, before anything runs. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include <jansson.h>
 #include <talloc.h>
 
 #include "base/base.h"
@@ -13,31 +11,6 @@
 #include "config/problems.h"
 #include "net/tls.h"
 #include "pki/identity.h"
-
-static json_t *json_of(const struct problem *problems, size_t count)
-{
-	json_t *list = json_array();
-
-	for (size_t i = 0; i < count; i++) {
-		const struct problem *p = &problems[i];
-
-		json_array_append_new(list, json_pack("{s:s, s:i, s:s, s:s}", "file", p->file, "line",
-						    (int)p->line, "key", p->key, "text", p->text));
-	}
-	return list;
-}
-
-static void print_json(const struct problems *problems)
-{
-	json_t *json = json_pack("{s:b, s:o, s:o}", "ok", problems->count == 0, "problems",
-		json_of(problems->list, problems->count), "warnings",
-		json_of(problems->warnings, problems->warning_count));
-	char *text = json_dumps(json, JSON_COMPACT);
-
-	printf("%s\n", text);
-	free(text);
-	json_decref(json);
-}
 
 static void print_plain(const char *file, struct problems *problems)
 {
@@ -66,7 +39,7 @@ int cli_check(const char *file, int argc, char **argv)
 		tls_check(config, bundle, problems);
 	}
 	if (json)
-		print_json(problems);
+		printf("%s\n", problems_json(problems, problems));
 	else
 		print_plain(file, problems);
 

@@ -32,6 +32,22 @@ static void print_counters(const char *prefix, json_t *counters)
 	}
 }
 
+/* What an operator looks for: the page, the log, and when certificates end. */
+static void print_places(json_t *json)
+{
+	json_t *log = json_object_get(json, "log"), *metrics = json_object_get(json, "metrics"), *item;
+	const char *file = json_string_value(json_object_get(log, "file"));
+	size_t i;
+
+	if (metrics != NULL)
+		printf("metrics: %s\n", json_string_value(metrics));
+	printf("log: %s\n", file != NULL ? file : json_string_value(json_object_get(log, "to")));
+	printf("certificates:\n");
+	json_array_foreach(json_object_get(json, "certificates"), i, item)
+		printf("  %-12s expires %s\n", json_string_value(json_object_get(item, "name")),
+			json_string_value(json_object_get(item, "expires")));
+}
+
 static void print_status(const char *text)
 {
 	json_t *json = json_loads(text, 0, NULL), *item;
@@ -50,23 +66,28 @@ static void print_status(const char *text)
 	json_array_foreach(json_object_get(json, "listeners"), i, item)
 		printf("  %-12s %s\n", json_string_value(json_object_get(item, "name")),
 			json_string_value(json_object_get(item, "address")));
+	print_places(json);
 	printf("counters, since each role started:\n");
 	print_counters("", json_object_get(json, "counters"));
 	json_decref(json);
 }
 
-/* {"ok": bool, "text": "..."} */
-static void print_answer(bool json, bool ok, struct text text)
+/* {"ok": bool, "text": "..."} and the keys of the object `more`, if there is one. */
+static void print_answer(bool json, bool ok, struct text text, struct text more)
 {
 	if (!json) {
 		fprintf(ok ? stdout : stderr, TEXT_FMT, TEXT_ARG(text));
 		return;
 	}
 	json_t *object = json_pack("{s:b, s:s%}", "ok", ok, "text", text.at, text.len);
+	json_t *keys = json_loadb(more.at, more.len, 0, NULL);
+	if (keys != NULL)
+		json_object_update(object, keys);
 	char *dumped = json_dumps(object, JSON_COMPACT);
 
 	printf("%s\n", dumped == NULL ? "{}" : dumped);
 	free(dumped);
+	json_decref(keys);
 	json_decref(object);
 }
 
@@ -120,7 +141,9 @@ int cli_reload(const char *file, int argc, char **argv)
 	if (status == CLI_FINE) {
 		bool ok = frame_get_bool(answer);
 
-		print_answer(json, ok, frame_get_text(answer));
+		struct text text = frame_get_text(answer);
+
+		print_answer(json, ok, text, frame_get_text(answer));
 		status = ok ? CLI_FINE : CLI_FAILED;
 	}
 	talloc_free(scratch);
@@ -156,8 +179,8 @@ int cli_stop(const char *file, int argc, char **argv)
 	if (status == CLI_FINE) {
 		bool ended = wait_for_end(&gateway);
 
-		print_answer(
-			json, ended, ended ? TEXT("stopped\n") : TEXT("the gateway is still stopping\n"));
+		print_answer(json, ended, ended ? TEXT("stopped\n") : TEXT("the gateway is still stopping\n"),
+			TEXT(""));
 		status = ended ? CLI_FINE : CLI_TEMPORARY;
 	}
 	talloc_free(scratch);

@@ -138,6 +138,30 @@ static void check_key_mode(const char *path, struct marks *marks, const char *ke
 		"the mode of `%s` lets %s this private key: run `chmod 600` on it, or 640", path, who);
 }
 
+/* 0 when `run` can make or append to the log: a regular file, or none yet in a directory. Rights are for `run` to say, which may be another
+ * user. */
+static int log_place(const void *owner, const char *path)
+{
+	struct stat status;
+	const char *directory = directory_of(owner, path);
+
+	if (stat(path, &status) == 0)
+		return S_ISREG(status.st_mode) ? 0 : S_ISDIR(status.st_mode) ? -EISDIR : -EINVAL;
+	if (errno != ENOENT)
+		return errno == EACCES ? 0 : -errno;
+	return stat(directory[0] == '\0' ? "." : directory, &status) == 0 || errno == EACCES ? 0 : -errno;
+}
+
+static void check_log(const struct config *config, struct marks *marks)
+{
+	const char *path = config->log.file;
+	int r = config->log.to == CONFIG_LOG_FILE && path != NULL ? log_place(marks, path) : 0;
+
+	if (r < 0)
+		marks_problem(marks, MARKS_LOOK_UP, "log.to", "%s cannot be opened: %s%s", path, err_text(r),
+			CONFIG_LOG_FILE_CURE);
+}
+
 /* Every file that the configuration names, for the roles that need it. */
 static void gather_files(struct bundle *bundle, const struct config *config, struct marks *marks)
 {
@@ -181,6 +205,7 @@ struct bundle *config_gather(const void *owner, const char *file, uint64_t gener
 	struct marks *marks = marks_new(NULL);
 	struct config *config = load(bundle, file, marks);
 	gather_files(bundle, config, marks);
+	check_log(config, marks);
 	size_t wrong = marks_flush(marks, file, problems);
 	if (wrong + check_list(bundle, config, problems) > 0) {
 		config_release(config);

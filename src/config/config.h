@@ -126,6 +126,9 @@ struct config_limits {
 	uint64_t min_free_inodes;
 };
 
+/* What to do about a log file that cannot be opened. */
+#define CONFIG_LOG_FILE_CURE "; make its directory, or name another file, a regular one"
+
 struct config_log {
 	unsigned line;
 	enum config_log_to to;
@@ -174,7 +177,7 @@ struct config {
 const struct config *config_read(const struct bundle *bundle, const char *file, struct problems *problems);
 
 /* Read `file` and every file it names from disk into a bundle (owned by `owner`) with their readers, and check it:
- * syntax, values, references, and what only the whole can tell (open relay, accepted domain without a route).
+ * syntax, values, references, the place of the log, and what only the whole can tell (open relay, accepted domain without a route).
  * NULL with at least one problem; else the bundle, and the config in ret_config with one reference. */
 struct bundle *config_gather(const void *owner, const char *file, uint64_t generation,
 	struct problems *problems, const struct config **ret_config);

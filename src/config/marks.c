@@ -40,6 +40,7 @@ struct marks {
 	struct mark *list;
 	size_t count, capacity;
 	struct notes problems, warnings;
+	bool only; /* marks_only() was called */
 };
 
 struct marks *marks_new(const void *owner)
@@ -92,6 +93,8 @@ bool marks_has(const struct marks *marks, const char *path)
 static void note(struct marks *marks, struct notes *notes, unsigned line, const char *path,
 	const char *format, va_list arguments)
 {
+	if (marks->only)
+		return;
 	if (notes->count == NOTES_MAX) {
 		notes->more++;
 		return;
@@ -121,6 +124,17 @@ void marks_warn(struct marks *marks, unsigned line, const char *path, const char
 	va_start(arguments, format);
 	note(marks, &marks->warnings, line, path, format, arguments);
 	va_end(arguments);
+}
+
+void marks_only(struct marks *marks, unsigned line, const char *path, const char *format, ...)
+{
+	va_list arguments;
+
+	marks->problems.count = marks->problems.more = marks->warnings.count = marks->warnings.more = 0;
+	va_start(arguments, format);
+	note(marks, &marks->problems, line, path, format, arguments);
+	va_end(arguments);
+	marks->only = true;
 }
 
 /* The line of `path`, or of the nearest thing it stands in. */

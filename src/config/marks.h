@@ -33,6 +33,9 @@ void marks_problem(struct marks *marks, unsigned line, const char *path, const c
 /* The same, but the file can be used as it is. */
 void marks_warn(struct marks *marks, unsigned line, const char *path, const char *format, ...) PRINTF(4, 5);
 
+/* The same, and nothing else is noted before or after it: what is wrong on the way to a mistake in the syntax may come of it. */
+void marks_only(struct marks *marks, unsigned line, const char *path, const char *format, ...) PRINTF(4, 5);
+
 /* Move the problems to `problems`, in the order of their lines, entries of lists by their labels, and the warnings too; the
  * number of problems. */
 size_t marks_flush(struct marks *marks, const char *file, struct problems *problems);

@@ -1,12 +1,14 @@
 /*
  * The list that `postern check` prints: every room adds what it finds wrong, nobody stops at the first problem.
- * The reader of the configuration, config_gather() and the x_check() of the other rooms write it; the CLI prints it.
+ * The reader of the configuration, config_gather() and the x_check() of the other rooms write it; the CLI and master print it.
  * All texts are copied into the list, so a problem outlives the configuration it speaks of.
  */
 #include "config/problems.h"
 
 #include <stdarg.h>
+#include <stdlib.h>
 
+#include <jansson.h>
 #include <talloc.h>
 
 #include "base/text.h"
@@ -46,6 +48,32 @@ void problems_warn(
 	va_start(arguments, format);
 	add(problems, &problems->warnings, &problems->warning_count, file, line, key, format, arguments);
 	va_end(arguments);
+}
+
+static json_t *json_of(const struct problem *problems, size_t count)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < count; i++) {
+		const struct problem *p = &problems[i];
+
+		json_array_append_new(list, json_pack("{s:s, s:i, s:s, s:s}", "file", p->file, "line",
+						    (int)p->line, "key", p->key, "text", p->text));
+	}
+	return list;
+}
+
+char *problems_json(const void *owner, const struct problems *problems)
+{
+	json_t *json = json_pack("{s:b, s:o, s:o}", "ok", problems->count == 0, "problems",
+		json_of(problems->list, problems->count), "warnings",
+		json_of(problems->warnings, problems->warning_count));
+	char *dumped = text_must(json_dumps(json, JSON_COMPACT));
+	char *text = text_must(talloc_strdup(owner, dumped));
+
+	free(dumped);
+	json_decref(json);
+	return text;
 }
 
 char *problems_format(const void *owner, const struct problem *problem)

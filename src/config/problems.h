@@ -31,5 +31,8 @@ void problems_add(struct problems *problems, const char *file, unsigned line, co
 void problems_warn(struct problems *problems, const char *file, unsigned line, const char *key,
 	const char *format, ...) PRINTF(5, 6);
 
+/* {"ok": no problems, "problems": [{"file", "line", "key", "text"}, ...], "warnings": [...]}, owned by `owner`. */
+char *problems_json(const void *owner, const struct problems *problems);
+
 /* "FILE:LINE: KEY: TEXT" (parts that are unknown are left out), owned by `owner`. */
 char *problems_format(const void *owner, const struct problem *problem);

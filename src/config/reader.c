@@ -3,7 +3,7 @@
  * that follows the table. config_read() and config_gather() call it.
  *
  * It never stops at the first problem: what is wrong is noted with its line and key, its value is skipped, and the walk
- * goes on. Only a file that is not YAML, or nested without end, ends the walk (`broken`). The file may come from a
+ * goes on. Only a file that is not YAML (then that is all that is said), or nested without end, ends the walk (`broken`). The file may come from a
  * REST client: size, depth, entries and lengths are bounded, and anchors, aliases and tags are refused (an alias can
  * make a small file huge).
  *
@@ -56,7 +56,7 @@ static void note_syntax(struct reader *r)
 		for (size_t i = 0; i < r->yaml.len && i < p->problem_offset; i++)
 			line += r->yaml.at[i] == '\n';
 	}
-	marks_problem(r->marks, line, "",
+	marks_only(r->marks, line, "",
 		"this is not YAML: %s%s%s; check indentation, quotes and special characters",
 		p->context == NULL ? "" : p->context, p->context == NULL ? "" : ", ",
 		p->problem == NULL ? "out of memory" : p->problem);

@@ -19,13 +19,22 @@
 
 enum { NAMES_SHOWN = 10 };
 
-/* "it has main, backup": the labels of a list, the first few of them; and the one nearest to `name`. */
+static bool is_among(const char *const *shown, size_t count, const char *label)
+{
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(shown[i], label) == 0)
+			return true;
+	return false;
+}
+
+/* "it has main, backup": the labels of a list, the first few of them, each once; and the one nearest to `name`. */
 static char *known_names(const void *owner, const struct table_row *list, const struct config *config,
 	const char *name, const char **ret_nearest)
 {
 	char *known = NULL;
 	const void *entry;
-	size_t best = 3;
+	const char *shown[NAMES_SHOWN];
+	size_t best = 3, count = 0;
 
 	*ret_nearest = NULL;
 	for (size_t i = 0; (entry = table_entry(list, config, i)) != NULL; i++) {
@@ -38,12 +47,17 @@ static char *known_names(const void *owner, const struct table_row *list, const 
 			best = distance;
 			*ret_nearest = label;
 		}
+		if (is_among(shown, MIN(count, (size_t)NAMES_SHOWN), label))
+			continue;
+		if (count < NAMES_SHOWN)
+			shown[count] = label;
 		if (known == NULL)
 			known = text_must(talloc_asprintf(owner, "it has %s", label));
-		else if (i < NAMES_SHOWN)
+		else if (count < NAMES_SHOWN)
 			known = text_must(talloc_asprintf_append(known, ", %s", label));
-		else if (i == NAMES_SHOWN)
+		else if (count == NAMES_SHOWN)
 			known = text_must(talloc_strdup_append(known, ", ..."));
+		count++;
 	}
 	return known == NULL ? text_must(talloc_asprintf(owner, "add it to %s", list->name)) : known;
 }

@@ -82,6 +82,8 @@ static const struct table_word tls_levels[] = {
 	{ "preferred-verify", TABLE_LATER },
 	{ "required-verify", TABLE_LATER },
 	{ "required-verify-hosted", TABLE_LATER },
+	{ "dane", TABLE_LATER_KEY },
+	{ "mta_sts", TABLE_LATER_KEY },
 	{ NULL, 0 },
 };
 
@@ -101,6 +103,20 @@ static const struct table_word log_formats[] = {
 
 /* Checks */
 
+/* No host name has two colons, or no letter at all. */
+static bool looks_like_address(struct text value)
+{
+	size_t letters = 0, colons = 0;
+
+	for (size_t i = 0; i < value.len; i++) {
+		char c = text_lower(value.at[i]);
+
+		letters += c >= 'a' && c <= 'z';
+		colons += c == ':';
+	}
+	return letters == 0 || colons >= 2;
+}
+
 /* A next hop is an address with an optional port, in brackets or not: no name is resolved in this version. */
 static char *check_next_hop(const void *owner, struct text value, void *entry)
 {
@@ -119,6 +135,11 @@ static char *check_next_hop(const void *owner, struct text value, void *entry)
 		bare = text_of(open);
 	}
 
+	if (ip_parse(bare, &address) < 0 && looks_like_address(bare))
+		return text_must(talloc_asprintf(owner,
+			"`%s` looks like an address with a mistake in it: write one such as 192.0.2.1:25 or "
+			"[2001:db8::1]:25",
+			value_short(owner, value)));
 	if (ip_parse(bare, &address) < 0)
 		return text_must(
 			talloc_strdup(owner, "must be an address such as 192.0.2.1:25 or "
@@ -222,7 +243,8 @@ static const struct table_section profiles = { "tls_profiles", "name", sizeof(st
 	ROWS(profile_rows), profile_later,
 	"How TLS handshakes are done. Two profiles exist without being written and cannot be changed: "
 	"`TLS-Server.Standard` has the defaults below, but of TLS 1.2 only the suites with ECDHE and AES-GCM or ChaCha20; "
-	"`TLS-Client.Standard` has the defaults with `compliance: false`." };
+	"`TLS-Client.Standard` has the defaults with `compliance: false`; it is meant for connections that the gateway "
+	"makes, so do not name it in a listener." };
 
 static const struct table_row policy_rows[] = {
 	{ "name", TABLE_NAME, AT(policy, name), .required = true,
@@ -256,10 +278,14 @@ static const struct table_row listener_rows[] = {
 		.inner = &profiles, .manual = "How TLS handshakes are done here." },
 	{ "proxy_protocol_from", TABLE_NETWORKS, AT(listener, proxy_protocol_from),
 		AT(listener, proxy_protocol_from_count),
-		.manual = "Load balancers that must begin each connection with a PROXY protocol header; the "
-			  "client it names counts." },
+		.manual =
+			"Load balancers that must begin each connection with a PROXY protocol header; the "
+			"client it names counts. Without a whole header within 5 s the connection is closed "
+			"without a word." },
 	{ "xclient_from", TABLE_NETWORKS, AT(listener, xclient_from), AT(listener, xclient_from_count),
-		.manual = "Mail servers that may name the client with XCLIENT." },
+		.manual =
+			"Mail servers that may name the client with XCLIENT. ADDR and PORT are used; NAME, HELO, "
+			"PROTO, LOGIN, DESTADDR and DESTPORT are taken and ignored; others are refused." },
 };
 
 static const char *const listener_later[] = { "interface", NULL };
@@ -313,7 +339,8 @@ static const struct table_row delivery_rows[] = {
 	{ "retry", TABLE_DURATIONS, AT(delivery, retry_ms), AT(delivery, retry_count),
 		.standard = "1m, 5m, 15m, 30m, 1h", LIMITS(100, DAYS(7)),
 		.manual =
-			"Waiting times before the second, third, ... attempt; the last one repeats. A next hop that cannot be reached pauses as a whole by the same times, ten minutes at most." },
+			"Waiting times before the second, third, ... attempt; the last one repeats. A change counts "
+			"from the next attempt on. A next hop that cannot be reached pauses as a whole by the same times, ten minutes at most." },
 	{ "expire", TABLE_DURATION, AT(delivery, expire_ms), .standard = "5d", LIMITS(SECONDS(1), DAYS(30)),
 		.manual = "Age at which a mail that could not be delivered is returned to its sender." },
 	{ "concurrency", TABLE_NUMBER, AT(delivery, concurrency), .standard = "20", LIMITS(1, 64),
@@ -403,9 +430,12 @@ static const struct table_row limit_rows[] = {
 		.manual = "Free inodes on the file system of state_dir below which no mail is taken." },
 };
 
-static const struct table_section limits = { "limits", NULL, sizeof(struct config_limits), ROWS(limit_rows),
-	.manual = "What a client may use up. A client network is the /24 (IPv4) or /56 (IPv6) of a client's "
-		  "address." };
+static const struct table_section limits = {
+	"limits", NULL, sizeof(struct config_limits), ROWS(limit_rows),
+	.manual =
+		"What a client may use up. A client network is the /24 (IPv4) or /56 (IPv6) of a client's "
+		"address. After a reload an open session keeps the limits of the configuration it began with."
+};
 
 static const struct table_row log_rows[] = {
 	{ "to", TABLE_TARGET, AT(log, to), AT(log, file), .standard = "stderr", .words = log_targets,

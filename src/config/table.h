@@ -30,9 +30,10 @@ enum table_type {
 	TABLE_LIST,	 /* array + count of structs described by `inner` */
 };
 
-enum { TABLE_LATER = -1, TABLE_ROWS_MAX = 64 };
+enum { TABLE_LATER = -1, TABLE_LATER_KEY = -2, TABLE_ROWS_MAX = 64 };
 
-/* A word of a TABLE_CHOICE; TABLE_LATER marks words of the product that this version does not know yet. */
+/* A word of a TABLE_CHOICE; TABLE_LATER marks words of the product that this version does not know yet, TABLE_LATER_KEY what is a key of
+ * such a version and no word at all. */
 struct table_word {
 	const char *word; /* NULL ends the list */
 	int value;

@@ -256,6 +256,8 @@ static int read_choice(const struct target *target, struct text t, void *at)
 			continue;
 		if (w->value == TABLE_LATER)
 			return -ENOSYS;
+		if (w->value == TABLE_LATER_KEY)
+			return -ENOTSUP;
 		memcpy(at, &w->value, sizeof w->value);
 		return 0;
 	}
@@ -474,7 +476,7 @@ char *value_limits(const void *owner, const struct table_row *row)
 
 	if (row->type == TABLE_CHOICE || row->type == TABLE_TARGET) {
 		for (const struct table_word *w = row->words; w->word != NULL; w++)
-			if (w->value != TABLE_LATER)
+			if (w->value >= 0)
 				text = text_must(text == NULL
 							 ? talloc_strdup(owner, w->word)
 							 : talloc_asprintf_append(text, ", %s", w->word));
@@ -501,7 +503,7 @@ char *value_short(const void *owner, struct text t)
 	return text_must(talloc_asprintf(owner, "%.*s%s", (int)len, t.at, len < t.len ? "..." : ""));
 }
 
-/* The one word of the choice that is nearest to `t`, when it is near. */
+/* The one word of the choice that is nearest to `t`, when it is near. Never `none`: a slip must not end in advice to protect nothing. */
 static const char *nearest_word(const struct table_row *row, struct text t)
 {
 	const char *nearest = NULL;
@@ -510,8 +512,8 @@ static const char *nearest_word(const struct table_row *row, struct text t)
 	for (const struct table_word *w = row->words; w->word != NULL; w++) {
 		size_t distance = text_distance(text_of(w->word), t);
 
-		if (w->value == TABLE_LATER || strcmp(w->word, TABLE_PATH_WORD) == 0 || distance >= t.len ||
-			distance > best)
+		if (w->value < 0 || strcmp(w->word, TABLE_PATH_WORD) == 0 || strcmp(w->word, "none") == 0 ||
+			distance >= t.len || distance > best)
 			continue;
 		nearest = distance < best ? w->word : NULL;
 		best = distance;
@@ -530,6 +532,10 @@ char *value_read(
 
 	const char *quote =
 		t.len == 0 ? "nothing" : text_must(talloc_asprintf(owner, "`%s`", value_short(owner, t)));
+	if (r == -ENOTSUP)
+		return text_must(talloc_asprintf(owner,
+			"%s is a key of its own and not supported by this version yet: write one of %s",
+			quote, value_limits(owner, row)));
 	if (r == -ENOSYS)
 		return text_must(
 			talloc_asprintf(owner, "%s is not supported by this version yet: write one of %s",

@@ -16,6 +16,8 @@ struct tls_facts tls_facts_gather(const struct config *config, const char *domai
 		return (struct tls_facts){ .level = TLS_LEVEL_PREFERRED };
 	return (struct tls_facts){
 		.level = levels[destination->tls],
-		.level_configured = !text_equal(text_of(destination->domain), TEXT("default")),
+		.level_from = text_equal(text_of(destination->domain), TEXT("default"))
+				      ? TLS_SOURCE_DEFAULT
+				      : TLS_SOURCE_DESTINATION,
 	};
 }

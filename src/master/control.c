@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "config/bundle.h"
 #include "config/config.h"
+#include "config/problems.h"
 #include "ipc/channel.h"
 #include "ipc/frame.h"
 #include "master/master_private.h"
@@ -198,10 +199,12 @@ static void put_queue(struct master *master, struct frame *answer)
 
 static void put_reload(struct master *master, struct frame *answer)
 {
+	const struct problems *problems;
 	char *text;
 
-	frame_put_bool(answer, master_reload(master, answer, &text));
+	frame_put_bool(answer, master_reload(master, answer, &text, &problems));
 	frame_put_text(answer, text_of(text));
+	frame_put_text(answer, text_of(problems_json(answer, problems)));
 }
 
 /* Root and the user who started the gateway may command it; the socket's mode keeps others out already. */

@@ -53,7 +53,7 @@ int master_open_log(const struct config *config, struct problems *problems)
 		break;
 	case CONFIG_LOG_FILE:
 		place = config->log.file;
-		cure = "; make its directory, or name another file, a regular one";
+		cure = CONFIG_LOG_FILE_CURE;
 		fd = open_file(place);
 		break;
 	case CONFIG_LOG_SYSLOG:

@@ -195,6 +195,7 @@ static void handle_signals(struct master *master)
 
 	while (read(master->signal_fd, &info, sizeof info) == (ssize_t)sizeof info) {
 		void *scratch = talloc_new(NULL);
+		const struct problems *problems;
 		char *text;
 
 		switch (info.ssi_signo) {
@@ -202,7 +203,7 @@ static void handle_signals(struct master *master)
 			reap(master);
 			break;
 		case SIGHUP:
-			master_reload(master, scratch, &text);
+			master_reload(master, scratch, &text, &problems);
 			break;
 		default:
 			master->stopping = true;

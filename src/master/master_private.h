@@ -73,8 +73,10 @@ int master_bind(struct master *master, const struct config *config, struct probl
 void master_keep_sockets(struct master *master, struct bound *bound, size_t count);
 void master_close_sockets(const struct master *master, struct bound *bound, size_t count);
 
-/* reload.c: read the file again and swap generations in two phases; every role says ready, or all keep what they have. */
-bool master_reload(struct master *master, const void *owner, char **ret_text);
+/* reload.c: read the file again and swap generations in two phases; every role says ready, or all keep what they have. What came of it, in
+ * words and as a list, is owned by `owner`. */
+bool master_reload(
+	struct master *master, const void *owner, char **ret_text, const struct problems **ret_problems);
 
 /* control.c: serve one client of the control socket; and one ask of role `admin`. */
 void master_serve_control(struct master *master);

@@ -143,7 +143,8 @@ static void refuse(struct master *master, const struct child_offer *offer, size_
 	follow_log(master);
 }
 
-bool master_reload(struct master *master, const void *owner, char **ret_text)
+bool master_reload(
+	struct master *master, const void *owner, char **ret_text, const struct problems **ret_problems)
 {
 	struct problems *problems = problems_new(owner);
 	const struct config *config = NULL;
@@ -167,6 +168,7 @@ bool master_reload(struct master *master, const void *owner, char **ret_text)
 	if (problems->count == 0)
 		prepare_all(master, &offer, problems, started);
 
+	*ret_problems = problems;
 	if (problems->count > 0) {
 		refuse(master, &offer, count, started);
 		log_event(LOG_ERROR, "reload_refused", log_num("problems", (int64_t)problems->count),

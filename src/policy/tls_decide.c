@@ -3,19 +3,24 @@
 
 #include "base/base.h"
 
-static const struct tls_decision by_level[][2] = {
-	/* by default, by an entry of `destinations` */
-	[TLS_LEVEL_NONE] = { { TLS_NEVER, "none", "TLS is switched off by default" },
-		{ TLS_NEVER, "none", "TLS is switched off for this destination" } },
-	[TLS_LEVEL_PREFERRED] = { { TLS_MAY, "preferred", "TLS is preferred by default" },
-		{ TLS_MAY, "preferred", "TLS is preferred for this destination" } },
-	[TLS_LEVEL_REQUIRED] = { { TLS_MUST, "required", "TLS is required by default" },
-		{ TLS_MUST, "required", "TLS is required for this destination" } },
+static const struct tls_decision by_level[][TLS_SOURCE_DESTINATION + 1] = {
+	[TLS_LEVEL_NONE] = { [TLS_SOURCE_NOBODY] = { TLS_NEVER, "none", "TLS is switched off by default" },
+		[TLS_SOURCE_DEFAULT] = { TLS_NEVER, "none", "TLS is switched off by destination `default`" },
+		[TLS_SOURCE_DESTINATION] = { TLS_NEVER, "none",
+			"TLS is switched off for this destination" } },
+	[TLS_LEVEL_PREFERRED] = { [TLS_SOURCE_NOBODY] = { TLS_MAY, "preferred",
+					  "TLS is preferred by default" },
+		[TLS_SOURCE_DEFAULT] = { TLS_MAY, "preferred", "TLS is preferred by destination `default`" },
+		[TLS_SOURCE_DESTINATION] = { TLS_MAY, "preferred",
+			"TLS is preferred for this destination" } },
+	[TLS_LEVEL_REQUIRED] = { [TLS_SOURCE_NOBODY] = { TLS_MUST, "required", "TLS is required by default" },
+		[TLS_SOURCE_DEFAULT] = { TLS_MUST, "required", "TLS is required by destination `default`" },
+		[TLS_SOURCE_DESTINATION] = { TLS_MUST, "required", "TLS is required for this destination" } },
 };
 
 struct tls_decision tls_decide(const struct tls_facts *facts)
 {
-	return by_level[facts->level][facts->level_configured];
+	return by_level[facts->level][facts->level_from];
 }
 
 /* After the 220 there is no way back to clear (decision 2 of the architecture; RFC 3207 section 4.1). A level that never sends

@@ -4,16 +4,17 @@
  * MTA-STS, REQUIRETLS and the lists join later); tls_decide_step() says what to do as the connection goes (table B59). Pure.
  */
 
-#include <stdbool.h>
-
 enum tls_level { TLS_LEVEL_NONE, TLS_LEVEL_PREFERRED, TLS_LEVEL_REQUIRED };
+
+/* Who said it: nobody, the entry `default` of `destinations`, or one for the domain. */
+enum tls_source { TLS_SOURCE_NOBODY, TLS_SOURCE_DEFAULT, TLS_SOURCE_DESTINATION };
 
 /* Never = STARTTLS is not sent; may = used when offered; must = nothing is sent without it. */
 enum tls_demand { TLS_NEVER, TLS_MAY, TLS_MUST };
 
 struct tls_facts {
-	enum tls_level level;  /* of the destination */
-	bool level_configured; /* an entry of `destinations` named it; else the default */
+	enum tls_level level; /* of the destination */
+	enum tls_source level_from;
 };
 
 struct tls_decision {

@@ -46,15 +46,16 @@ class Peer:
     mail, rcpt, data, dot, rset, quit   replies; rcpt may also be a dictionary address -> reply(s)
     close_after_dot   how many times the connection is closed instead of answering the final dot
     size       what EHLO says after SIZE
+    offers     further lines of the reply to EHLO
     pause      function that is called before each reply, for a slow server
     """
 
     def __init__(self, pki, esmtp=True, starttls="good", mail="250 2.1.0 ok", rcpt="250 2.1.5 ok",
             data="354 go on", dot="250 2.0.0 taken", quit="221 2.0.0 bye", size=100_000_000, greeting="220 mx.good.test ESMTP",
-            close_after_dot=0, pause=None, address=("127.0.0.1", 0)):
+            close_after_dot=0, pause=None, address=("127.0.0.1", 0), offers=()):
         self.esmtp, self.starttls, self.size, self.greeting = esmtp, starttls, size, greeting
         self.replies = {"MAIL": mail, "RCPT": rcpt, "DATA": data, "DOT": dot, "QUIT": quit}
-        self.close_after_dot, self.pause = close_after_dot, pause
+        self.close_after_dot, self.pause, self.offers = close_after_dot, pause, offers
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.load_cert_chain(pki.server, pki.key)
         self.lock = threading.Lock()
@@ -184,7 +185,7 @@ class _Talk:
             elif not peer.esmtp:
                 self.say("502 5.5.1 what?")
             else:
-                offers = ["mx.good.test", "PIPELINING", "8BITMIME", f"SIZE {peer.size}"]
+                offers = ["mx.good.test", "PIPELINING", "8BITMIME", f"SIZE {peer.size}", *peer.offers]
                 if peer.starttls != "absent" and self.session.tls is None:
                     offers.append("STARTTLS")
                 self.say("\r\n".join("250-" + o for o in offers[:-1]) + "\r\n250 " + offers[-1])

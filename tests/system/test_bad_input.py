@@ -222,6 +222,29 @@ def test_missing_user(gateway):
     assert "no-such-user" in done.stderr and "useradd" in done.stderr, done.stderr
 
 
+@pytest.mark.parametrize("to,why", [("missing/gw.log", "No such file or directory"), ("./pki", "Is a directory"),
+    ("pki/server.pem/gw.log", "Not a directory")])
+def test_check_finds_a_log_that_run_could_not_open(gateway, to, why):
+    refused(gateway, base(log={"to": to}), f"log.to: {gateway.folder}/{to} cannot be opened: {why}; make its directory",
+        "postern.yaml:")
+
+
+def test_check_makes_no_log(gateway):
+    gateway.configure(base(log={"to": "pki/gw.log"}))
+    assert gateway.command("check").returncode == 0
+    assert not (gateway.folder / "pki/gw.log").exists()
+
+
+def test_reload_lists_problems_as_check_does(make_gateway):
+    gateway = make_gateway()
+    gateway.configure(base(hostnam="x"))
+    checked, reloaded = (json.loads(gateway.command(command, "--json").stdout) for command in ("check", "reload"))
+    text = reloaded.pop("text")
+    assert reloaded == checked and len(checked["problems"]) == 1 and "hostnam" in text and text.endswith("\n")
+    gateway.configure(for_all())
+    assert gateway.json("reload") == {"ok": True, "text": "generation 2 is in use\n", "problems": [], "warnings": []}
+
+
 def test_state_directory_that_cannot_be_made(gateway):
     (gateway.folder / "state").write_text("a file, not a directory\n")
     gateway.configure(base())
@@ -318,6 +341,7 @@ def test_warnings_do_not_stop_a_start_or_a_reload(gateway):
 @pytest.mark.parametrize("example", sorted(p.name for p in (harness.ROOT / "examples").glob("*.yaml")))
 def test_the_examples_are_fine(gateway, example):
     gateway.configure((harness.ROOT / "examples" / example).read_text())
+    (gateway.folder / "log").mkdir()  # as examples/README.md says
     done = gateway.command("check")
     assert done.returncode == 0 and done.stdout.strip().endswith("is fine") and not done.stderr, done
 

@@ -495,6 +495,19 @@ def test_1_41_the_message_survives_a_restart(make_gateway, make_sink):
     assert sink.wait()[0]["recipients"] == ["jürgen@good.test"]
 
 
+def test_1_41_it_bounces_when_the_next_hop_takes_none(make_gateway, make_peer):
+    peer = make_peer()
+    gateway = make_gateway(next_hop=peer.address)
+    with smtp.Client(gateway.address()) as c:
+        c.ehlo()
+        c.envelope("a@sender.test", "jürgen@good.test", "SMTPUTF8")
+        assert c.data(harness.message()).code == 250
+        c.quit()
+    record = gateway.tracked("bounced", recipient="jürgen@good.test")
+    assert record["recipients"][0]["attempts"][0]["reply"].startswith("553 5.6.7 ")
+    assert not any(session.verbs().count("MAIL") for session in peer.sessions)
+
+
 def test_1_41_ascii_with_the_parameter_is_delivered(client, sink):
     client.envelope(parameters="SMTPUTF8")
     assert client.data(harness.message()).code == 250
@@ -552,6 +565,24 @@ def test_1_43_good_dsn_parameters(client, sink, mail, rcpt):
     client.expect(f"RCPT TO:<bob@good.test> {rcpt}", 250)
     assert client.data(harness.message()).code == 250
     assert sink.wait()[0]["recipients"] == ["bob@good.test"]
+
+
+@pytest.mark.parametrize("offers,mail,rcpt", [(["DSN"], " RET=HDRS ENVID=QQ+2B4", " NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;Bob+2B40x"),
+    ([], "", "")], ids=["DSN", "no DSN"])
+def test_1_43_parameters_reach_a_next_hop_that_offers_dsn(make_gateway, make_peer, offers, mail, rcpt):
+    peer = make_peer(offers=offers)
+    gateway = make_gateway(next_hop=peer.address)
+    with smtp.Client(gateway.address()) as c:
+        c.ehlo()
+        c.expect("MAIL FROM:<a@sender.test> RET=HDRS ENVID=QQ+2B4", 250)
+        c.expect("RCPT TO:<bob@good.test> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;Bob+2B40x", 250)
+        assert c.data(harness.message()).code == 250
+        c.quit()
+    peer.wait()
+    said = [line for session in peer.sessions for line, _ in session.commands]
+    (sender,) = [line for line in said if line.startswith("MAIL")]
+    assert re.sub(r" SIZE=\d+", "", sender) == f"MAIL FROM:<a@sender.test>{mail}", sender
+    assert f"RCPT TO:<bob@good.test>{rcpt}" in said, said
 
 
 def test_1_43_no_report_to_who_wants_none(make_gateway, make_peer):

@@ -120,13 +120,17 @@ def test_the_longest_matching_destination_counts(make_gateway, make_peer):
     assert [m.sender for m in peer.messages] == ["one@sender.test"]
 
 
-def test_B51_without_a_destination_entry_tls_is_preferred(make_gateway, make_peer):
+@pytest.mark.parametrize("destinations,reason", [(None, "TLS is preferred by default"),
+    ([{"domain": "default", "tls": "preferred"}], "TLS is preferred by destination `default`"),
+    ([{"domain": "good.test", "tls": "preferred"}], "TLS is preferred for this destination")])
+def test_B51_without_a_destination_entry_tls_is_preferred(make_gateway, make_peer, destinations, reason):
     peer = make_peer()
-    gateway = make_gateway(next_hop=peer.address, destinations=None)
+    gateway = make_gateway(next_hop=peer.address, destinations=destinations)
     send(gateway)
     record = gateway.tracked("delivered", sender="alice@sender.test")
     tls = record["recipients"][0]["attempts"][0]["tls"]
     assert (tls["desired"], tls["obtained"]) == ("preferred", "encrypted")
+    assert reason in tls["reason"], tls
 
 
 # Temporary failures
@@ -174,6 +178,20 @@ def test_server_that_is_away_then_comes_back(make_gateway, make_peer):
     peer = make_peer(address=("127.0.0.1", port))
     peer.wait()
     gateway.tracked("delivered", sender="alice@sender.test")
+
+
+def test_waiting_mail_is_tried_soon_after_a_start_with_a_shorter_retry(make_gateway, make_peer):
+    """README: what there is until there are queue commands."""
+    address = harness.free_address()
+    gateway = make_gateway(next_hop=address, delivery={"retry": ["1h"]})
+    send(gateway)
+    wait_attempts(gateway, 1, sender="alice@sender.test")
+    gateway.stop()
+    peer = make_peer(address=("127.0.0.1", int(address.rsplit(":", 1)[1])))
+    gateway.configure(harness.settings(next_hop=address, delivery={"retry": ["100ms"]}))
+    gateway.start()
+    gateway.tracked("delivered", sender="alice@sender.test")
+    peer.wait()
 
 
 @pytest.mark.parametrize("greeting", ["554 5.3.2 go away", "421 4.3.2 not now"])

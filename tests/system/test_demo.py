@@ -95,6 +95,15 @@ def test_demo_shows_a_mail_and_ends_cleanly_twice(start, folder):
     assert len(list((folder / "demo/mail").iterdir())) == 2
 
 
+def test_a_gateway_that_was_stopped_ends_the_demo_cleanly(start, folder):
+    demo = start(folder, "stopped")
+    harness.wait_for(lambda: "the demo is up\n" + demo.text(), lambda: is_up(demo), patience=60)
+    done = harness.postern("-c", folder / "demo/relay.yaml", "stop")
+    assert done.returncode == 0, done.stderr
+    assert demo.wait() == 0, demo.text()
+    assert "The gateway was stopped." in demo.text()
+
+
 def test_busy_port_is_explained(folder):
     blocker = f"{sys.executable} -c 'import socket, time; s = socket.create_server((\"127.0.0.1\", 2525)); time.sleep(60)'"
     waiting = "while ! grep -q ':09DD ' /proc/net/tcp; do :; done"

@@ -114,7 +114,7 @@ def test_a_front_end_names_its_client(day):
     done = harness.run("swaks", "--server", host, "--port", port, "--tls", "--xclient-addr", "192.0.2.10", "--from",
         "me@sender.test", "--to", "you@good.test")
     assert done.returncode == 0, done.stdout
-    assert gateway.tracked("delivered", sender="me@sender.test")["client"].startswith("192.0.2.10")
+    assert gateway.tracked("delivered", sender="me@sender.test")["inbound"]["client"].startswith("192.0.2.10")
 
 
 def page(address, path="/metrics", **options):

@@ -35,6 +35,14 @@ def test_status_lists_the_roles(gateway):
     for_people = gateway.command("status")
     assert for_people.returncode == 0
     assert all(role in for_people.stdout for role in ROLES)
+    assert "\nlog: stderr\n" in for_people.stdout and "metrics" not in for_people.stdout
+    assert f"  main         expires {status['certificates'][0]['expires']}\n" in for_people.stdout
+
+
+def test_status_says_where_the_log_and_the_page_are(make_gateway):
+    gateway = make_gateway(log={"to": "./gw.log"}, metrics={"address": "127.0.0.1:0"})
+    said = gateway.command("status").stdout
+    assert f"\nlog: {gateway.folder.resolve()}/gw.log\n" in said and f"\nmetrics: {gateway.status()['metrics']}\n" in said, said
 
 
 def test_roles_run_with_an_empty_environment(gateway):

@@ -34,6 +34,10 @@ static const struct {
 	{ "no YAML", BASE "accepted_domains: [a.test\n",
 		"7: this is not YAML: while parsing a flow sequence, did not find expected ',' or ']'; check "
 		"indentation, quotes and special characters\n" },
+	{ "what an unclosed bracket swallows is not said",
+		BASE "accepted_domains: [a.test\n\nuser: x\nlog: {level: loud}\n",
+		"8: this is not YAML: while parsing a flow sequence, did not find expected ',' or ']'; check "
+		"indentation, quotes and special characters\n" },
 	{ "a tab as indentation", BASE "log:\n\tlevel: info\n",
 		"7: this is not YAML: while scanning for the next token, found character that cannot start "
 		"any token; "
@@ -162,6 +166,18 @@ static const struct {
 		"6: destinations[default].tls: `required-verify` is not supported by this version yet: write "
 		"one of "
 		"none, preferred, required\n" },
+	{ "a key as a choice",
+		BASE "destinations: [{domain: default, tls: dane}, {domain: a.test, tls: mta_sts}]\n",
+		"6: destinations[default].tls: `dane` is a key of its own and not supported by this version yet: "
+		"write one of none, preferred, required\n"
+		"6: destinations[a.test].tls: `mta_sts` is a key of its own and not supported by this version yet: "
+		"write one of none, preferred, required\n" },
+	{ "no protection is never advised",
+		BASE
+		"destinations: [{domain: default, tls: on}, {domain: a.test, tls: nome}]\ntls_profiles: [{name: p, pfs: non}]\n",
+		"6: destinations[default].tls: expected one of none, preferred, required; found `on`\n"
+		"6: destinations[a.test].tls: expected one of none, preferred, required; found `nome`\n"
+		"7: tls_profiles[p].pfs: expected one of allowed, required, none; found `non`\n" },
 	{ "an address without a port", LISTENS("address: 127.0.0.1, policy: open"),
 		"6: listeners[in].address: expected an address with a port such as 192.0.2.1:25 or "
 		"[2001:db8::1]:25; "
@@ -205,6 +221,21 @@ static const struct {
 		"6: routes[default].next_hop: must be an address such as 192.0.2.1:25 or [2001:db8::1]:25 "
 		"for now: "
 		"host names are not supported by this version yet\n" },
+	{ "a host name in brackets as next hop",
+		BASE "routes: [{domain: default, next_hop: '[bad.cafe]:25'}]\n",
+		"6: routes[default].next_hop: must be an address such as 192.0.2.1:25 or [2001:db8::1]:25 "
+		"for now: "
+		"host names are not supported by this version yet\n" },
+	{ "addresses with a mistake as next hop",
+		BASE
+		"routes: [{domain: default, next_hop: 127.0.0.9630}, {domain: a.test, next_hop: '192.0.2.1:65536'},\n"
+		"  {domain: b.test, next_hop: '[2001:db8::1:2525'}]\n",
+		"6: routes[default].next_hop: `127.0.0.9630` looks like an address with a mistake in it: write one "
+		"such as 192.0.2.1:25 or [2001:db8::1]:25\n"
+		"6: routes[a.test].next_hop: `192.0.2.1:65536` looks like an address with a mistake in it: write one "
+		"such as 192.0.2.1:25 or [2001:db8::1]:25\n"
+		"7: routes[b.test].next_hop: `[2001:db8::1:2525` looks like an address with a mistake in it: write "
+		"one such as 192.0.2.1:25 or [2001:db8::1]:25\n" },
 	{ "port 0 as next hop", BASE "routes: [{domain: default, next_hop: '192.0.2.1:00'}]\n",
 		"6: routes[default].next_hop: must name a port from 1 to 65535, or none for port 25\n" },
 
@@ -295,6 +326,13 @@ static const struct {
 		LISTENS("address: '127.0.0.1:0', policy: open, tls_profile: modern") "tls_profiles: []\n",
 		"6: listeners[in].tls_profile: there is no `modern` in tls_profiles; it has TLS-Server.Standard, "
 		"TLS-Client.Standard\n" },
+	{ "a profile that stands twice is named once",
+		LISTENS("address: '127.0.0.1:0', policy: open, tls_profile: x") "tls_profiles: [{name: "
+										"TLS-Server.Standard}]\n",
+		"6: listeners[in].tls_profile: there is no `x` in tls_profiles; it has TLS-Server.Standard, "
+		"TLS-Client.Standard\n"
+		"7: tls_profiles[TLS-Server.Standard].name: `TLS-Server.Standard` is predefined and cannot be "
+		"changed: give this copy another name and use that one\n" },
 	{ "a misspelt profile",
 		LISTENS("address: '127.0.0.1:0', policy: open, tls_profile: modren") "tls_profiles: [{name: "
 										     "modern}]\n",

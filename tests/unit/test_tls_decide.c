@@ -14,28 +14,31 @@
 static const struct {
 	enum tls_level level;
 	enum tls_demand tls;
-	const char *word, *by_default, *by_entry;
+	const char *word, *reasons[TLS_SOURCE_DESTINATION + 1];
 } levels[] = {
-	{ TLS_LEVEL_NONE, TLS_NEVER, "none", "TLS is switched off by default",
-		"TLS is switched off for this destination" },
-	{ TLS_LEVEL_PREFERRED, TLS_MAY, "preferred", "TLS is preferred by default",
-		"TLS is preferred for this destination" },
-	{ TLS_LEVEL_REQUIRED, TLS_MUST, "required", "TLS is required by default",
-		"TLS is required for this destination" },
+	{ TLS_LEVEL_NONE, TLS_NEVER, "none",
+		{ "TLS is switched off by default", "TLS is switched off by destination `default`",
+			"TLS is switched off for this destination" } },
+	{ TLS_LEVEL_PREFERRED, TLS_MAY, "preferred",
+		{ "TLS is preferred by default", "TLS is preferred by destination `default`",
+			"TLS is preferred for this destination" } },
+	{ TLS_LEVEL_REQUIRED, TLS_MUST, "required",
+		{ "TLS is required by default", "TLS is required by destination `default`",
+			"TLS is required for this destination" } },
 };
 
 static void test_B36_each_level_and_where_it_came_from(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < COUNT(levels); i++) {
-		for (int configured = 0; configured < 2; configured++) {
-			struct tls_facts facts = { .level = levels[i].level, .level_configured = configured };
+		for (int from = TLS_SOURCE_NOBODY; from <= TLS_SOURCE_DESTINATION; from++) {
+			struct tls_facts facts = { .level = levels[i].level,
+				.level_from = (enum tls_source)from };
 			struct tls_decision got = tls_decide(&facts);
 
 			assert_int_equal(got.tls, levels[i].tls);
 			assert_string_equal(got.level, levels[i].word);
-			assert_string_equal(
-				got.reason, configured ? levels[i].by_entry : levels[i].by_default);
+			assert_string_equal(got.reason, levels[i].reasons[from]);
 		}
 	}
 }
