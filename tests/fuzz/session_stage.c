@@ -411,9 +411,9 @@ int conn_tls_accept(struct conn *conn, struct tls_context *context)
 
 /* The next hop knows everybody whose name starts with a, and is not sure of those with l. */
 enum recipient_answer call_ahead_ask(
-	struct call_ahead *call_ahead, const char *recipient, int64_t cache_ms, int stop_fd)
+	struct call_ahead *call_ahead, const char *icid, const char *recipient, int64_t cache_ms, int stop_fd)
 {
-	(void)call_ahead, (void)cache_ms, (void)stop_fd;
+	(void)call_ahead, (void)icid, (void)cache_ms, (void)stop_fd;
 	return recipient[0] == 'a' ? RECIPIENT_YES : recipient[0] == 'l' ? RECIPIENT_LATER : RECIPIENT_NO;
 }
 
