@@ -1,0 +1,218 @@
+/*
+ * Opening and closing the embedded store: the database, the readers, the directory content/, and from them what lives in memory only.
+ * store_sqlite.c works with what is opened here.
+ */
+#include "queue/store.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+#include <talloc.h>
+
+#include "base/base.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "base/thread.h"
+#include "config/config.h"
+#include "lookup/route.h"
+#include "policy/retry.h"
+#include "queue/content.h"
+#include "queue/database.h"
+#include "queue/quota.h"
+#include "queue/readers.h"
+#include "queue/schedule.h"
+#include "queue/store_private.h"
+#include "queue/writer.h"
+
+static int store_destroy(struct store *store)
+{
+	if (store->writer != NULL)
+		writer_stop(store->writer);
+	base_close(&store->content_fd);
+	config_release(store->config);
+	pthread_cond_destroy(&store->changed);
+	pthread_mutex_destroy(&store->lock);
+	return 0;
+}
+
+static struct store *store_new(const void *owner)
+{
+	struct store *store = text_must(talloc_zero(owner, struct store));
+
+	store->content_fd = -1;
+	pthread_mutex_init(&store->lock, NULL);
+	thread_condition(&store->changed);
+	talloc_set_destructor(store, store_destroy);
+	return store;
+}
+
+static int why(const void *owner, int error, const char *what, const char **ret_why)
+{
+	*ret_why = text_must(talloc_asprintf(owner, "%s: %s", what, err_text(error)));
+	return error;
+}
+
+/* Stored times are wall clock, timers are not: a jump of the clock neither storms nor stalls the queue. */
+static int64_t mono_due(const struct config *config, int64_t due_wall)
+{
+	int64_t longest =
+		retry_wait_ms(config->delivery.retry_ms, config->delivery.retry_count, UINT32_MAX, 999);
+
+	return clock_mono_ms() + MAX(0, MIN(due_wall - clock_wall_ms(), longest));
+}
+
+/* Index everything that is still queued. */
+static int load_schedule(struct store *store)
+{
+	sqlite3 *db = readers_take(store->readers);
+	sqlite3_stmt *statement = database_prepare(
+		db, "SELECT mid, domain, min(due) FROM recipient WHERE state = 0 GROUP BY mid, domain");
+	const int64_t now = clock_wall_ms();
+	int r;
+
+	while ((r = database_step(statement)) == 1) {
+		const char *domain = (const char *)sqlite3_column_text(statement, 1),
+			   *destination = route_destination(store->config, domain);
+		int64_t mid = sqlite3_column_int64(statement, 0), due = sqlite3_column_int64(statement, 2);
+
+		/* What was never tried is due since it came. */
+		if (due > now)
+			schedule_add_deferred(
+				store->schedule, destination, domain, mid, mono_due(store->config, due));
+		else
+			schedule_add(store->schedule, destination, domain, mid, mono_due(store->config, due));
+	}
+	sqlite3_finalize(statement);
+	readers_give(store->readers, db);
+	return r;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Count what every client network has in the queue. */
+static int load_quota(struct store *store)
+{
+	sqlite3 *db = readers_take(store->readers);
+	sqlite3_stmt *statement = database_prepare(
+		db, "SELECT client FROM message WHERE mid IN (SELECT mid FROM recipient WHERE state = 0)");
+	int r;
+
+	while ((r = database_step(statement)) == 1)
+		quota_add(store->quota, (const char *)sqlite3_column_text(statement, 0));
+	sqlite3_finalize(statement);
+	readers_give(store->readers, db);
+	return r;
+}
+
+/* G6: files of mails that were finished, or never committed, when the power went. */
+static int sweep(struct store *store)
+{
+	sqlite3 *db = readers_take(store->readers);
+	sqlite3_stmt *statement = database_prepare(db, "SELECT file FROM message WHERE file IS NOT NULL");
+	const char **names = text_must(talloc_array(NULL, const char *, 0));
+	size_t count = 0;
+	int r;
+
+	while ((r = database_step(statement)) == 1) {
+		names = text_must(talloc_realloc(NULL, names, const char *, (unsigned)count + 1));
+		names[count++] = text_copy(names, database_text(statement, 0));
+	}
+	sqlite3_finalize(statement);
+	readers_give(store->readers, db);
+	qsort(names, count, sizeof names[0], compare_names);
+	if (r == 0) {
+		unsigned removed = content_sweep(store->content_fd, names, count);
+
+		if (removed > 0)
+			log_event(LOG_INFO, "orphans_removed", log_num("files", removed));
+	}
+	talloc_free(names);
+	return r;
+}
+
+int store_open(const void *owner, int dir_fd, const struct config *config, struct store **ret_store,
+	const char **ret_why)
+{
+	struct store *store = store_new(owner);
+	sqlite3 *db;
+	int r;
+
+	store->config = config_hold(config);
+	store->start = (uint64_t)clock_wall_ms();
+	store->schedule = schedule_new(store);
+	schedule_set_retry(store->schedule, config->delivery.retry_ms, config->delivery.retry_count);
+	schedule_set_concurrency(store->schedule, (unsigned)config->delivery.concurrency);
+	r = database_open_writer(owner, dir_fd, &db, ret_why);
+	if (r < 0)
+		goto failed;
+	store->writer = writer_start(NULL, db);
+	r = readers_open(store, dir_fd, &store->readers, ret_why);
+	if (r < 0)
+		goto failed;
+	store->content_fd = content_open(dir_fd);
+	if (store->content_fd < 0) {
+		r = why(owner, store->content_fd,
+			"the directory content/ in the state directory cannot be used", ret_why);
+		goto failed;
+	}
+	store->quota = quota_new(store);
+	r = load_schedule(store);
+	if (r == 0)
+		r = load_quota(store);
+	if (r == 0)
+		r = sweep(store);
+	if (r < 0) {
+		why(owner, r, "queue.db cannot be read", ret_why);
+		goto failed;
+	}
+	*ret_store = store;
+	return 0;
+
+failed:
+	talloc_free(store);
+	return r;
+}
+
+int store_open_reader(
+	const void *owner, const char *directory, struct store **ret_store, const char **ret_why)
+{
+	struct store *store = store_new(owner);
+	int r;
+
+	store->content_fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (store->content_fd < 0) {
+		r = -errno;
+		*ret_why = text_must(talloc_asprintf(owner, "%s: %s", directory, err_text(r)));
+	} else {
+		r = readers_open(store, store->content_fd, &store->readers, ret_why);
+	}
+	if (r < 0)
+		talloc_free(store);
+	else
+		*ret_store = store;
+	return r;
+}
+
+void store_configure(struct store *store, const struct config *config)
+{
+	const struct config *before = store->config;
+	size_t count;
+
+	pthread_mutex_lock(&store->lock);
+	store->config = config_hold(config);
+	schedule_set_retry(store->schedule, config->delivery.retry_ms, config->delivery.retry_count);
+	schedule_set_concurrency(store->schedule, (unsigned)config->delivery.concurrency);
+	const char **domains = schedule_domains(store->schedule, NULL, &count);
+	for (size_t i = 0; i < count; i++)
+		schedule_route(store->schedule, domains[i], route_destination(config, domains[i]));
+	schedule_rehome(store->schedule);
+	talloc_free(domains);
+	pthread_cond_broadcast(&store->changed);
+	pthread_mutex_unlock(&store->lock);
+	config_release(before);
+}
