@@ -14,6 +14,7 @@
 
 #include "base/base.h"
 #include "base/err.h"
+#include "queue/checksum.h"
 
 enum { APPLICATION_ID = 0x506f7374 }; /* "Post" */
 
@@ -22,15 +23,18 @@ static const char schema[] =
 	" icid TEXT NOT NULL, client TEXT NOT NULL, helo TEXT NOT NULL, tls TEXT NOT NULL,"
 	" sender TEXT NOT NULL, size INTEGER NOT NULL, file TEXT, digest BLOB,"
 	" eight_bit INTEGER NOT NULL DEFAULT 0, utf8 INTEGER NOT NULL DEFAULT 0, ret INTEGER NOT NULL DEFAULT 0,"
-	" envid TEXT NOT NULL DEFAULT '') STRICT;"
+	" envid TEXT NOT NULL DEFAULT '',"
+	" sum INTEGER NOT NULL DEFAULT 0) STRICT;"
 
 	"CREATE TABLE content (mid INTEGER PRIMARY KEY, bytes BLOB NOT NULL) STRICT;"
 
 	"CREATE TABLE recipient (mid INTEGER NOT NULL, rid INTEGER NOT NULL, address TEXT NOT NULL,"
 	" domain TEXT NOT NULL, state INTEGER NOT NULL, attempts INTEGER NOT NULL, due INTEGER NOT NULL,"
 	" notify INTEGER NOT NULL DEFAULT 0, orcpt TEXT NOT NULL DEFAULT '',"
+	" sum INTEGER NOT NULL DEFAULT 0,"
 	" PRIMARY KEY (mid, rid)) STRICT, WITHOUT ROWID;"
 	"CREATE INDEX recipient_live ON recipient (mid, domain, due) WHERE state = 0;"
+	"CREATE INDEX recipient_corrupt ON recipient (mid) WHERE state = 3;"
 
 	"CREATE TABLE attempt (mid INTEGER NOT NULL, rid INTEGER NOT NULL, number INTEGER NOT NULL,"
 	" time INTEGER NOT NULL, dcid TEXT NOT NULL, host TEXT NOT NULL, address TEXT NOT NULL,"
@@ -49,7 +53,19 @@ static const char *const upgrades[DATABASE_SCHEMA] = {
 	      "ALTER TABLE message ADD COLUMN envid TEXT NOT NULL DEFAULT '';"
 	      "ALTER TABLE recipient ADD COLUMN notify INTEGER NOT NULL DEFAULT 0;"
 	      "ALTER TABLE recipient ADD COLUMN orcpt TEXT NOT NULL DEFAULT '';",
+	[2] = "ALTER TABLE message ADD COLUMN sum INTEGER NOT NULL DEFAULT 0;"
+	      "ALTER TABLE recipient ADD COLUMN sum INTEGER NOT NULL DEFAULT 0;"
+	      "CREATE INDEX recipient_corrupt ON recipient (mid) WHERE state = 3;",
 };
+
+/* After any upgrade: what is live is summed up, with the columns that it has now. */
+static const char seal[] =
+	"UPDATE message SET digest = (SELECT row_digest(bytes) FROM content WHERE content.mid = message.mid)"
+	" WHERE file IS NULL AND mid IN (SELECT mid FROM recipient WHERE state = 0);"
+	"UPDATE message SET sum = " CHECKSUM_OF_MESSAGE
+	" WHERE mid IN (SELECT mid FROM recipient WHERE state = 0);"
+	"UPDATE recipient SET sum = " CHECKSUM_OF_RECIPIENT
+	" WHERE mid IN (SELECT mid FROM recipient WHERE state = 0);";
 
 static sqlite3_vfs plain_names; /* written once by register_vfs() */
 
@@ -93,6 +109,7 @@ static int open_file(const void *owner, int directory_fd, int flags, sqlite3 **r
 		return error;
 	}
 	sqlite3_busy_timeout(db, 10000);
+	checksum_register(db);
 	*ret_db = db;
 	return 0;
 }
@@ -135,6 +152,8 @@ static int upgrade(sqlite3 *db, int64_t version)
 
 	for (; r == 0 && version < DATABASE_SCHEMA; version++)
 		r = database_exec(db, upgrades[version]);
+	if (r == 0)
+		r = database_exec(db, seal);
 	snprintf(mark, sizeof mark, "PRAGMA user_version = %d", DATABASE_SCHEMA);
 	if (r == 0)
 		r = database_exec(db, mark);
@@ -209,6 +228,10 @@ int database_open_reader(const void *owner, int directory_fd, sqlite3 **ret_db, 
 	r = inspect(owner, db, &empty, ret_why);
 	if (r == 0 && empty)
 		r = why(owner, -ENOENT, ret_why, "queue.db is empty: no gateway has run here yet", "");
+	if (r == 0 && pragma(db, "PRAGMA user_version") < DATABASE_SCHEMA)
+		r = why(owner, -ENOTSUP, ret_why,
+			"queue.db was written by an older version of postern; start the gateway, which brings it to this one",
+			"");
 	if (r < 0)
 		sqlite3_close(db);
 	else

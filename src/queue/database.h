@@ -9,7 +9,10 @@
 
 #include "base/text.h"
 
-enum { DATABASE_SCHEMA = 2 };
+enum { DATABASE_SCHEMA = 3 };
+
+/* What `recipient.state` means. Queued ones are in the index recipient_live; all but delivered and bounced keep their mail from being finished. */
+enum database_state { STATE_QUEUED, STATE_DELIVERED, STATE_BOUNCED, STATE_CORRUPT };
 
 /* Open `directory_fd`/queue.db and make it first when it is missing; whatever recovery found in its log is durable when this returns. A connection for the writer
  * (synchronous=FULL). 0, or a negative error with one sentence in ret_why (owned by `owner`). */

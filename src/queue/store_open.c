@@ -18,6 +18,7 @@
 #include "config/config.h"
 #include "lookup/route.h"
 #include "policy/retry.h"
+#include "queue/checksum.h"
 #include "queue/content.h"
 #include "queue/database.h"
 #include "queue/quota.h"
@@ -61,6 +62,15 @@ static int64_t mono_due(const struct config *config, int64_t due_wall)
 		retry_wait_ms(config->delivery.retry_ms, config->delivery.retry_count, UINT32_MAX, 999);
 
 	return clock_mono_ms() + MAX(0, MIN(due_wall - clock_wall_ms(), longest));
+}
+
+/* What was damaged may have been mended: its recipients are queued again, unless their own rows are the damaged ones, and looked at anew. */
+static int requeue_corrupt(sqlite3 *db)
+{
+	return database_exec(db,
+		"UPDATE recipient SET state = 0,"
+		" sum = row_sum('recipient', mid, rid, address, domain, 0, attempts, due, notify, orcpt)"
+		" WHERE state = 3 AND sum = " CHECKSUM_OF_RECIPIENT);
 }
 
 /* Index everything that is still queued. */
@@ -150,6 +160,12 @@ int store_open(const void *owner, int dir_fd, const struct config *config, struc
 	r = database_open_writer(owner, dir_fd, &db, ret_why);
 	if (r < 0)
 		goto failed;
+	r = requeue_corrupt(db);
+	if (r < 0) {
+		database_close(db);
+		why(owner, r, "queue.db cannot be written", ret_why);
+		goto failed;
+	}
 	store->writer = writer_start(NULL, db);
 	r = readers_open(store, dir_fd, &store->readers, ret_why);
 	if (r < 0)

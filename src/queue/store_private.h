@@ -20,9 +20,13 @@ struct store {
 	const struct config *config;
 };
 
-/* Read a mail with its recipients of `domain` that are still queued; 0, -ENOENT when none is, or a negative error. */
+/* What a checksum says was damaged. */
+enum store_damage { DAMAGE_RECIPIENT, DAMAGE_MESSAGE, DAMAGE_CONTENT };
+
+/* Read a mail with its recipients of `domain` that are still queued; 0, -ENOENT when none is, -EBADMSG when any of it was damaged
+ * (ret_damage says what), or another negative error. */
 int store_load_lease(struct store *store, const void *parent, int64_t mid, const char *domain,
-	const char *destination, struct lease **ret_lease);
+	const char *destination, struct lease **ret_lease, enum store_damage *ret_damage);
 
 /* When the oldest mail was received that still has a recipient to serve; 0, -ENOENT when there is none, -EAGAIN when all readers are lent,
  * or another negative error. */

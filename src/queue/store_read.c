@@ -3,6 +3,8 @@
 
 #include "base/base.h"
 #include "base/clock.h"
+#include "base/digest.h"
+#include "queue/checksum.h"
 #include "queue/content.h"
 #include "queue/database.h"
 #include "queue/readers.h"
@@ -17,10 +19,11 @@ static const char *column_copy(const void *owner, sqlite3_stmt *statement, int c
 
 static int read_recipients(sqlite3 *db, struct lease *lease)
 {
-	sqlite3_stmt *statement =
-		database_prepare(db, "SELECT rid, address, attempts, notify, orcpt FROM recipient WHERE "
-				     "mid = ? AND domain = ? AND state = 0 ORDER BY rid");
+	sqlite3_stmt *statement = database_prepare(db,
+		"SELECT rid, address, attempts, notify, orcpt, sum = " CHECKSUM_OF_RECIPIENT
+		" FROM recipient WHERE mid = ? AND domain = ? AND state = 0 ORDER BY rid");
 	struct envelope *e = &lease->envelope;
+	bool whole = true;
 	int r;
 
 	database_bind_number(statement, 1, lease->mid);
@@ -38,37 +41,39 @@ static int read_recipients(sqlite3 *db, struct lease *lease)
 		e->orcpt[e->recipient_count] = column_copy(lease, statement, 4);
 		lease->rids[e->recipient_count] = sqlite3_column_int64(statement, 0);
 		lease->attempts = (uint32_t)sqlite3_column_int64(statement, 2);
+		whole = whole && sqlite3_column_int(statement, 5) != 0;
 		e->recipients[e->recipient_count++] = column_copy(lease, statement, 1);
 	}
 	sqlite3_finalize(statement);
 	if (r < 0)
 		return r;
+	if (!whole)
+		return -EBADMSG;
 	return e->recipient_count == 0 ? -ENOENT : 0;
 }
 
-/* Content from its row, or its checked file. */
+/* Content from its row, or its file. */
 static int read_content(struct store *store, sqlite3_stmt *row, struct lease *lease)
 {
 	struct content *content = &lease->content;
-	struct digest digest;
+	struct digest digest, found;
 
 	content->size = (uint64_t)sqlite3_column_int64(row, 6);
-	if (sqlite3_column_type(row, 7) == SQLITE_NULL) {
-		if (sqlite3_column_type(row, 9) == SQLITE_NULL ||
-			(uint64_t)sqlite3_column_bytes(row, 9) != content->size)
-			return -EBADMSG;
-		content->bytes = (struct text){
-			text_copy(lease, (struct text){ sqlite3_column_blob(row, 9), content->size }),
-			content->size
-		};
-		return 0;
-	}
 	if (sqlite3_column_bytes(row, 8) != DIGEST_SIZE)
 		return -EBADMSG;
 	memcpy(digest.bytes, sqlite3_column_blob(row, 8), DIGEST_SIZE);
-	content->fd = content_read(
-		store->content_fd, (const char *)sqlite3_column_text(row, 7), content->size, &digest);
-	return MIN(content->fd, 0);
+	if (sqlite3_column_type(row, 7) != SQLITE_NULL) {
+		content->fd = content_read(
+			store->content_fd, (const char *)sqlite3_column_text(row, 7), content->size, &digest);
+		return MIN(content->fd, 0);
+	}
+
+	const struct text bytes = { sqlite3_column_blob(row, 9), (size_t)sqlite3_column_bytes(row, 9) };
+	found = digest_of(bytes);
+	if (bytes.len != content->size || memcmp(&found, &digest, sizeof found) != 0)
+		return -EBADMSG;
+	content->bytes = (struct text){ text_copy(lease, bytes), bytes.len };
+	return 0;
 }
 
 static int lease_destroy(struct lease *lease)
@@ -77,11 +82,11 @@ static int lease_destroy(struct lease *lease)
 	return 0;
 }
 
-static int read_mail(struct store *store, sqlite3 *db, struct lease *lease)
+static int read_mail(struct store *store, sqlite3 *db, struct lease *lease, enum store_damage *ret_damage)
 {
 	sqlite3_stmt *row = database_prepare(db,
-		"SELECT received, icid, client, helo, tls, sender, size, file, digest, bytes, eight_bit, utf8, ret, envid"
-		" FROM message LEFT JOIN content USING (mid) WHERE mid = ?");
+		"SELECT received, icid, client, helo, tls, sender, size, file, digest, bytes, eight_bit, utf8, ret, envid,"
+		" sum = " CHECKSUM_OF_MESSAGE " FROM message LEFT JOIN content USING (mid) WHERE mid = ?");
 	struct envelope *e = &lease->envelope;
 
 	database_bind_number(row, 1, lease->mid);
@@ -99,14 +104,16 @@ static int read_mail(struct store *store, sqlite3 *db, struct lease *lease)
 		e->utf8 = sqlite3_column_int64(row, 11) != 0;
 		e->ret = (int)sqlite3_column_int64(row, 12);
 		e->envid = column_copy(lease, row, 13);
-		r = read_content(store, row, lease);
+		const bool whole = sqlite3_column_int(row, 14) != 0;
+		*ret_damage = whole ? DAMAGE_CONTENT : DAMAGE_MESSAGE;
+		r = whole ? read_content(store, row, lease) : -EBADMSG;
 	}
 	sqlite3_finalize(row);
 	return r;
 }
 
 int store_load_lease(struct store *store, const void *parent, int64_t mid, const char *domain,
-	const char *destination, struct lease **ret_lease)
+	const char *destination, struct lease **ret_lease, enum store_damage *ret_damage)
 {
 	struct lease *lease = text_must(talloc_zero(parent, struct lease));
 	sqlite3 *db = readers_take(store->readers);
@@ -116,9 +123,10 @@ int store_load_lease(struct store *store, const void *parent, int64_t mid, const
 	talloc_set_destructor(lease, lease_destroy);
 	lease->domain = text_copy(lease, text_of(domain));
 	lease->destination = text_copy(lease, text_of(destination));
+	*ret_damage = DAMAGE_RECIPIENT;
 	int r = read_recipients(db, lease);
 	if (r == 0)
-		r = read_mail(store, db, lease);
+		r = read_mail(store, db, lease, ret_damage);
 	readers_give(store->readers, db);
 	if (r < 0)
 		talloc_free(lease);
@@ -156,10 +164,12 @@ static int read_attempts(
 static const char *state_name(int64_t state, int64_t attempts)
 {
 	switch (state) {
-	case 1:
+	case STATE_DELIVERED:
 		return "delivered";
-	case 2:
+	case STATE_BOUNCED:
 		return "bounced";
+	case STATE_CORRUPT:
+		return "corrupt";
 	default:
 		return attempts > 0 ? "deferred" : "queued";
 	}

@@ -24,7 +24,7 @@
 #include "queue/store_private.h"
 #include "queue/writer.h"
 
-enum { DAMAGED_RETRY_MS = 60 * 60 * 1000 };
+enum { UNREAD_RETRY_MS = 60 * 60 * 1000, ROW_MAX = 1000000000 /* bytes that SQLite takes */ };
 
 static int compare_names(const void *a, const void *b)
 {
@@ -91,6 +91,12 @@ static void leave_quota(struct store *store, const char *client)
 	pthread_mutex_unlock(&store->lock);
 }
 
+/* What no row can hold is refused by the database before anybody reads a byte of it. */
+static struct digest digest_row(struct text bytes)
+{
+	return digest_of(bytes.len <= ROW_MAX ? bytes : TEXT(""));
+}
+
 int store_new_file(struct store *store, uint64_t size)
 {
 	return content_new(store->content_fd, size);
@@ -111,10 +117,12 @@ int store_commit(
 		return -EINVAL;
 	if (!enter_quota(store, envelope->client))
 		return ERR_QUOTA;
-	if (content->fd >= 0) {
+	mail.digest = &digest;
+	if (content->fd < 0) {
+		digest = digest_row(content->bytes);
+	} else {
 		r = content_keep(store->content_fd, content->fd, content->size, store->start, name, &digest);
 		mail.file = name;
-		mail.digest = &digest;
 	}
 	if (r == 0) {
 		r = writer_mail(store->writer, &mail);
@@ -149,6 +157,52 @@ static bool lend(struct store *store, const char *prefer, uint64_t owner, int64_
 	}
 }
 
+static void lent(struct store *store, int64_t mid, const char *domain, uint32_t attempt)
+{
+	pthread_mutex_lock(&store->lock);
+	schedule_set_attempt(store->schedule, mid, domain, attempt);
+	pthread_mutex_unlock(&store->lock);
+}
+
+/* It cannot be read now, or (-ENOENT) nobody of this domain is queued any more. */
+static void unread(struct store *store, int64_t mid, const char *domain, int error)
+{
+	if (error != -ENOENT)
+		log_event(LOG_ERROR, "content_unreadable", log_num("mid", mid),
+			log_str("reason", err_text(error)));
+	pthread_mutex_lock(&store->lock);
+	if (error == -ENOENT)
+		schedule_finish(store->schedule, mid, domain);
+	else
+		schedule_again(store->schedule, mid, domain, clock_mono_ms() + UNREAD_RETRY_MS);
+	pthread_mutex_unlock(&store->lock);
+}
+
+/* Never deliver what was damaged: those whom it was for leave the queue, into a state that says so; the others go on. */
+static void set_corrupt(struct store *store, int64_t mid, const char *domain, enum store_damage damage)
+{
+	static const char *const parts[] = {
+		[DAMAGE_RECIPIENT] = "recipient", [DAMAGE_MESSAGE] = "message", [DAMAGE_CONTENT] = "content"
+	};
+	struct writer_damage job = { .mid = mid, .domain = damage == DAMAGE_RECIPIENT ? domain : NULL };
+	int r = writer_damage(store->writer, &job);
+
+	if (r < 0 || job.marked == 0) {
+		unread(store, mid, domain, r < 0 ? r : -EBADMSG);
+		return;
+	}
+	log_event(LOG_ERROR, "mail_corrupt", log_num("mid", mid), log_str("part", parts[damage]),
+		log_num("recipients", (int64_t)job.marked));
+	pthread_mutex_lock(&store->lock);
+	if (job.waiting)
+		schedule_return(store->schedule, mid, domain, clock_mono_ms());
+	else
+		schedule_finish(store->schedule, mid, domain);
+	if (job.client[0] != '\0')
+		quota_drop(store->quota, job.client);
+	pthread_mutex_unlock(&store->lock);
+}
+
 int store_lease(struct store *store, const void *parent, uint64_t owner, const char *prefer, int64_t wait_ms,
 	struct lease **ret_lease)
 {
@@ -175,22 +229,14 @@ int store_lease(struct store *store, const void *parent, uint64_t owner, const c
 		if (!found)
 			return 0;
 
-		int r = store_load_lease(store, parent, item.mid, domain, destination, ret_lease);
-		if (r < 0) {
-			log_event(LOG_ERROR, "content_unreadable", log_num("mid", item.mid),
-				log_str("reason", err_text(r)));
-			pthread_mutex_lock(&store->lock);
-			if (r == -ENOENT)
-				schedule_finish(store->schedule, item.mid, domain);
-			else
-				schedule_again(store->schedule, item.mid, domain,
-					clock_mono_ms() + DAMAGED_RETRY_MS);
-			pthread_mutex_unlock(&store->lock);
-		} else {
-			pthread_mutex_lock(&store->lock);
-			schedule_set_attempt(store->schedule, item.mid, domain, (*ret_lease)->attempts + 1);
-			pthread_mutex_unlock(&store->lock);
-		}
+		enum store_damage damage;
+		int r = store_load_lease(store, parent, item.mid, domain, destination, ret_lease, &damage);
+		if (r == -EBADMSG)
+			set_corrupt(store, item.mid, domain, damage);
+		else if (r < 0)
+			unread(store, item.mid, domain, r);
+		else
+			lent(store, item.mid, domain, (*ret_lease)->attempts + 1);
 		talloc_free(domain);
 		if (r == 0)
 			return 0;
@@ -278,8 +324,10 @@ static void give_back(
 int store_record(struct store *store, const struct outcome *outcome)
 {
 	int64_t wait = next_try_ms(store, outcome);
+	const struct digest digest = digest_row(outcome->dsn_content);
 	struct writer_mail dsn = { .envelope = outcome->dsn,
 		.bytes = outcome->dsn_content,
+		.digest = &digest,
 		.size = outcome->dsn_content.len,
 		.due_ms = clock_wall_ms() };
 	struct writer_outcome job = { .outcome = outcome,

@@ -16,15 +16,17 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "queue/checksum.h"
 #include "queue/database.h"
 
-enum job_kind { JOB_MAIL, JOB_OUTCOME, JOB_NOTES };
+enum job_kind { JOB_MAIL, JOB_OUTCOME, JOB_DAMAGE, JOB_NOTES };
 
 struct job {
 	STAILQ_ENTRY(job) next;
 	enum job_kind kind;
 	struct writer_mail *mail;
 	struct writer_outcome *outcome;
+	struct writer_damage *damage;
 	const struct store_refusal *refusals;
 	size_t count;
 	int result;
@@ -43,10 +45,17 @@ struct writer {
 	void (*observe)(void *context, int64_t microseconds); /* or NULL */
 	void *observer;					      /* its context */
 	sqlite3 *db;
+	int64_t last_mid;
 	sqlite3_stmt *begin, *commit, *rollback;
 	sqlite3_stmt *add_message, *add_content, *add_recipient, *add_attempt, *add_refusal;
-	sqlite3_stmt *set_recipient, *domain_live, *mail_live, *drop_content, *mail_file, *drop_file;
+	sqlite3_stmt *set_recipient, *domain_live, *mail_live, *mail_kept, *drop_content, *mail_file,
+		*drop_file;
+	sqlite3_stmt *set_corrupt, *set_corrupt_domain;
 };
+
+/* As many as CHECKSUM_MESSAGE and CHECKSUM_RECIPIENT have columns. */
+#define MESSAGE_VALUES	 "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14"
+#define RECIPIENT_VALUES "?1, ?2, ?3, ?4, 0, 0, ?5, ?6, ?7"
 
 static void prepare(struct writer *w)
 {
@@ -57,27 +66,48 @@ static void prepare(struct writer *w)
 		{ &w->begin, "BEGIN IMMEDIATE" },
 		{ &w->commit, "COMMIT" },
 		{ &w->rollback, "ROLLBACK" },
-		{ &w->add_message,
-			"INSERT INTO message (received, icid, client, helo, tls, sender, size, file, digest, eight_bit, utf8, ret, envid) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)" },
+		{ &w->add_message, "INSERT INTO message (" CHECKSUM_MESSAGE ", sum) VALUES (" MESSAGE_VALUES
+				   ", row_sum('message', " MESSAGE_VALUES "))" },
 		{ &w->add_content, "INSERT INTO content (mid, bytes) VALUES (?, ?)" },
 		{ &w->add_recipient,
-			"INSERT INTO recipient (mid, rid, address, domain, state, attempts, due, notify, orcpt) VALUES (?, ?, ?, ?, 0, 0, ?, ?, ?)" },
+			"INSERT INTO recipient (" CHECKSUM_RECIPIENT ", sum) VALUES (" RECIPIENT_VALUES
+			", row_sum('recipient', " RECIPIENT_VALUES "))" },
 		{ &w->add_attempt,
 			"INSERT INTO attempt (mid, rid, number, time, dcid, host, address, state, reply, tls) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)" },
 		{ &w->add_refusal,
 			"INSERT INTO refusal (time, icid, client, helo, tls, sender, recipient, reply) VALUES (?, ?, ?, ?, ?, ?, ?, ?)" },
 		{ &w->set_recipient,
-			"UPDATE recipient SET state = ?, attempts = ?, due = ? WHERE mid = ? AND rid = ? AND state = 0 AND attempts = ?" },
+			"UPDATE recipient SET state = ?1, attempts = ?2, due = ?3,"
+			" sum = row_sum('recipient', mid, rid, address, domain, ?1, ?2, ?3, notify, orcpt)"
+			" WHERE mid = ?4 AND rid = ?5 AND state = 0 AND attempts = ?6 AND sum = " CHECKSUM_OF_RECIPIENT },
 		{ &w->domain_live,
 			"SELECT 1 FROM recipient WHERE mid = ? AND domain = ? AND state = 0 LIMIT 1" },
 		{ &w->mail_live, "SELECT 1 FROM recipient WHERE mid = ? AND state = 0 LIMIT 1" },
+		{ &w->mail_kept, "SELECT 1 FROM recipient WHERE mid = ? AND state NOT IN (1, 2) LIMIT 1" },
 		{ &w->drop_content, "DELETE FROM content WHERE mid = ?" },
 		{ &w->mail_file, "SELECT client, file FROM message WHERE mid = ?" },
 		{ &w->drop_file, "UPDATE message SET file = NULL WHERE mid = ?" },
+		/* A wrong sum stays as evidence; a right one lets the recipient be queued again (database.c). */
+		{ &w->set_corrupt,
+			"UPDATE recipient SET state = 3, sum = CASE sum WHEN " CHECKSUM_OF_RECIPIENT
+			" THEN row_sum('recipient', mid, rid, address, domain, 3, attempts, due, notify, orcpt) ELSE sum END"
+			" WHERE mid = ? AND state = 0" },
+		{ &w->set_corrupt_domain,
+			"UPDATE recipient SET state = 3 WHERE mid = ? AND domain = ? AND state = 0 AND sum <> " CHECKSUM_OF_RECIPIENT },
 	};
 
 	for (size_t i = 0; i < COUNT(table); i++)
 		*table[i].statement = database_prepare(w->db, table[i].sql);
+}
+
+/* Numbers of mails are given here, because they are part of the sum; sqlite_sequence keeps the highest that ever was. */
+static int64_t last_mid(sqlite3 *db)
+{
+	sqlite3_stmt *row = database_prepare(db, "SELECT seq FROM sqlite_sequence WHERE name = 'message'");
+	const int64_t last = database_step(row) == 1 ? sqlite3_column_int64(row, 0) : 0;
+
+	sqlite3_finalize(row);
+	return last;
 }
 
 /* Domains are compared in lower case everywhere; the address keeps its spelling. */
@@ -106,22 +136,22 @@ static int run_mail(struct writer *w, struct writer_mail *mail)
 	const struct text texts[] = { text_of(e->icid), text_of(e->client), text_of(e->helo), text_of(e->tls),
 		text_of(e->sender) };
 
-	database_bind_number(w->add_message, 1, e->received_ms);
+	mail->mid = ++w->last_mid;
+	database_bind_number(w->add_message, 1, mail->mid);
+	database_bind_number(w->add_message, 2, e->received_ms);
 	for (int i = 0; i < (int)COUNT(texts); i++)
-		database_bind_text(w->add_message, i + 2, texts[i]);
-	database_bind_number(w->add_message, 7, (int64_t)mail->size);
-	sqlite3_bind_text(w->add_message, 8, mail->file, -1, SQLITE_STATIC);
-	sqlite3_bind_blob(w->add_message, 9, mail->digest == NULL ? NULL : mail->digest->bytes, DIGEST_SIZE,
-		SQLITE_STATIC);
+		database_bind_text(w->add_message, i + 3, texts[i]);
+	database_bind_number(w->add_message, 8, (int64_t)mail->size);
+	sqlite3_bind_text(w->add_message, 9, mail->file, -1, SQLITE_STATIC);
+	sqlite3_bind_blob(w->add_message, 10, mail->digest->bytes, DIGEST_SIZE, SQLITE_STATIC);
 	const int64_t flags[] = { e->eight_bit, e->utf8, e->ret };
 	for (int i = 0; i < (int)COUNT(flags); i++)
-		database_bind_number(w->add_message, i + 10, flags[i]);
-	database_bind_text(w->add_message, 13, text_of(e->envid));
+		database_bind_number(w->add_message, i + 11, flags[i]);
+	database_bind_text(w->add_message, 14, text_of(e->envid));
 	int r = database_step(w->add_message);
 	if (r < 0)
 		return r;
 
-	mail->mid = sqlite3_last_insert_rowid(w->db);
 	if (mail->file == NULL) {
 		database_bind_number(w->add_content, 1, mail->mid);
 		sqlite3_bind_blob(w->add_content, 2, mail->bytes.len == 0 ? "" : mail->bytes.at,
@@ -176,23 +206,32 @@ static int is_live(sqlite3_stmt *statement, int64_t mid, const char *domain, boo
 	return MIN(r, 0);
 }
 
-/* The last recipient is done: the content goes in the same transaction (S6). */
-static int drop_content(struct writer *w, int64_t mid, struct writer_outcome *job)
+static void copy_column(sqlite3_stmt *row, int column, char *ret_text, size_t size)
 {
-	database_bind_number(w->drop_content, 1, mid);
-	int r = database_step(w->drop_content);
-	if (r < 0)
-		return r;
+	snprintf(ret_text, size, TEXT_FMT, TEXT_ARG(database_text(row, column)));
+}
+
+/* Nobody is queued any more. When everybody is done the content goes in the same transaction (S6). */
+static int finish_mail(struct writer *w, int64_t mid, struct writer_outcome *job)
+{
+	bool kept;
 
 	database_bind_number(w->mail_file, 1, mid);
-	r = database_step(w->mail_file);
+	int r = database_step(w->mail_file);
 	if (r <= 0)
 		return r;
-	snprintf(job->client, sizeof job->client, TEXT_FMT, TEXT_ARG(database_text(w->mail_file, 0)));
-	snprintf(job->file, sizeof job->file, TEXT_FMT, TEXT_ARG(database_text(w->mail_file, 1)));
+	copy_column(w->mail_file, 0, job->client, sizeof job->client);
+	copy_column(w->mail_file, 1, job->file, sizeof job->file);
 	sqlite3_reset(w->mail_file);
-	if (job->file[0] == '\0')
-		return 0;
+	r = is_live(w->mail_kept, mid, NULL, &kept);
+	if (r < 0 || kept) {
+		job->file[0] = '\0';
+		return r;
+	}
+	database_bind_number(w->drop_content, 1, mid);
+	r = database_step(w->drop_content);
+	if (r < 0 || job->file[0] == '\0')
+		return r;
 	database_bind_number(w->drop_file, 1, mid);
 	return database_step(w->drop_file);
 }
@@ -221,8 +260,34 @@ static int run_outcome(struct writer *w, struct writer_outcome *job)
 	if (r == 0)
 		r = is_live(w->mail_live, o->mid, NULL, &live);
 	if (r == 0 && !live)
-		r = drop_content(w, o->mid, job);
+		r = finish_mail(w, o->mid, job);
 	return r;
+}
+
+static int run_damage(struct writer *w, struct writer_damage *job)
+{
+	sqlite3_stmt *set = job->domain == NULL ? w->set_corrupt : w->set_corrupt_domain;
+	bool live;
+
+	job->client[0] = '\0';
+	job->waiting = false;
+	database_bind_number(set, 1, job->mid);
+	if (job->domain != NULL)
+		database_bind_text(set, 2, text_of(job->domain));
+	int r = database_step(set);
+	job->marked = (uint64_t)sqlite3_changes(w->db);
+	if (r == 0 && job->domain != NULL)
+		r = is_live(w->domain_live, job->mid, job->domain, &job->waiting);
+	if (r == 0)
+		r = is_live(w->mail_live, job->mid, NULL, &live);
+	if (r < 0 || live || job->marked == 0)
+		return r;
+	database_bind_number(w->mail_file, 1, job->mid);
+	r = database_step(w->mail_file);
+	if (r == 1)
+		copy_column(w->mail_file, 0, job->client, sizeof job->client);
+	sqlite3_reset(w->mail_file);
+	return MIN(r, 0);
 }
 
 static int run_notes(struct writer *w, const struct store_refusal *refusals, size_t count)
@@ -249,6 +314,8 @@ static int run_job(struct writer *w, struct job *job)
 		return run_mail(w, job->mail);
 	case JOB_OUTCOME:
 		return run_outcome(w, job->outcome);
+	case JOB_DAMAGE:
+		return run_damage(w, job->damage);
 	case JOB_NOTES:
 		return run_notes(w, job->refusals, job->count);
 	}
@@ -331,6 +398,7 @@ struct writer *writer_start(const void *owner, sqlite3 *db)
 	STAILQ_INIT(&w->jobs);
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_cond_init(&w->arrived, NULL);
+	w->last_mid = last_mid(db);
 	prepare(w);
 	if (pthread_create(&w->thread, NULL, writer_run, w) != 0)
 		abort();
@@ -381,6 +449,11 @@ int writer_mail(struct writer *w, struct writer_mail *mail)
 int writer_outcome(struct writer *w, struct writer_outcome *outcome)
 {
 	return submit(w, &(struct job){ .kind = JOB_OUTCOME, .outcome = outcome });
+}
+
+int writer_damage(struct writer *w, struct writer_damage *damage)
+{
+	return submit(w, &(struct job){ .kind = JOB_DAMAGE, .damage = damage });
 }
 
 int writer_notes(struct writer *w, const struct store_refusal *refusals, size_t count)

@@ -26,7 +26,7 @@ struct writer_mail {
 	const struct envelope *envelope;
 	struct text bytes;
 	const char *file;	     /* NULL = in `bytes` */
-	const struct digest *digest; /* of the file */
+	const struct digest *digest; /* of the content */
 	uint64_t size;
 	int64_t due_ms;
 	int64_t mid; /* out */
@@ -39,11 +39,22 @@ struct writer_outcome {
 	struct writer_mail *dsn; /* or NULL */
 	bool repeated;		 /* out: it had been recorded before, nothing was changed */
 	bool waiting;		 /* out: a recipient of this domain is still queued */
-	char client[64];	 /* out: who sent the mail that is finished; empty = it is not */
-	char file[64];		 /* out: content file that is not needed any more; empty = none */
+	char client[64]; /* out: who sent the mail that is queued for nobody any more; empty = it is */
+	char file[64];	 /* out: content file that is not needed any more; empty = none */
+};
+
+/* Rows that were damaged. */
+struct writer_damage {
+	int64_t mid;
+	const char *
+		domain; /* of the recipients whose own rows are damaged; NULL = the mail is: all its queued recipients */
+	uint64_t marked; /* out: how many are not queued any more */
+	bool waiting;	 /* out: a recipient of this domain is still queued */
+	char client[64]; /* out: as above */
 };
 
 /* Each returns when its change is durable: 0, or -ENOSPC, -EDQUOT, -EINVAL with nothing changed. */
 int writer_mail(struct writer *writer, struct writer_mail *mail);
 int writer_outcome(struct writer *writer, struct writer_outcome *outcome);
+int writer_damage(struct writer *writer, struct writer_damage *damage);
 int writer_notes(struct writer *writer, const struct store_refusal *refusals, size_t count);
