@@ -14,7 +14,9 @@
 
 #include "base/base.h"
 #include "base/err.h"
+#include "base/log.h"
 #include "queue/checksum.h"
+#include "queue/copy.h"
 
 enum { APPLICATION_ID = 0x506f7374 }; /* "Post" */
 
@@ -92,24 +94,35 @@ static int why(const void *owner, int error, const char **ret_why, const char *f
 	return error;
 }
 
-static int open_file(const void *owner, int directory_fd, int flags, sqlite3 **ret_db, const char **ret_why)
+int database_open_file(int directory_fd, const char *name, int flags, sqlite3 **ret_db)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
-	char name[64];
-	sqlite3 *db = NULL;
+	char path[128];
+	int r;
 
 	pthread_once(&once, register_vfs);
-	snprintf(name, sizeof name, "/proc/self/fd/%d/queue.db", directory_fd);
-	if (sqlite3_open_v2(name, &db, flags | SQLITE_OPEN_NOMUTEX, "postern") != SQLITE_OK) {
-		int error = db == NULL ? -ENOMEM : database_error(db);
+	snprintf(path, sizeof path, "/proc/self/fd/%d/%s", directory_fd, name);
+	r = sqlite3_open_v2(path, ret_db, flags | SQLITE_OPEN_NOMUTEX, "postern");
+	if (*ret_db == NULL)
+		return -ENOMEM;
+	if (r != SQLITE_OK)
+		return database_error(*ret_db);
+	sqlite3_busy_timeout(*ret_db, 10000);
+	checksum_register(*ret_db);
+	return 0;
+}
 
-		why(owner, error, ret_why,
+static int open_file(const void *owner, int directory_fd, int flags, sqlite3 **ret_db, const char **ret_why)
+{
+	sqlite3 *db = NULL;
+	int r = database_open_file(directory_fd, "queue.db", flags, &db);
+
+	if (r < 0) {
+		why(owner, r, ret_why,
 			"queue.db cannot be opened: ", db == NULL ? "no memory" : sqlite3_errmsg(db));
 		sqlite3_close(db);
-		return error;
+		return r;
 	}
-	sqlite3_busy_timeout(db, 10000);
-	checksum_register(db);
 	*ret_db = db;
 	return 0;
 }
@@ -144,6 +157,23 @@ static int create(sqlite3 *db)
 	return r == 0 ? database_exec(db, "COMMIT") : r;
 }
 
+/* Keep the database as it is under the name queue.db.schemaN, durable before anything is changed. */
+static int keep_copy(sqlite3 *db, int directory_fd, int64_t version)
+{
+	struct copy *copy;
+	char name[32];
+
+	snprintf(name, sizeof name, "queue.db.schema%lld", (long long)version);
+	int r = copy_start(NULL, db, directory_fd, name, &copy);
+	if (r < 0)
+		return r;
+	do
+		r = copy_step(copy);
+	while (r >= 0 && r < 100);
+	talloc_free(copy);
+	return MIN(r, 0);
+}
+
 /* From an older schema to ours, all or nothing. */
 static int upgrade(sqlite3 *db, int64_t version)
 {
@@ -158,6 +188,30 @@ static int upgrade(sqlite3 *db, int64_t version)
 	if (r == 0)
 		r = database_exec(db, mark);
 	return r == 0 ? database_exec(db, "COMMIT") : r;
+}
+
+/* Bring an older database to our schema. */
+static int migrate(const void *owner, sqlite3 *db, int directory_fd, const char **ret_why)
+{
+	const int64_t version = pragma(db, "PRAGMA user_version");
+
+	if (version >= DATABASE_SCHEMA)
+		return 0;
+	if (version < 1)
+		return why(owner, -ENOTSUP, ret_why,
+			"queue.db has tables and no schema number: it is damaged, or not ours", "");
+	int r = keep_copy(db, directory_fd, version);
+	if (r < 0)
+		return why(owner, r, ret_why,
+			"queue.db is of an older version and cannot be copied before it is changed; make room for a second queue.db in the state directory: ",
+			err_text(r));
+	r = upgrade(db, version);
+	if (r < 0)
+		return why(owner, r, ret_why,
+			"queue.db cannot be brought to this version's schema (it is as it was, and queue.db.schemaN is a copy of it): ",
+			sqlite3_errmsg(db));
+	log_event(LOG_INFO, "schema_upgraded", log_num("from", version), log_num("to", DATABASE_SCHEMA));
+	return 0;
 }
 
 /* Refuse what is not ours before anything is written to it. */
@@ -196,12 +250,8 @@ int database_open_writer(const void *owner, int directory_fd, sqlite3 **ret_db, 
 		if (r < 0)
 			why(owner, r, ret_why, "queue.db cannot be made: ", sqlite3_errmsg(db));
 	}
-	if (r == 0 && pragma(db, "PRAGMA user_version") < DATABASE_SCHEMA) {
-		r = upgrade(db, pragma(db, "PRAGMA user_version"));
-		if (r < 0)
-			why(owner, r, ret_why,
-				"queue.db cannot be brought to this version's schema: ", sqlite3_errmsg(db));
-	}
+	if (r == 0)
+		r = migrate(owner, db, directory_fd, ret_why);
 	if (r == 0 &&
 		database_exec(db,
 			"PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; PRAGMA cell_size_check = ON") <

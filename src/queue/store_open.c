@@ -190,6 +190,7 @@ int store_open(const void *owner, int dir_fd, const struct config *config, struc
 	return 0;
 
 failed:
+	talloc_steal(owner, *ret_why); /* it may be the store's */
 	talloc_free(store);
 	return r;
 }
@@ -207,10 +208,12 @@ int store_open_reader(
 	} else {
 		r = readers_open(store, store->content_fd, &store->readers, ret_why);
 	}
-	if (r < 0)
+	if (r < 0) {
+		talloc_steal(owner, *ret_why);
 		talloc_free(store);
-	else
+	} else {
 		*ret_store = store;
+	}
 	return r;
 }
 

@@ -214,7 +214,7 @@ static void copy_column(sqlite3_stmt *row, int column, char *ret_text, size_t si
 /* Nobody is queued any more. When everybody is done the content goes in the same transaction (S6). */
 static int finish_mail(struct writer *w, int64_t mid, struct writer_outcome *job)
 {
-	bool kept;
+	bool kept = false;
 
 	database_bind_number(w->mail_file, 1, mid);
 	int r = database_step(w->mail_file);
@@ -239,7 +239,7 @@ static int finish_mail(struct writer *w, int64_t mid, struct writer_outcome *job
 static int run_outcome(struct writer *w, struct writer_outcome *job)
 {
 	const struct outcome *o = job->outcome;
-	bool live;
+	bool live = false;
 	int r;
 
 	job->repeated = true;
@@ -267,7 +267,7 @@ static int run_outcome(struct writer *w, struct writer_outcome *job)
 static int run_damage(struct writer *w, struct writer_damage *job)
 {
 	sqlite3_stmt *set = job->domain == NULL ? w->set_corrupt : w->set_corrupt_domain;
-	bool live;
+	bool live = false;
 
 	job->client[0] = '\0';
 	job->waiting = false;

@@ -1,5 +1,5 @@
 /*
- * Checks the guarantees G1 to G6 of docs/queue.md on what a power cut left: opens the store on an image and compares it
+ * Checks the guarantees G1 to G7 of docs/queue.md on what a power cut left: opens the store on an image and compares it
  * with the marks that the workload had made before the cut (facts.h). Ends at the first broken promise.
  *
  * Usage: check IMAGE MARKS. Prints one line, either how many mails were in each state of docs/queue.md
@@ -20,6 +20,7 @@
 #include "base/text.h"
 #include "facts.h"
 #include "mail.h"
+#include "old.h"
 #include "queue/store.h"
 
 enum { FILES_MAX = 1000, LEASE_WAIT_MS = 5000 };
@@ -104,8 +105,8 @@ static sqlite3_stmt *query(struct check *c, const char *sql, int64_t argument)
 {
 	sqlite3_stmt *statement = NULL;
 
-	must(sqlite3_prepare_v2(c->db, sql, -1, &statement, NULL) == SQLITE_OK, "G4: queue.db: %s",
-		sqlite3_errmsg(c->db));
+	must(sqlite3_prepare_v2(c->db, sql, -1, &statement, NULL) == SQLITE_OK, "G4: %s: %s",
+		sqlite3_db_filename(c->db, NULL), sqlite3_errmsg(c->db));
 	sqlite3_bind_int64(statement, 1, argument);
 	return statement;
 }
@@ -114,7 +115,8 @@ static bool next(struct check *c, sqlite3_stmt *statement)
 {
 	int r = sqlite3_step(statement);
 
-	must(r == SQLITE_ROW || r == SQLITE_DONE, "G4: queue.db: %s", sqlite3_errmsg(c->db));
+	must(r == SQLITE_ROW || r == SQLITE_DONE, "G4: %s: %s", sqlite3_db_filename(c->db, NULL),
+		sqlite3_errmsg(c->db));
 	return r == SQLITE_ROW;
 }
 
@@ -369,6 +371,33 @@ static void check_database(struct check *c)
 	sqlite3_close(c->db);
 }
 
+/* An older database is changed only after it was copied. It is what the image holds that counts: opening the store would copy it anew. */
+static void check_copy(struct check *c)
+{
+	char *path = text_must(talloc_asprintf(c, "%s/queue.db.schema2", c->image));
+
+	must(sqlite3_open_v2(path, &c->db, SQLITE_OPEN_READONLY, NULL) == SQLITE_OK &&
+			number_of(c, "SELECT count(*) FROM message", 0) == OLD_MAILS,
+		"G7: queue.db was upgraded and its copy is not whole: %s", sqlite3_errmsg(c->db));
+	sqlite3_stmt *row = query(c, "PRAGMA integrity_check", 0);
+	must(next(c, row) && strcmp(column(row, 0), "ok") == 0, "G7: the copy of queue.db is damaged: %s",
+		column(row, 0));
+	sqlite3_finalize(row);
+	sqlite3_close(c->db);
+}
+
+/* Whether the store was brought to the present version before the power went. */
+static bool was_upgraded(struct check *c)
+{
+	char *path = text_must(talloc_asprintf(c, "%s/queue.db", c->image));
+
+	must(sqlite3_open_v2(path, &c->db, SQLITE_OPEN_READONLY, NULL) == SQLITE_OK, "G4: queue.db: %s",
+		sqlite3_errmsg(c->db));
+	const bool upgraded = number_of(c, "PRAGMA user_version", 0) > 2;
+	sqlite3_close(c->db);
+	return upgraded;
+}
+
 static void print_states(struct check *c)
 {
 	for (struct facts_mail *mail = c->facts->mails; mail != NULL; mail = mail->hh.next)
@@ -386,6 +415,8 @@ int main(int argc, char **argv)
 	c->image = argv[1];
 	c->facts = facts_read(c, argv[2]);
 	list_files(c, &c->before);
+	if (c->facts->old && was_upgraded(c))
+		check_copy(c);
 	c->store = mail_open_store(c, c->image, SOON, "G4: the store cannot be opened: ");
 	list_files(c, &c->after);
 	check_database(c);

@@ -80,6 +80,12 @@ static void on_start(struct facts *facts, char **words)
 		r->leased = 0;
 }
 
+static void on_old(struct facts *facts, char **words)
+{
+	(void)words;
+	facts->old = true;
+}
+
 static void on_begin(struct facts *facts, char **words)
 {
 	struct facts_mail *mail = text_must(talloc_zero(facts, struct facts_mail));
@@ -187,6 +193,7 @@ static const struct verb {
 	size_t words;
 	void (*run)(struct facts *facts, char **words);
 } verbs[] = {
+	{ "old", 0, on_old },
 	{ "start", 0, on_start },
 	{ "begin", 3, on_begin },
 	{ "commit", 2, on_commit },

@@ -50,6 +50,7 @@ struct facts {
 	struct facts_mail *mails;
 	struct facts_recipient *recipients;
 	struct facts_outcome *outcomes;
+	bool old; /* it began with a database of an older version */
 };
 
 /* Read the file of marks, one a line; owned by `owner`. Ends the process when it is malformed. */

@@ -165,6 +165,10 @@ class Trace:
         return [position for position, record in enumerate(self.records)
             if record[0] == MARK and record[4].startswith(word)]
 
+    def syncs(self, start, stop):
+        """Positions of the ends of syncs between two others."""
+        return [position for position in range(start, stop) if self.records[position][0] == SYNC_END]
+
 
 class Disk:
     """Plays a trace forward. An inode number means the file that was made with it last."""

@@ -3,6 +3,7 @@
  * own, a fixed amount of work drawn from a seed. Every step is marked in the shim's trace, a promise only after the call
  * that gave it returned. check.c reads the marks:
  *
+ *   old                                      there is a durable database of an older version, with the mails that were marked (old.c)
  *   start                                    a store was opened
  *   begin TOKEN SIZE ADDRESS,...             store_commit() is about to be called, or a DSN given to store_record()
  *   commit TOKEN MID                         it returned 0
@@ -12,7 +13,8 @@
  *   record ID DSN-TOKEN|- MID:RID:STATE,...  store_record() is about to be called; d(elivered), q(ueued), b(ounced)
  *   recorded ID                              it returned 0
  *
- * Usage: load DIRECTORY SEED MEMORY (see load_deliver_start()). The shim may end it in the middle of everything.
+ * Usage: load DIRECTORY SEED MEMORY [old] (see load_deliver_start()); with `old` it is only filled by old_make(). The shim may end it in
+ * the middle of everything.
  */
 #include <dlfcn.h>
 #include <pthread.h>
@@ -27,6 +29,7 @@
 #include "base/text.h"
 #include "load.h"
 #include "mail.h"
+#include "old.h"
 #include "queue/store.h"
 
 enum { CLIENTS = 3, DELIVERERS = 2, MAILS = 50, CHUNK = 32 * 1024 };
@@ -186,8 +189,10 @@ int main(int argc, char **argv)
 	uint64_t seed;
 
 	load_must(
-		argc == 4 && text_number(text_of(argv[2]), UINT32_MAX, &seed) == 0, "reading the arguments");
+		argc >= 4 && text_number(text_of(argv[2]), UINT32_MAX, &seed) == 0, "reading the arguments");
 	*(void **)&crash_mark = dlsym(RTLD_DEFAULT, "crash_mark");
+	if (argc == 5)
+		old_make(argv[1]);
 	struct store *store = mail_open_store(owner, argv[1], "[100ms, 200ms, 1h]", "load: ");
 	load_mark("start");
 	load_deliver_start(owner, store, argv[3]);

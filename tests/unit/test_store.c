@@ -11,7 +11,6 @@
 #include <time.h>
 
 #include <cmocka.h>
-#include <sqlite3.h>
 
 #include "base/clock.h"
 #include "base/err.h"
@@ -983,67 +982,6 @@ static void test_the_command_line_reads_without_a_gateway(void **state)
 	rig_free(rig);
 }
 
-static void sql(struct rig *rig, const char *statement)
-{
-	char path[100];
-	sqlite3 *db;
-
-	snprintf(path, sizeof path, "%s/queue.db", rig->path);
-	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-	assert_int_equal(sqlite3_exec(db, statement, NULL, NULL, NULL), SQLITE_OK);
-	sqlite3_close(db);
-}
-
-static void refuses_to_open(struct rig *rig, const char *word)
-{
-	const char *why = NULL;
-	struct store *store;
-
-	if (store_open(rig, rig->fd, rig->config, &store, &why) == 0)
-		fail_msg("opened, but must not: %s", word);
-	assert_non_null(why);
-	if (strstr(why, word) == NULL)
-		fail_msg("\"%s\" does not say \"%s\"", why, word);
-}
-
-static void test_what_is_not_ours_or_newer_is_refused_and_left_as_it_is(void **state)
-{
-	struct rig *rig = rig_new(NEVER);
-	char path[100], bytes[8192];
-
-	(void)state;
-	commit(rig, "s@x.test", "x", TO("r@a.test"));
-	TALLOC_FREE(rig->store);
-	sql(rig, "PRAGMA user_version = 99");
-	refuses_to_open(rig, "newer version");
-	sql(rig, "PRAGMA user_version = 3");
-	reopen(rig);
-	assert_int_equal(store_queued(rig->store), 1);
-	TALLOC_FREE(rig->store);
-
-	sql(rig, "PRAGMA application_id = 1");
-	refuses_to_open(rig, "another program");
-
-	snprintf(path, sizeof path, "%s/queue.db", rig->path);
-	int fd = open(path, O_WRONLY | O_TRUNC);
-	memset(bytes, 'x', sizeof bytes);
-	assert_int_equal(write(fd, bytes, sizeof bytes), sizeof bytes);
-	close(fd);
-	refuses_to_open(rig, "cannot be");
-	rig_free(rig);
-}
-
-static void test_a_state_directory_that_cannot_be_written_is_refused_with_a_reason(void **state)
-{
-	struct rig *rig = rig_new(NEVER);
-
-	(void)state;
-	TALLOC_FREE(rig->store);
-	help_remove(rig->path);
-	refuses_to_open(rig, "queue.db cannot be");
-	rig_free(rig);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1084,8 +1022,6 @@ int main(void)
 		cmocka_unit_test(test_tracking_finds_by_sender_recipient_mid_and_time_over_pages),
 		cmocka_unit_test(test_a_refusal_is_tracked_with_what_was_answered),
 		cmocka_unit_test(test_the_command_line_reads_without_a_gateway),
-		cmocka_unit_test(test_what_is_not_ours_or_newer_is_refused_and_left_as_it_is),
-		cmocka_unit_test(test_a_state_directory_that_cannot_be_written_is_refused_with_a_reason),
 		cmocka_unit_test(test_who_waits_for_anything_is_told_when_a_kept_connection_goes),
 	};
 
