@@ -2,7 +2,7 @@
  * Replies of the SMTP servers we deliver to, one line at a time, for deliver/. The server is a stranger:
  * codes outside 200..599, codes that change within a reply, more than SMTP_REPLY_LINES_MAX lines and lines
  * behind the last one are refused, and the text that is kept for logs and bounces is cut and made printable
- * ASCII.
+ * ASCII: the words of all lines, because the first one often has the reason and the last one a link.
  *
  * What an EHLO reply offers is collected on the way (RFC 5321 section 4.1.1.1): the first line is the
  * greeting and may say anything, each later line starts with a keyword. A host called STARTTLS offers
@@ -23,13 +23,31 @@ static unsigned line_code(struct text line)
 	return (unsigned)code;
 }
 
+/* `words` without the enhanced code that the reply has already. */
+static struct text without_status(const struct smtp_reply *reply, struct text words)
+{
+	struct text kept = text_from(text_of(reply->text), 4);
+	struct text status = text_first(kept, text_find(kept, ' '));
+
+	if (text_find(status, '.') < status.len && text_starts_nocase(words, status) &&
+		(words.len == status.len || words.at[status.len] == ' '))
+		return text_trim(text_from(words, status.len));
+	return words;
+}
+
 static void keep_text(struct smtp_reply *reply, struct text line)
 {
-	struct text kept = text_first(line, sizeof reply->text - 1);
+	size_t used = strlen(reply->text);
+	struct text words = used == 0 ? line : without_status(reply, text_from(line, 4));
 
-	for (size_t i = 0; i < kept.len; i++)
-		reply->text[i] = kept.at[i] >= 0x20 && kept.at[i] <= 0x7e ? kept.at[i] : '?';
-	reply->text[kept.len] = '\0';
+	if (used > 0 && words.len > 0 && used < sizeof reply->text - 1 && reply->text[used - 1] != ' ')
+		reply->text[used++] = ' ';
+	words = text_first(words, sizeof reply->text - 1 - used);
+	for (size_t i = 0; i < words.len; i++)
+		reply->text[used + i] = words.at[i] >= 0x20 && words.at[i] <= 0x7e ? words.at[i] : '?';
+	reply->text[used + words.len] = '\0';
+	if (reply->text[3] == '-')
+		reply->text[3] = ' ';
 }
 
 /* The number behind SIZE; what is no number states no limit. */
@@ -38,6 +56,24 @@ static uint64_t size_limit(struct text argument)
 	uint64_t size;
 
 	return text_number(text_trim(argument), UINT64_MAX, &size) == 0 ? size : 0;
+}
+
+/* The value of RCPTMAX among the limits; 0 when there is none (RFC 9422). */
+static uint64_t recipient_limit(struct text limits)
+{
+	static const struct text name = TEXT("RCPTMAX=");
+
+	while (limits.len > 0) {
+		size_t blank = text_find(limits, ' ');
+		struct text limit = text_first(limits, blank);
+		uint64_t value;
+
+		if (text_starts_nocase(limit, name) &&
+			text_number(text_from(limit, name.len), UINT64_MAX, &value) == 0)
+			return value;
+		limits = text_from(limits, blank + 1);
+	}
+	return 0;
 }
 
 static void note_extension(struct smtp_reply *reply, struct text line)
@@ -58,6 +94,8 @@ static void note_extension(struct smtp_reply *reply, struct text line)
 	size_t blank = text_find(line, ' ');
 	struct text keyword = text_first(line, blank);
 
+	if (text_equal_nocase(keyword, TEXT("LIMITS")))
+		reply->rcpt_max = recipient_limit(text_from(line, blank + 1));
 	for (size_t i = 0; i < COUNT(known); i++) {
 		if (!text_equal_nocase(keyword, known[i].keyword))
 			continue;
@@ -84,4 +122,16 @@ int smtp_reply_line(struct smtp_reply *reply, struct text line)
 	reply->lines++;
 	reply->complete = line.len == 3 || line.at[3] == ' ';
 	return 0;
+}
+
+bool smtp_reply_too_many(const struct smtp_reply *reply)
+{
+	struct text words = text_from(text_of(reply->text), 4);
+	bool enhanced = words.len >= 5 && words.at[1] == '.' && (words.at[0] == '4' || words.at[0] == '5') &&
+			words.at[2] >= '0' && words.at[2] <= '9';
+
+	if (enhanced)
+		return text_starts_nocase(text_from(words, 1), TEXT(".5.3")) &&
+		       (words.len == 5 || words.at[5] == ' ');
+	return reply->code == 452 || reply->code == 552;
 }

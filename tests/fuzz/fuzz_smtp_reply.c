@@ -22,6 +22,9 @@ static void check(const struct smtp_reply *reply)
 	must(smtp_reply_class(reply) == (unsigned)(reply->text[0] - '0'));
 	must(reply->lines >= 1 && reply->lines <= SMTP_REPLY_LINES_MAX);
 	must(reply->size == 0 || reply->has_size);
+	must(len == 3 || reply->text[3] == ' ');
+	must(!smtp_reply_too_many(reply) || smtp_reply_class(reply) >= 4 || len > 4);
+	must(reply->lines > 1 || reply->rcpt_max == 0);
 	must(reply->lines > 1 || !(reply->has_starttls || reply->has_pipelining || reply->has_size ||
 					 reply->has_dsn || reply->has_requiretls));
 }

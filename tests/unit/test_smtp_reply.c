@@ -21,13 +21,21 @@ static const struct {
 	{ "one line", { TEXT("250 2.0.0 ok") }, 0, 250, true, "250 2.0.0 ok" },
 	{ "a code alone", { TEXT("354") }, 0, 354, true, "354" },
 	{ "a code and a blank", { TEXT("354 ") }, 0, 354, true, "354 " },
-	{ "an unfinished reply", { TEXT("250-a") }, 0, 250, false, "250-a" },
-	{ "two lines", { TEXT("250-a"), TEXT("250 b") }, 0, 250, true, "250 b" },
-	{ "a code alone ends a reply", { TEXT("550-a"), TEXT("550-"), TEXT("550") }, 0, 550, true, "550" },
+	{ "an unfinished reply", { TEXT("250-a") }, 0, 250, false, "250 a" },
+	{ "two lines", { TEXT("250-a"), TEXT("250 b") }, 0, 250, true, "250 a b" },
+	{ "an enhanced code on every line stands once",
+		{ TEXT("550-5.7.1 you"), TEXT("550-5.7.1 are"), TEXT("550 5.7.1 blocked") }, 0, 550, true,
+		"550 5.7.1 you are blocked" },
+	{ "another enhanced code stays", { TEXT("550-5.7.1 you"), TEXT("550 5.7.10 x") }, 0, 550, true,
+		"550 5.7.1 you 5.7.10 x" },
+	{ "a word that is repeated stays", { TEXT("550-no"), TEXT("550 no") }, 0, 550, true, "550 no no" },
+	{ "an enhanced code alone", { TEXT("550-5.7.1 no"), TEXT("550 5.7.1") }, 0, 550, true,
+		"550 5.7.1 no" },
+	{ "a code alone ends a reply", { TEXT("550-a"), TEXT("550-"), TEXT("550") }, 0, 550, true, "550 a" },
 	{ "bytes that are not printable", { TEXT("250 a\0b\rc\xff\t\x7f") }, 0, 250, true, "250 a?b?c???" },
 	{ "the smallest code", { TEXT("200") }, 0, 200, true, "200" },
 	{ "the largest code", { TEXT("599") }, 0, 599, true, "599" },
-	{ "2.20 codes that differ", { TEXT("250-a"), TEXT("550 b") }, ERR_FORMAT, 250, false, "250-a" },
+	{ "2.20 codes that differ", { TEXT("250-a"), TEXT("550 b") }, ERR_FORMAT, 250, false, "250 a" },
 	{ "2.20 code 99", { TEXT("99") }, ERR_FORMAT, 0, false, "" },
 	{ "2.20 code 999", { TEXT("999 x") }, ERR_FORMAT, 0, false, "" },
 	{ "code 600", { TEXT("600 x") }, ERR_FORMAT, 0, false, "" },
@@ -80,6 +88,82 @@ static void test_a_long_text_is_cut_and_terminated(void **state)
 	assert_int_equal(smtp_reply_line(&reply, (struct text){ line, sizeof line }), 0);
 	assert_int_equal(strlen(reply.text), SMTP_REPLY_TEXT_MAX - 1);
 	assert_memory_equal(reply.text, line, SMTP_REPLY_TEXT_MAX - 1);
+}
+
+static void test_2_20_the_words_of_many_lines_are_cut_too(void **state)
+{
+	struct smtp_reply reply = { 0 };
+	char line[60];
+
+	(void)state;
+	memset(line, 'x', sizeof line);
+	memcpy(line, "451-", 4);
+	for (int i = 0; i < 50; i++) {
+		assert_int_equal(smtp_reply_line(&reply, (struct text){ line, sizeof line }), 0);
+		assert_true(strlen(reply.text) < SMTP_REPLY_TEXT_MAX);
+	}
+	assert_int_equal(strlen(reply.text), SMTP_REPLY_TEXT_MAX - 1);
+}
+
+static const struct {
+	const char *line;
+	bool too_many;
+} counts[] = {
+	{ "452 4.5.3 too many recipients", true },
+	{ "452 4.5.3", true },
+	{ "452 too many recipients", true },
+	{ "452", true },
+	{ "552 too many recipients", true },
+	{ "550 5.5.3 too many recipients", true },
+	{ "451 4.5.3 slow down", true },
+	{ "452 4.3.1 no space", false },
+	{ "452 4.2.2 mailbox full", false },
+	{ "452 4.5.30 x", false },
+	{ "552 5.2.2 mailbox full", false },
+	{ "450 4.2.1 later", false },
+	{ "550 no such user", false },
+	{ "550 5.1.1 user 5.5.3", false },
+};
+
+static void test_2_25_too_many_recipients_is_told_from_other_refusals(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < COUNT(counts); i++) {
+		struct smtp_reply reply = { 0 };
+
+		assert_int_equal(smtp_reply_line(&reply, text_of(counts[i].line)), 0);
+		if (smtp_reply_too_many(&reply) != counts[i].too_many)
+			fail_msg("%s", counts[i].line);
+	}
+}
+
+static const struct {
+	const char *line;
+	uint64_t most;
+} limits[] = {
+	{ "250 LIMITS RCPTMAX=10", 10 },
+	{ "250-limits rcptmax=10", 10 },
+	{ "250 LIMITS MAILMAX=5 RCPTMAX=100 RCPTDOMAINMAX=1", 100 },
+	{ "250 LIMITS MAILMAX=5", 0 },
+	{ "250 LIMITS RCPTMAX=", 0 },
+	{ "250 LIMITS RCPTMAX=many", 0 },
+	{ "250 LIMITS RCPTMAX=99999999999999999999", 0 },
+	{ "250 LIMITS XRCPTMAX=10", 0 },
+	{ "250 LIMITS", 0 },
+	{ "250 RCPTMAX=10", 0 },
+};
+
+static void test_2_25_the_limit_of_recipients_is_read(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < COUNT(limits); i++) {
+		struct smtp_reply reply = { 0 };
+
+		assert_int_equal(smtp_reply_line(&reply, TEXT("250-mx LIMITS RCPTMAX=3")), 0);
+		assert_int_equal(smtp_reply_line(&reply, text_of(limits[i].line)), 0);
+		if (reply.rcpt_max != limits[i].most)
+			fail_msg("%s: %llu", limits[i].line, (unsigned long long)reply.rcpt_max);
+	}
 }
 
 static void test_the_class_is_the_first_digit(void **state)
@@ -174,6 +258,9 @@ int main(void)
 		cmocka_unit_test(test_lines_become_a_reply),
 		cmocka_unit_test(test_2_20_a_reply_has_at_most_100_lines),
 		cmocka_unit_test(test_a_long_text_is_cut_and_terminated),
+		cmocka_unit_test(test_2_20_the_words_of_many_lines_are_cut_too),
+		cmocka_unit_test(test_2_25_too_many_recipients_is_told_from_other_refusals),
+		cmocka_unit_test(test_2_25_the_limit_of_recipients_is_read),
 		cmocka_unit_test(test_the_class_is_the_first_digit),
 		cmocka_unit_test(test_extensions_match_as_whole_words),
 		cmocka_unit_test(test_the_greeting_offers_nothing),
