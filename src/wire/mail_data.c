@@ -86,6 +86,11 @@ struct mail_data_out mail_data_out_start(void)
 	return (struct mail_data_out){ .state = LINE_START };
 }
 
+struct mail_data_out mail_data_out_start_counted(void)
+{
+	return (struct mail_data_out){ .state = LINE_START, .counted = true };
+}
+
 static size_t put_line_end(char *out)
 {
 	out[0] = '\r';
@@ -112,7 +117,7 @@ size_t mail_data_out_take(struct mail_data_out *out_state, struct text input, ch
 			state = AFTER_CR;
 			continue;
 		}
-		if (state == LINE_START && c == '.')
+		if (state == LINE_START && c == '.' && !out_state->counted)
 			out[len++] = '.';
 		out[len++] = c;
 		state = IN_LINE;
@@ -125,8 +130,10 @@ size_t mail_data_out_end(struct mail_data_out *out_state, char *out)
 {
 	size_t len = out_state->state == LINE_START ? 0 : put_line_end(out);
 
-	out[len++] = '.';
-	len += put_line_end(out + len);
-	*out_state = mail_data_out_start();
+	if (!out_state->counted) {
+		out[len++] = '.';
+		len += put_line_end(out + len);
+	}
+	out_state->state = LINE_START;
 	return len;
 }

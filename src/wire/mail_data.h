@@ -32,14 +32,18 @@ void mail_data_in_look(struct mail_data_in *in, struct text input);
 
 struct mail_data_out {
 	unsigned state; /* private */
+	bool counted;	/* private */
 };
 
 /* An encoder at the start of the data. */
 struct mail_data_out mail_data_out_start(void);
 
+/* As mail_data_out_start(), for BDAT, whose bytes are counted: no dots are put in, and no end mark behind. */
+struct mail_data_out mail_data_out_start_counted(void);
+
 /* Encode `input` into `out` (room for 2 * input.len + 2): lines that start with a dot get another one, a bare CR or LF becomes
  * CRLF. Returns the bytes written. A CR at the end of `input` is held back until the next call. */
 size_t mail_data_out_take(struct mail_data_out *out_state, struct text input, char *out);
 
-/* The end: completes an open line, then `.CRLF`. `out` has room for 8 bytes. Returns the bytes written. */
+/* The end: completes an open line, then `.CRLF` unless the bytes are counted. `out` has room for 8 bytes. Returns the bytes written. */
 size_t mail_data_out_end(struct mail_data_out *out_state, char *out);

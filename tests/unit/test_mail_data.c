@@ -242,14 +242,14 @@ static void finish(struct encoded *e)
 	test_free(out);
 }
 
-static struct encoded encode(const char *name, struct text t)
+static struct encoded encode_from(const char *name, struct mail_data_out start, struct text t)
 {
-	struct encoded whole = { .state = mail_data_out_start() }, bytes = { .state = mail_data_out_start() };
+	struct encoded whole = { .state = start }, bytes = { .state = start };
 
 	push(&whole, t);
 	finish(&whole);
 	for (size_t cut = 0; cut <= t.len; cut++) {
-		struct encoded halves = { .state = mail_data_out_start() };
+		struct encoded halves = { .state = start };
 
 		push(&halves, text_first(t, cut));
 		push(&halves, text_from(t, cut));
@@ -264,6 +264,11 @@ static struct encoded encode(const char *name, struct text t)
 	if (!text_equal((struct text){ whole.out, whole.len }, (struct text){ bytes.out, bytes.len }))
 		fail_msg("%s: another result byte by byte", name);
 	return whole;
+}
+
+static struct encoded encode(const char *name, struct text t)
+{
+	return encode_from(name, mail_data_out_start(), t);
 }
 
 static const struct {
@@ -296,6 +301,21 @@ static void test_what_goes_out_is_stuffed_and_has_no_bare_cr_or_lf(void **state)
 
 		if (!text_equal((struct text){ e.out, e.len }, outs[i].want))
 			fail_msg("%s: \"" TEXT_FMT "\" came out", outs[i].name, (int)e.len, e.out);
+	}
+}
+
+static void test_1_37_counted_bytes_are_those_of_data_without_its_dots(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < COUNT(outs); i++) {
+		struct encoded counted =
+			encode_from(outs[i].name, mail_data_out_start_counted(), outs[i].input);
+		struct encoded e = encode(outs[i].name, outs[i].input);
+		struct decoded d = decode(outs[i].name, (struct text){ e.out, e.len });
+
+		if (!text_equal((struct text){ counted.out, counted.len }, (struct text){ d.out, d.len }))
+			fail_msg(
+				"%s: \"" TEXT_FMT "\" came out", outs[i].name, (int)counted.len, counted.out);
 	}
 }
 
@@ -334,6 +354,7 @@ int main(void)
 		cmocka_unit_test(test_1_29_the_longest_line_and_8_bit_bytes_are_noticed),
 		cmocka_unit_test(test_1_33_1_37_chunks_are_looked_at_and_dots_mean_nothing),
 		cmocka_unit_test(test_what_goes_out_is_stuffed_and_has_no_bare_cr_or_lf),
+		cmocka_unit_test(test_1_37_counted_bytes_are_those_of_data_without_its_dots),
 		cmocka_unit_test(test_out_and_in_again_gives_the_message_back),
 	};
 
