@@ -89,6 +89,12 @@ struct config_destination {
 	enum config_tls tls;
 };
 
+/* delivery.timeouts: how long a peer may take for each step of the dialogue, in milliseconds (RFC 5321 section 4.5.3.2). */
+struct config_timeouts {
+	unsigned line;
+	int64_t connect_ms, greeting_ms, hello_ms, starttls_ms, mail_ms, rcpt_ms, data_ms, block_ms, end_ms;
+};
+
 struct config_delivery {
 	unsigned line;
 	int64_t *retry_ms; /* waiting time before attempt 2, 3, ...; the last one repeats */
@@ -96,6 +102,7 @@ struct config_delivery {
 	int64_t expire_ms;    /* age at which a deferred mail is returned */
 	uint64_t concurrency; /* connections to one destination */
 	uint64_t connections; /* connections in all, at most 64 */
+	struct config_timeouts timeouts;
 };
 
 /* recipients: which addresses of the accepted domains exist. */

@@ -335,6 +335,30 @@ static const struct table_section destinations = { "destinations", "domain",
 	sizeof(struct config_destination), ROWS(destination_rows), destination_later,
 	"How mail is delivered; without a `default` entry the TLS level of all other domains is preferred." };
 
+#define TIMEOUT(name, default, text)                                                                         \
+	{                                                                                                    \
+#name, TABLE_DURATION, AT(timeouts, name##_ms), .standard = (default),                       \
+								LIMITS(100, HOURS(1)), .manual = (text)      \
+	}
+
+static const struct table_row timeout_rows[] = {
+	TIMEOUT(connect, "30s", "The connection, for each address."),
+	TIMEOUT(greeting, "5m", "The greeting."),
+	TIMEOUT(hello, "5m", "The reply to EHLO or HELO."),
+	TIMEOUT(starttls, "2m", "The reply to STARTTLS, and the handshake behind it."),
+	TIMEOUT(mail, "5m", "The reply to MAIL."),
+	TIMEOUT(rcpt, "5m", "The reply to each RCPT."),
+	TIMEOUT(data, "2m", "The reply to DATA."),
+	TIMEOUT(block, "3m", "Taking the next piece of the message."),
+	TIMEOUT(end, "10m", "The reply to the end of the message, during which the peer stores it."),
+};
+
+static const struct table_section timeouts = {
+	"delivery.timeouts", NULL, sizeof(struct config_timeouts), ROWS(timeout_rows),
+	.manual =
+		"How long a peer may take for each step of a delivery; the defaults are those of RFC 5321, and a peer that needs longer is tried again."
+};
+
 static const struct table_row delivery_rows[] = {
 	{ "retry", TABLE_DURATIONS, AT(delivery, retry_ms), AT(delivery, retry_count),
 		.standard = "1m, 5m, 15m, 30m, 1h", LIMITS(100, DAYS(7)),
@@ -347,6 +371,7 @@ static const struct table_row delivery_rows[] = {
 		.manual = "Connections at once to one destination." },
 	{ "connections", TABLE_NUMBER, AT(delivery, connections), .standard = "40", LIMITS(1, 60),
 		.manual = "Connections at once to all destinations together." },
+	{ "timeouts", TABLE_SECTION, AT(delivery, timeouts), .inner = &timeouts },
 };
 
 static const struct table_section delivery = { "delivery", NULL, sizeof(struct config_delivery),

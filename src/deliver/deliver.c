@@ -122,7 +122,8 @@ static bool transact(const struct deliver_house *house, struct link **link, cons
 		if (r == 0 || !untouched || !reused)
 			return true;
 		for (size_t i = 0; i < outcome->recipient_count; i++)
-			outcome->recipients[i].reply = NULL;
+			if (outcome->recipients[i].state == OUTCOME_DEFERRED)
+				outcome->recipients[i].reply = NULL;
 	}
 }
 
@@ -175,7 +176,7 @@ struct outcome *deliver_attempt(
 	struct tls_decision decision = tls_decide(&facts);
 	struct outcome *outcome = outcome_new(lease, owner);
 
-	bool connected = transact(house, link, lease, &decision, outcome);
+	bool connected = send_check(lease, outcome) && transact(house, link, lease, &decision, outcome);
 	expire(house->config, lease, outcome);
 	dsn_add(house->config, lease, outcome);
 	report(house, lease, outcome, connected ? facts.level : TLS_LEVEL_NONE);

@@ -17,13 +17,12 @@
 #include "deliver/deliver.h"
 #include "report/metrics.h"
 
-/* RFC 5321 section 4.5.3.2, in seconds. */
-enum { CONNECT_S = 30, GREETING_S = 300, EHLO_S = 300, STARTTLS_S = 120, LINE_MAX = 2048 };
+enum { LINE_MAX = 2048, QUIT_MS = 1000 };
 
 static int vput(struct link *link, const char *format, va_list arguments)
 {
 	char *line = text_must(talloc_vasprintf(NULL, format, arguments));
-	int r = conn_write(link->conn, text_of(line));
+	int r = strpbrk(line, "\r\n") == NULL ? conn_write(link->conn, text_of(line)) : ERR_FORMAT;
 
 	if (r == 0)
 		r = conn_write(link->conn, TEXT("\r\n"));
@@ -43,14 +42,27 @@ int link_put(struct link *link, const char *format, ...)
 	return r;
 }
 
-int link_reply(struct link *link, unsigned seconds, struct smtp_reply *ret_reply)
+int link_expect_silence(struct link *link)
+{
+	if (!conn_has_input(link->conn))
+		return 0;
+	link->broken = true;
+	return ERR_FORMAT;
+}
+
+const char *link_status(int error)
+{
+	return error == ERR_FORMAT || error == ERR_TOO_LONG ? "4.5.0" : "4.4.2";
+}
+
+int link_reply(struct link *link, int64_t ms, struct smtp_reply *ret_reply)
 {
 	struct smtp_reply reply = { 0 };
 	struct text line;
 	bool bare_lf;
 	int r;
 
-	conn_set_deadline(link->conn, clock_mono_ms() + (int64_t)seconds * 1000);
+	conn_set_deadline(link->conn, clock_mono_ms() + ms);
 	r = conn_flush(link->conn);
 	while (r == 0 && !reply.complete) {
 		r = conn_read_line(link->conn, LINE_MAX, &line, &bare_lf);
@@ -64,14 +76,16 @@ int link_reply(struct link *link, unsigned seconds, struct smtp_reply *ret_reply
 	return r;
 }
 
-int link_ask(struct link *link, unsigned seconds, struct smtp_reply *ret_reply, const char *format, ...)
+int link_ask(struct link *link, int64_t ms, struct smtp_reply *ret_reply, const char *format, ...)
 {
 	va_list arguments;
+	int r = link_expect_silence(link);
 
 	va_start(arguments, format);
-	int r = vput(link, format, arguments);
+	if (r == 0)
+		r = vput(link, format, arguments);
 	va_end(arguments);
-	return r == 0 ? link_reply(link, seconds, ret_reply) : r;
+	return r == 0 ? link_reply(link, ms, ret_reply) : r;
 }
 
 void link_close(struct link *link)
@@ -82,7 +96,7 @@ void link_close(struct link *link)
 		return;
 	conn = link->conn;
 	if (conn != NULL && !link->broken && link_put(link, "QUIT") == 0) {
-		conn_set_deadline(conn, clock_mono_ms() + 1000);
+		conn_set_deadline(conn, clock_mono_ms() + QUIT_MS);
 		conn_flush(conn);
 	}
 	log_event(LOG_INFO, "delivery_closed", log_str("dcid", link->dcid), log_num("mails", link->mails));
@@ -100,14 +114,23 @@ static void fail(struct failure *failure, const struct link *link, const char *s
 		failure->evidence = link->conn->evidence;
 }
 
+/* The peer went away, stayed silent or talked nonsense. */
+static void lost(struct failure *failure, const struct link *link, const char *what, int error)
+{
+	char status[16];
+
+	snprintf(status, sizeof status, "450 %s", link_status(error));
+	fail(failure, link, status, what, err_text(error));
+}
+
 /* 220, or why not. A refusal at the door concerns the destination, not the mail: it is tried again. */
 static int greeting(struct link *link, struct failure *failure)
 {
 	struct smtp_reply reply;
-	int r = link_reply(link, GREETING_S, &reply);
+	int r = link_reply(link, link->timeouts.greeting_ms, &reply);
 
 	if (r < 0) {
-		fail(failure, link, "450 4.4.2", "no greeting from the peer", err_text(r));
+		lost(failure, link, "no greeting from the peer", r);
 		return r;
 	}
 	if (smtp_reply_class(&reply) == 2)
@@ -116,31 +139,41 @@ static int greeting(struct link *link, struct failure *failure)
 	return -ECONNREFUSED;
 }
 
-/* EHLO, or HELO where that is allowed. ret_esmtp tells which; 0 or a negative error with the failure. */
-static int say_hello(
-	const struct deliver_house *house, struct link *link, bool *ret_esmtp, struct failure *failure)
+/* Codes that say "I do not know EHLO" (RFC 5321 section 4.2.1: x0z is syntax); any other 5xx refuses us. */
+static bool knows_no_ehlo(const struct smtp_reply *reply)
+{
+	return reply->code >= 500 && reply->code <= 504;
+}
+
+/* EHLO, or HELO where that is allowed: without EHLO there is no STARTTLS, so not where TLS is a must (ret_esmtp false, and nothing was
+ * said). What an earlier EHLO offered is forgotten. 0 or a negative error with the failure. */
+static int say_hello(const struct deliver_house *house, struct link *link, bool may_helo, bool *ret_esmtp,
+	struct failure *failure)
 {
 	const char *name = house->config->hostname;
 	struct smtp_reply reply;
-	int r = link_ask(link, EHLO_S, &link->offers, "EHLO %s", name);
 
-	*ret_esmtp = r == 0 && smtp_reply_class(&link->offers) == 2;
-	if (*ret_esmtp)
-		return 0;
-	if (r == 0 && smtp_reply_class(&link->offers) == 4) {
-		fail(failure, link, "450 4.3.2", "the peer refused EHLO", link->offers.text);
-		return -ECONNREFUSED;
-	}
+	*ret_esmtp = false;
 	link->offers = (struct smtp_reply){ 0 };
-	if (r == 0)
-		r = link_ask(link, EHLO_S, &reply, "HELO %s", name);
-	if (r == 0 && smtp_reply_class(&reply) == 2)
+	int r = link_ask(link, link->timeouts.hello_ms, &reply, "EHLO %s", name);
+	if (r == 0 && smtp_reply_class(&reply) == 2) {
+		link->offers = reply;
+		*ret_esmtp = true;
 		return 0;
-	if (r == 0)
-		fail(failure, link, "450 4.3.2", "the peer refused HELO", reply.text);
-	else
-		fail(failure, link, "450 4.4.2", "the connection was lost at EHLO", err_text(r));
-	return r < 0 ? r : -ECONNREFUSED;
+	}
+	if (r == 0 && knows_no_ehlo(&reply)) {
+		if (!may_helo)
+			return 0;
+		r = link_ask(link, link->timeouts.hello_ms, &reply, "HELO %s", name);
+	}
+	if (r < 0) {
+		lost(failure, link, "the connection was lost at EHLO", r);
+		return r;
+	}
+	if (smtp_reply_class(&reply) == 2)
+		return 0;
+	fail(failure, link, "450 4.3.2", "the peer refused EHLO", reply.text);
+	return -ECONNREFUSED;
 }
 
 /* Try to start TLS on a greeted connection; what came of it, with the peer's words or the TLS error in `detail`. */
@@ -155,7 +188,7 @@ static enum tls_outcome start_tls(
 	if (!link->offers.has_starttls)
 		return TLS_OUTCOME_NOT_OFFERED;
 
-	int r = link_ask(link, STARTTLS_S, &reply, "STARTTLS");
+	int r = link_ask(link, link->timeouts.starttls_ms, &reply, "STARTTLS");
 	if (r == 0 && reply.code != 220) {
 		snprintf(detail, size, "%s", reply.text);
 		return TLS_OUTCOME_REFUSED;
@@ -212,9 +245,7 @@ static int protect(const struct deliver_house *house, struct link *link, const s
 		break;
 	}
 	metrics_count_tls(house->metrics, METRIC_TLS_OUT, evidence->protocol, evidence->group);
-	if (say_hello(house, link, &esmtp, failure) < 0)
-		return -ECONNREFUSED;
-	return 0;
+	return say_hello(house, link, true, &esmtp, failure);
 }
 
 int link_open(const struct deliver_house *house, const struct ip *address, const char *destination,
@@ -230,7 +261,9 @@ int link_open(const struct deliver_house *house, const struct ip *address, const
 	link->demand = decision->tls;
 	ip_format_port(address, link->address);
 
-	int r = conn_dial(address, NULL, house->stop_fd, clock_mono_ms() + CONNECT_S * 1000, &link->conn);
+	link->timeouts = house->config->delivery.timeouts;
+	int r = conn_dial(
+		address, NULL, house->stop_fd, clock_mono_ms() + link->timeouts.connect_ms, &link->conn);
 	if (r < 0) {
 		fail(ret_failure, link, "450 4.4.1", "cannot connect", err_text(r));
 		evidence_explain(&ret_failure->evidence, "there was no connection");
@@ -239,7 +272,7 @@ int link_open(const struct deliver_house *house, const struct ip *address, const
 	link->conn->evidence.desired = decision->level;
 	r = greeting(link, ret_failure);
 	if (r == 0)
-		r = say_hello(house, link, &esmtp, ret_failure);
+		r = say_hello(house, link, decision->tls != TLS_MUST, &esmtp, ret_failure);
 	if (r == 0)
 		r = protect(house, link, decision, esmtp, ret_failure);
 	if (r < 0)

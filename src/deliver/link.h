@@ -2,6 +2,7 @@
 /* An open SMTP connection to a destination, with the protection that was demanded of it: dialled, greeted, in TLS or not. */
 
 #include "base/base.h"
+#include "config/config.h"
 #include "net/conn.h"
 #include "policy/tls_decide.h"
 #include "wire/smtp_reply.h"
@@ -14,9 +15,10 @@ struct link {
 	char *dcid;
 	char address[IP_TEXT_MAX]; /* of the peer, with port */
 	enum tls_demand demand;	   /* it was opened for; only mail with the same demand may reuse it */
-	struct smtp_reply offers;  /* the last EHLO reply */
-	unsigned mails;		   /* sent over it */
-	bool broken;		   /* nothing more can be sent */
+	struct smtp_reply offers;  /* the last EHLO reply; code 0 = the peer knows HELO only */
+	struct config_timeouts timeouts;
+	unsigned mails; /* sent over it */
+	bool broken;	/* nothing more can be sent */
 };
 
 /* Why there is no link, or how a mail failed: text for tracking and DSN, and what it means. */
@@ -33,15 +35,22 @@ struct failure {
 int link_open(const struct deliver_house *house, const struct ip *address, const char *destination,
 	const struct tls_decision *decision, struct link **ret_link, struct failure *ret_failure);
 
-/* Send one line and read its reply within `seconds`; 0 when a reply came (whatever it says), else negative and the link is broken. */
-int link_ask(struct link *link, unsigned seconds, struct smtp_reply *ret_reply, const char *format, ...)
+/* Send one line and read its reply within `ms`; 0 when a reply came (whatever it says), else negative and the link is broken: also when
+ * the peer spoke before it was asked (ERR_FORMAT, nothing was sent). */
+int link_ask(struct link *link, int64_t ms, struct smtp_reply *ret_reply, const char *format, ...)
 	PRINTF(4, 5);
 
-/* Queue one line without sending it, for pipelining. */
+/* Queue one line without sending it, for pipelining. A line that would be two is refused (ERR_FORMAT). */
 int link_put(struct link *link, const char *format, ...) PRINTF(2, 3);
 
-/* Send what is queued and read one reply within `seconds`. */
-int link_reply(struct link *link, unsigned seconds, struct smtp_reply *ret_reply);
+/* Send what is queued and read one reply within `ms`; ERR_FORMAT or ERR_TOO_LONG when what came is none. */
+int link_reply(struct link *link, int64_t ms, struct smtp_reply *ret_reply);
+
+/* 0, or ERR_FORMAT (the link is broken) when the peer has said something that nobody asked for. */
+int link_expect_silence(struct link *link);
+
+/* How a link that failed with `error` stands in a reply of ours: "4.5.0" when the peer does not speak SMTP, else "4.4.2". Static. */
+const char *link_status(int error);
 
 /* Say QUIT (without waiting for the answer) and close; NULL is fine. */
 void link_close(struct link *link);

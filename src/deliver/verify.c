@@ -17,7 +17,7 @@
 #include "lookup/tls_facts.h"
 #include "queue/envelope.h"
 
-enum { STEP_S = 20 };
+enum { STEP_MS = 20000 };
 
 enum recipient_answer verify_ask(
 	struct peer *deliver, const char *icid, const char *recipient, int stop_fd, int64_t within_ms)
@@ -47,11 +47,11 @@ struct finding {
 static void ask_link(struct link *link, const char *recipient, const void *scratch, struct finding *finding)
 {
 	struct smtp_reply reply;
-	int r = link_ask(link, STEP_S, &reply, "MAIL FROM:<>");
+	int r = link_ask(link, STEP_MS, &reply, "MAIL FROM:<>");
 	bool asked = r == 0 && smtp_reply_class(&reply) == 2;
 
 	if (asked)
-		r = link_ask(link, STEP_S, &reply, "RCPT TO:<%s>", recipient);
+		r = link_ask(link, STEP_MS, &reply, "RCPT TO:<%s>", recipient);
 	if (asked && r == 0)
 		finding->answer = recipient_understand(reply.code, text_from(text_of(reply.text), 4));
 	finding->reply = r == 0 ? text_copy(scratch, text_of(reply.text))
