@@ -258,6 +258,10 @@ static int say_data(struct sending *s)
 	struct smtp_reply reply;
 	int r = link_ask(s->link, s->link->timeouts.data_ms, &reply, "DATA");
 
+	if (r == 0 && reply.code != 354 && smtp_reply_class(&reply) < 4) {
+		s->link->broken = true; /* the answer to something else */
+		r = ERR_FORMAT;
+	}
 	if (r < 0)
 		return lost(s, r, "at DATA");
 	if (reply.code != 354) {

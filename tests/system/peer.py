@@ -7,6 +7,36 @@ import threading
 from harness import wait_for
 
 
+# Replies that are none. As a reply, a text gets its line end, bytes go out as they are, and a function is given the connection, after
+# which the server hangs up.
+
+
+def silent(connection):
+    """Say nothing until the other side hangs up."""
+    while connection.recv(65536):
+        pass
+
+
+def close(connection):
+    """Hang up."""
+
+
+def flood(block, count):
+    """Send `block` again and again, as long as somebody reads."""
+    def send(connection):
+        for _ in range(count):
+            connection.sendall(block)
+        silent(connection)
+    return send
+
+
+def kind(reply):
+    """The first digit of a reply; "" for what is none."""
+    if callable(reply):
+        return ""
+    return reply[:1].decode("latin-1") if isinstance(reply, bytes) else reply[:1]
+
+
 class Session:
     """One connection as the server saw it."""
 
@@ -26,36 +56,47 @@ class Session:
 class Message:
     """A message that was accepted after its final dot."""
 
-    def __init__(self, sender, recipients, raw, tls):
+    def __init__(self, sender, recipients, raw, tls, chunked=False):
         self.sender = sender
         self.recipients = recipients
-        self.raw = raw       # bytes between 354 and the end mark, still dot-stuffed
+        self.raw = raw       # bytes between 354 and the end mark, still dot-stuffed; or those of BDAT
         self.tls = tls
+        self.chunked = chunked
 
     @property
     def content(self):
+        if self.chunked:
+            return self.raw
         content = self.raw.replace(b"\r\n..", b"\r\n.")
         return content[1:] if content.startswith(b"..") else content
 
 
 class Peer:
-    """Listens on a port of the kernel's choice. Replies are texts; a list is used up one by one, its last element stays.
+    """Listens on a port of the kernel's choice. Replies are texts (or see above); a list is used up one by one, its last element stays.
 
+    greeting, ehlo, helo, mail, rcpt, data, dot, rset, quit   replies; rcpt may also be a dictionary address -> reply(s); ehlo and
+               helo None: the usual ones
     esmtp      False: EHLO is answered 502
-    starttls   "good", "absent", "refused" (454), "broken" (220, then no handshake), "inject" (bytes behind the 220)
-    mail, rcpt, data, dot, rset, quit   replies; rcpt may also be a dictionary address -> reply(s)
+    starttls   "good", "absent", "refused" (454), "broken" (220, then no handshake), "inject" (bytes behind the 220), "silent" (220, then
+               nothing), or a reply
+    offers     what EHLO lists besides SIZE and STARTTLS; tls_offers: the same in TLS, when it differs
+    size       what EHLO says after SIZE; None: no SIZE
+    rcpt_limit   the recipients that a transaction may have; more are answered 452 4.5.3
     close_after_dot   how many times the connection is closed instead of answering the final dot
-    size       what EHLO says after SIZE
-    offers     further lines of the reply to EHLO
     pause      function that is called before each reply, for a slow server
+    buffer     bytes that the kernel takes for a server that does not read
+    bytewise   read no byte behind a command, so that a function finds what came behind it in the connection
     """
 
-    def __init__(self, pki, esmtp=True, starttls="good", mail="250 2.1.0 ok", rcpt="250 2.1.5 ok",
+    def __init__(self, pki, esmtp=True, starttls="good", mail="250 2.1.0 ok", rcpt="250 2.1.5 ok", rset="250 2.0.0 ok", ehlo=None, helo=None,
             data="354 go on", dot="250 2.0.0 taken", quit="221 2.0.0 bye", size=100_000_000, greeting="220 mx.good.test ESMTP",
-            close_after_dot=0, pause=None, address=("127.0.0.1", 0), offers=()):
-        self.esmtp, self.starttls, self.size, self.greeting = esmtp, starttls, size, greeting
-        self.replies = {"MAIL": mail, "RCPT": rcpt, "DATA": data, "DOT": dot, "QUIT": quit}
-        self.close_after_dot, self.pause, self.offers = close_after_dot, pause, offers
+            offers=("PIPELINING", "8BITMIME"), tls_offers=None, rcpt_limit=None, close_after_dot=0, pause=None, buffer=None, bytewise=False,
+            address=("127.0.0.1", 0)):
+        self.esmtp, self.starttls, self.size = esmtp, starttls, size
+        self.offers, self.tls_offers, self.rcpt_limit = offers, offers if tls_offers is None else tls_offers, rcpt_limit
+        self.replies = {"GREETING": greeting, "EHLO": ehlo, "HELO": helo, "MAIL": mail, "RCPT": rcpt, "DATA": data, "DOT": dot, "QUIT": quit,
+            "RSET": rset}
+        self.close_after_dot, self.pause, self.bytewise = close_after_dot, pause, bytewise
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.load_cert_chain(pki.server, pki.key)
         self.lock = threading.Lock()
@@ -64,6 +105,8 @@ class Peer:
         self.sockets = set()
         self.stopping = False
         self.listener = socket.create_server(address)
+        if buffer:
+            self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
         self.port = self.listener.getsockname()[1]
         self.address = f"127.0.0.1:{self.port}"
         self._spawn(self._accept)
@@ -148,17 +191,20 @@ class _Talk:
     def __init__(self, peer, session, connection):
         connection.settimeout(60)
         self.peer, self.session, self.connection = peer, session, connection
-        self.file = connection.makefile("rb")
-        self.sender, self.recipients = None, []
+        self.file = connection.makefile("rb", buffering=0 if peer.bytewise else -1)
+        self.sender, self.recipients, self.chunks = None, [], b""
 
-    def say(self, text):
+    def say(self, reply):
         if self.peer.pause:
             self.peer.pause()
-        self.connection.sendall(text.encode() + b"\r\n")
+        if callable(reply):
+            reply(self.connection)
+            raise EOFError
+        self.connection.sendall(reply if isinstance(reply, bytes) else reply.encode() + b"\r\n")
 
     def run(self):
         try:
-            self.say(self.peer.greeting)
+            self.say(self.peer._next("GREETING"))
             while True:
                 line = self.file.readline()
                 if not line:
@@ -180,26 +226,22 @@ class _Talk:
         peer, verb = self.peer, text.split(" ")[0].upper()
         if verb in ("EHLO", "HELO"):
             self.sender, self.recipients = None, []
-            if verb == "HELO":
-                self.say("250 mx.good.test")
-            elif not peer.esmtp:
-                self.say("502 5.5.1 what?")
-            else:
-                offers = ["mx.good.test", "PIPELINING", "8BITMIME", f"SIZE {peer.size}", *peer.offers]
-                if peer.starttls != "absent" and self.session.tls is None:
-                    offers.append("STARTTLS")
-                self.say("\r\n".join("250-" + o for o in offers[:-1]) + "\r\n250 " + offers[-1])
+            self.say(peer._next(verb) or self.hello(verb))
         elif verb == "STARTTLS":
             return self.start_tls()
         elif verb == "MAIL":
             reply = peer._next("MAIL")
-            if reply[0] == "2":
+            if kind(reply) == "2":
                 self.sender, self.recipients = text[text.index("<") + 1:text.index(">")], []
             self.say(reply)
         elif verb == "RCPT":
             address = text[text.index("<") + 1:text.index(">")]
-            reply = peer._next("RCPT", address) if self.sender is not None else "503 5.5.1 MAIL first"
-            if reply[0] == "2":
+            reply = "503 5.5.1 MAIL first"
+            if self.sender is not None and len(self.recipients) == peer.rcpt_limit:
+                reply = "452 4.5.3 too many recipients"
+            elif self.sender is not None:
+                reply = peer._next("RCPT", address)
+            if kind(reply) == "2":
                 self.recipients.append(address)
             self.say(reply)
         elif verb == "DATA":
@@ -208,10 +250,13 @@ class _Talk:
                 return True
             reply = peer._next("DATA")
             self.say(reply)
-            return reply[0] != "3" or self.take()
+            return kind(reply) != "3" or self.take()
+        elif verb == "BDAT":
+            return self.take_chunk(int(text.split()[1]), text.upper().endswith(" LAST"))
         elif verb == "RSET":
             self.sender, self.recipients = None, []
-            self.say("250 2.0.0 ok")
+            self.chunks = b""
+            self.say(peer._next("RSET"))
         elif verb == "NOOP":
             self.say("250 2.0.0 ok")
         elif verb == "QUIT":
@@ -223,6 +268,19 @@ class _Talk:
             self.say("500 5.5.2 what?")
         return True
 
+    def hello(self, verb):
+        peer, tls = self.peer, self.session.tls is not None
+        if verb == "HELO":
+            return "250 mx.good.test"
+        if not peer.esmtp:
+            return "502 5.5.1 what?"
+        offers = ["mx.good.test", *(peer.tls_offers if tls else peer.offers)]
+        if peer.size is not None:
+            offers.append(f"SIZE {peer.size}")
+        if peer.starttls != "absent" and not tls:
+            offers.append("STARTTLS")
+        return "\r\n".join("250-" + o for o in offers[:-1]) + ("\r\n" if offers[1:] else "") + "250 " + offers[-1]
+
     def take(self):
         """The data up to CRLF.CRLF, byte by byte as it came, and the reply to it."""
         raw = b""
@@ -231,12 +289,27 @@ class _Talk:
             if not line:
                 raise EOFError
             raw += line
+        return self.end(raw[:-3])
+
+    def take_chunk(self, size, last):
+        self.chunks += self.file.read(size)
+        if self.sender is None or not self.recipients:
+            self.say("503 5.5.1 RCPT first")
+        elif not last:
+            self.say("250 2.0.0 more")
+        else:
+            raw, self.chunks = self.chunks, b""
+            return self.end(raw, chunked=True)
+        return True
+
+    def end(self, raw, chunked=False):
+        """The message is here; the reply to it."""
         if self.peer.close_after_dot > 0:
             self.peer.close_after_dot -= 1
             return False
         reply = self.peer._next("DOT")
-        if reply[0] == "2":
-            message = Message(self.sender, self.recipients, raw[:-3], self.session.tls)
+        if kind(reply) == "2":
+            message = Message(self.sender, self.recipients, raw, self.session.tls, chunked)
             with self.peer.lock:
                 self.session.messages.append(message)
         self.sender, self.recipients = None, []
@@ -256,9 +329,15 @@ class _Talk:
             return False
         elif mode == "inject":
             self.connection.sendall(b"220 2.0.0 go on\r\n250 2.0.0 injected\r\n")
-            while self.connection.recv(4096):
-                pass
+            silent(self.connection)
             return False
+        elif mode == "silent":
+            self.say("220 2.0.0 go on")
+            silent(self.connection)
+            return False
+        elif mode != "good":
+            self.say(mode)
+            return kind(mode) != ""
         else:
             self.say("220 2.0.0 go on")
             old = self.connection
