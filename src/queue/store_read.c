@@ -17,6 +17,14 @@ static const char *column_copy(const void *owner, sqlite3_stmt *statement, int c
 	return text_copy(owner, database_text(statement, column));
 }
 
+/* A NUL would cut an address into another one: such a row is damaged, whatever its checksum says. */
+static bool holds_nul(sqlite3_stmt *statement, int column)
+{
+	struct text value = database_text(statement, column);
+
+	return text_find(value, '\0') < value.len;
+}
+
 static int read_recipients(sqlite3 *db, struct lease *lease)
 {
 	sqlite3_stmt *statement = database_prepare(db,
@@ -41,7 +49,8 @@ static int read_recipients(sqlite3 *db, struct lease *lease)
 		e->orcpt[e->recipient_count] = column_copy(lease, statement, 4);
 		lease->rids[e->recipient_count] = sqlite3_column_int64(statement, 0);
 		lease->attempts = (uint32_t)sqlite3_column_int64(statement, 2);
-		whole = whole && sqlite3_column_int(statement, 5) != 0;
+		whole = whole && sqlite3_column_int(statement, 5) != 0 && !holds_nul(statement, 1) &&
+			!holds_nul(statement, 4);
 		e->recipients[e->recipient_count++] = column_copy(lease, statement, 1);
 	}
 	sqlite3_finalize(statement);
@@ -104,7 +113,8 @@ static int read_mail(struct store *store, sqlite3 *db, struct lease *lease, enum
 		e->utf8 = sqlite3_column_int64(row, 11) != 0;
 		e->ret = (int)sqlite3_column_int64(row, 12);
 		e->envid = column_copy(lease, row, 13);
-		const bool whole = sqlite3_column_int(row, 14) != 0;
+		const bool whole =
+			sqlite3_column_int(row, 14) != 0 && !holds_nul(row, 5) && !holds_nul(row, 13);
 		*ret_damage = whole ? DAMAGE_CONTENT : DAMAGE_MESSAGE;
 		r = whole ? read_content(store, row, lease) : -EBADMSG;
 	}
