@@ -200,6 +200,7 @@ class Gateway:
         self.folder = pathlib.Path(folder) if folder else make_folder()
         self.file = self.folder / "postern.yaml"
         self.process = None
+        self.variables = {}  # more of them for the environment of `run`
         self.errors = self.folder / "stderr"
         pki.copy_to(self.folder / "pki")
         if configuration is not None:
@@ -226,7 +227,7 @@ class Gateway:
         assert self.process is None
         self.log = open(self.errors, "ab")
         self.process = subprocess.Popen([str(BINARY), "-c", str(self.file), "run"], stdin=subprocess.DEVNULL,
-            stdout=self.log, stderr=self.log, env=environment())
+            stdout=self.log, stderr=self.log, env=environment() | self.variables)
         if wait:
             wait_for(lambda: "the gateway answers `status`\n" + self.stderr(), self.is_ready)
         return self
