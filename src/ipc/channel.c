@@ -172,8 +172,11 @@ int channel_receive(const void *owner, int fd, int stop_fd, int64_t deadline, st
 	take_fds(&message, frame, &memfd, header.in_memfd == 1); /* an empty datagram may carry some, too */
 	if (n == 0)
 		goto failed;
+	r = -EMFILE; /* there was no room for its descriptors: the frame is lost, the channel is fine */
+	if ((message.msg_flags & MSG_CTRUNC) != 0)
+		goto failed;
 	r = ERR_FORMAT;
-	if ((size_t)n < sizeof header || (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) || frame->failed ||
+	if ((size_t)n < sizeof header || (message.msg_flags & MSG_TRUNC) != 0 || frame->failed ||
 		header.kind == 0 || header.kind >= FRAME_KIND_END || header.in_memfd > 1)
 		goto failed;
 

@@ -12,6 +12,6 @@ int channel_pair(int ret_fds[2]);
  * travels in a sealed memfd. 0, -ETIMEDOUT, ERR_CLOSED (the other end is gone), or ERR_FORMAT (the frame had failed). */
 int channel_send(int fd, const struct frame *frame, int64_t deadline);
 
-/* Receive one frame, owned by `owner`. `stop_fd` (or -1) readable ends the wait. 0, -ETIMEDOUT, ERR_CLOSED, ERR_STOPPED, or
- * ERR_FORMAT. */
+/* Receive one frame, owned by `owner`. `stop_fd` (or -1) readable ends the wait. 0, -ETIMEDOUT, ERR_CLOSED, ERR_STOPPED,
+ * ERR_FORMAT, or -EMFILE: there was no descriptor left for what the frame brought, and it is lost. */
 int channel_receive(const void *owner, int fd, int stop_fd, int64_t deadline, struct frame **ret_frame);

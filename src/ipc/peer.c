@@ -135,8 +135,11 @@ int peer_ask(struct peer *peer, const void *owner, const struct frame *ask, int 
 int peer_accept(const void *owner, int control_fd, int stop_fd, struct frame **ret_frame)
 {
 	struct frame *frame;
-	int r = channel_receive(owner, control_fd, stop_fd, IO_FOREVER, &frame);
+	int r;
 
+	do {
+		r = channel_receive(owner, control_fd, stop_fd, IO_FOREVER, &frame);
+	} while (r == -EMFILE); /* its asker finds the channel closed, and makes another one */
 	if (r < 0)
 		return r;
 	if (frame->kind != FRAME_CHANNEL) {

@@ -19,5 +19,6 @@ int peer_ask(struct peer *peer, const void *owner, const struct frame *ask, int 
 	struct frame **ret_answer);
 
 /* The serving side: wait for the next channel on a control socket. A descriptor that the caller owns, or ERR_CLOSED, or ERR_STOPPED,
- * or 0 with the frame in ret_frame when something other than a channel came (owned by `owner`). */
+ * or 0 with the frame in ret_frame when something other than a channel came (owned by `owner`). A channel that comes when no descriptor is left
+ * is lost, and nothing else. */
 int peer_accept(const void *owner, int control_fd, int stop_fd, struct frame **ret_frame);
