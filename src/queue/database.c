@@ -310,6 +310,28 @@ sqlite3_stmt *database_prepare(sqlite3 *db, const char *sql)
 	return statement;
 }
 
+/* sqlite3_system_errno() does not see what fails in a COMMIT; the files know. */
+int database_errno(sqlite3 *db)
+{
+	sqlite3_file *log = NULL;
+	int error = 0;
+
+	sqlite3_file_control(db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log);
+	if (log != NULL && log->pMethods != NULL)
+		log->pMethods->xFileControl(log, SQLITE_FCNTL_LAST_ERRNO, &error);
+	if (error == 0)
+		sqlite3_file_control(db, "main", SQLITE_FCNTL_LAST_ERRNO, &error);
+	return error;
+}
+
+/* A write without room changes nothing; after a failed sync nobody knows what is on the disk, whatever the reason was. */
+static int io_error(sqlite3 *db)
+{
+	int error = sqlite3_extended_errcode(db) == SQLITE_IOERR_WRITE ? database_errno(db) : EIO;
+
+	return error == EDQUOT || error == ENOSPC ? -error : -EIO;
+}
+
 int database_error(sqlite3 *db)
 {
 	switch (sqlite3_errcode(db) & 0xff) {
@@ -321,9 +343,7 @@ int database_error(sqlite3 *db)
 	case SQLITE_TOOBIG:
 		return -EINVAL;
 	case SQLITE_IOERR:
-		return sqlite3_system_errno(db) == EDQUOT   ? -EDQUOT
-		       : sqlite3_system_errno(db) == ENOSPC ? -ENOSPC
-							    : -EIO;
+		return io_error(db);
 	default:
 		return -EIO;
 	}

@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 
+#include "queue/storage_fault.h"
 #include "queue/store.h"
 
 struct store {
@@ -15,8 +16,9 @@ struct store {
 	struct schedule *schedule;
 	struct quota *quota; /* queued mails by client network */
 	bool low;	     /* there was too little room when last looked */
-	uint64_t lessee;     /* who may lease; 0 = nobody */
-	int64_t oldest;	     /* when the oldest queued mail was received, as store_gauges() last saw it */
+	struct storage_fault fault;
+	uint64_t lessee; /* who may lease; 0 = nobody */
+	int64_t oldest;	 /* when the oldest queued mail was received, as store_gauges() last saw it */
 	const struct config *config;
 };
 

@@ -24,7 +24,11 @@
 #include "queue/store_private.h"
 #include "queue/writer.h"
 
-enum { UNREAD_RETRY_MS = 60 * 60 * 1000, ROW_MAX = 1000000000 /* bytes that SQLite takes */ };
+enum {
+	UNREAD_RETRY_MS = 60 * 60 * 1000,
+	BUSY_RETRY_MS = 5000,
+	ROW_MAX = 1000000000 /* bytes that SQLite takes */
+};
 
 static int compare_names(const void *a, const void *b)
 {
@@ -97,9 +101,20 @@ static struct digest digest_row(struct text bytes)
 	return digest_of(bytes.len <= ROW_MAX ? bytes : TEXT(""));
 }
 
+static void tell_fault(struct store *store, enum storage_part part, int error)
+{
+	pthread_mutex_lock(&store->lock);
+	storage_fault_tell(&store->fault, part, error);
+	pthread_mutex_unlock(&store->lock);
+}
+
 int store_new_file(struct store *store, uint64_t size)
 {
-	return content_new(store->content_fd, size);
+	int r = content_new(store->content_fd, size);
+
+	if (r < 0)
+		tell_fault(store, STORAGE_CONTENT, r);
+	return r;
 }
 
 int store_commit(
@@ -122,10 +137,12 @@ int store_commit(
 		digest = digest_row(content->bytes);
 	} else {
 		r = content_keep(store->content_fd, content->fd, content->size, store->start, name, &digest);
+		tell_fault(store, STORAGE_CONTENT, r);
 		mail.file = name;
 	}
 	if (r == 0) {
 		r = writer_mail(store->writer, &mail);
+		tell_fault(store, STORAGE_DATABASE, r);
 		if (r < 0 && mail.file != NULL)
 			content_drop(store->content_fd, name);
 	}
@@ -160,21 +177,27 @@ static bool lend(struct store *store, const char *prefer, uint64_t owner, int64_
 static void lent(struct store *store, int64_t mid, const char *domain, uint32_t attempt)
 {
 	pthread_mutex_lock(&store->lock);
+	storage_fault_tell(&store->fault, STORAGE_READING, 0);
 	schedule_set_attempt(store->schedule, mid, domain, attempt);
 	pthread_mutex_unlock(&store->lock);
 }
 
-/* It cannot be read now, or (-ENOENT) nobody of this domain is queued any more. */
+/* It cannot be read now, or (-ENOENT) nobody of this domain is queued any more. Want of descriptors passes soon and is not the mail's fault. */
 static void unread(struct store *store, int64_t mid, const char *domain, int error)
 {
-	if (error != -ENOENT)
+	bool busy = error == -EMFILE || error == -ENFILE;
+
+	if (error != -ENOENT && !busy)
 		log_event(LOG_ERROR, "content_unreadable", log_num("mid", mid),
 			log_str("reason", err_text(error)));
 	pthread_mutex_lock(&store->lock);
+	if (busy)
+		storage_fault_tell(&store->fault, STORAGE_READING, error);
 	if (error == -ENOENT)
 		schedule_finish(store->schedule, mid, domain);
 	else
-		schedule_again(store->schedule, mid, domain, clock_mono_ms() + UNREAD_RETRY_MS);
+		schedule_again(store->schedule, mid, domain,
+			clock_mono_ms() + (busy ? BUSY_RETRY_MS : UNREAD_RETRY_MS));
 	pthread_mutex_unlock(&store->lock);
 }
 
@@ -334,6 +357,7 @@ int store_record(struct store *store, const struct outcome *outcome)
 		.due_ms = clock_wall_ms() + wait,
 		.dsn = outcome->dsn == NULL ? NULL : &dsn };
 	int r = writer_outcome(store->writer, &job);
+	tell_fault(store, STORAGE_DATABASE, r);
 
 	if (r == -EINVAL) {
 		/* It can never be recorded as it is: the mail is tried again, as if the attempt had not been. */

@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "queue/checksum.h"
 #include "queue/database.h"
+#include "queue/storage_fault.h"
 
 enum job_kind { JOB_MAIL, JOB_OUTCOME, JOB_DAMAGE, JOB_NOTES };
 
@@ -333,6 +334,16 @@ static int commit(struct writer *w)
 	return r;
 }
 
+static void tell_failed(struct writer *w)
+{
+	int error = -database_errno(w->db);
+	const char *cure = storage_fault_cure(error);
+
+	log_event(LOG_ERROR, "store_failed", log_str("reason", sqlite3_errmsg(w->db)),
+		log_str("error", error == 0 ? "" : err_text(error)),
+		log_str("cure", cure != NULL ? cure : storage_fault_cure(-EIO)));
+}
+
 /* One transaction; 0 when it is durable. The first failing job is named by ret_job. */
 static int run_transaction(struct writer *w, struct job *first, struct job *end)
 {
@@ -346,7 +357,7 @@ static int run_transaction(struct writer *w, struct job *first, struct job *end)
 		return 0;
 
 	if (r == -EIO) {
-		log_event(LOG_ERROR, "store_failed", log_str("reason", sqlite3_errmsg(w->db)));
+		tell_failed(w);
 		_exit(EXIT_FAILURE);
 	}
 	if (!sqlite3_get_autocommit(w->db))

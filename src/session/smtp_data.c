@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "config/config.h"
 #include "queue/queue.h"
+#include "queue/storage_fault.h"
 #include "report/metrics.h"
 #include "session/intake.h"
 #include "session/smtp_private.h"
@@ -107,7 +108,7 @@ static enum smtp_next say_not_stored(struct smtp *s, int error)
 	metrics_count(s->house->metrics, METRIC_NOT_ACCEPTED);
 	log_event(LOG_WARN, "mail_not_accepted", log_str("icid", s->icid), log_str("client", s->client),
 		log_str("sender", s->greeting->transaction->sender), log_str("reply", reply),
-		log_str("reason", err_text(error)));
+		log_str("reason", err_text(error)), log_str("cure", storage_fault_cure(error)));
 	return smtp_say(s, reply);
 }
 
