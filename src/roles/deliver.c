@@ -27,7 +27,7 @@
 #include "report/metrics.h"
 #include "roles/role.h"
 
-enum { WORKERS_MAX = 60, REUSE_MS = 1000, WAIT_MS = 20000, AGAIN_MS = 200 };
+enum { WORKERS_MAX = 60, REUSE_MS = 1000, WAIT_MS = 20000, AGAIN_MS = 200, AGAIN_LONGEST_MS = 5000 };
 
 struct worker {
 	struct deliver *deliver;
@@ -136,10 +136,11 @@ static void record(struct worker *worker, const struct outcome *outcome)
 	struct deliver *d = worker->deliver;
 	int r;
 
-	while ((r = queue_record(d->queue, outcome, d->role->stop_fd)) < 0) {
+	for (int ms = AGAIN_MS; (r = queue_record(d->queue, outcome, d->role->stop_fd)) < 0;
+		ms = MIN(2 * ms, AGAIN_LONGEST_MS)) {
 		log_event(LOG_WARN, "outcome_not_recorded", log_num("mid", outcome->mid),
 			log_str("reason", err_text(r)));
-		if (r == -EINVAL || !pause_ms(d, d->role->stop_fd, AGAIN_MS))
+		if (r == -EINVAL || !pause_ms(d, d->role->stop_fd, ms))
 			return;
 	}
 }
