@@ -6,12 +6,13 @@
  *   ROLE CALL PATH WHAT [TIMES]     one rule a line; each that fits counts, those that wait first
  *
  *   ROLE   queue, front, ..., master, or * for any
- *   CALL   open write truncate sync link unlink
+ *   CALL   open write truncate sync link unlink; clock
  *   PATH   a part of the file's path, or *
- *   WHAT   a number of microseconds to wait ("5000us"), or the errno to fail with, as a number
+ *   WHAT   a number of microseconds to wait ("5000us"), or the errno to fail with, as a number; for clock the time of day, in seconds,
+ *          at which it stands still
  *   TIMES  how often in each process (always, when it is missing)
  *
- * A hit is one line: ROLE CALL WHAT PATH. Seen is what the gateway and SQLite call; not seen are reading, closing and mmap().
+ * A hit is one line: ROLE CALL WHAT PATH (none for clock). Seen is what the gateway and SQLite call; not seen are reading, closing and mmap().
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -144,6 +145,22 @@ static void note(const char *call, const char *what, const char *path)
 static bool fits(const char *wanted, const char *is)
 {
 	return strcmp(wanted, "*") == 0 || strcmp(wanted, is) == 0;
+}
+
+/* What the rules make of the time of day, in seconds; 0 = nothing. */
+static time_t fixed_time(void)
+{
+	int before = errno;
+	time_t time = 0;
+
+	pthread_mutex_lock(&state.lock);
+	refresh();
+	for (size_t i = 0; i < state.count; i++)
+		if (strcmp(state.rules[i].call, "clock") == 0 && fits(state.rules[i].role, state.role))
+			time = atol(state.rules[i].what);
+	pthread_mutex_unlock(&state.lock);
+	errno = before;
+	return time;
 }
 
 /* What the rules say to this call: waits, and gives the errno to fail with, or 0. */
@@ -332,4 +349,14 @@ int unlinkat(int at, const char *path, int flags)
 int unlink(const char *path)
 {
 	return unlinkat(AT_FDCWD, path, 0);
+}
+
+int clock_gettime(clockid_t id, struct timespec *time)
+{
+	time_t fixed = id == CLOCK_REALTIME ? fixed_time() : 0;
+
+	if (fixed == 0)
+		return NEXT(clock_gettime)(id, time);
+	*time = (struct timespec){ .tv_sec = fixed };
+	return 0;
 }
