@@ -27,6 +27,8 @@ static const struct {
 	{ "check", cli_check, "[--json]", "read the configuration and report every problem in it" },
 	{ "config", cli_show_config, "show|manual [--json]",
 		"print the effective configuration, or the manual of all keys" },
+	{ "dns", cli_dns, "NAME [TYPE] [--json]",
+		"what the DNS says, as the gateway sees it, and whether DNSSEC vouches for it" },
 	{ "log", cli_log, "follow [--json]", "the end of the log file, and what is added to it" },
 	{ "reload", cli_reload, "[--json]", "use the changed configuration without dropping a session" },
 	{ "status", cli_status, "[--json]",

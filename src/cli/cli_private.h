@@ -43,6 +43,7 @@ int cli_check(const char *file, int argc, char **argv);
 int cli_show_config(const char *file, int argc, char **argv);
 int cli_status(const char *file, int argc, char **argv);
 int cli_reload(const char *file, int argc, char **argv);
+int cli_dns(const char *file, int argc, char **argv);
 int cli_log(const char *file, int argc, char **argv);
 int cli_stop(const char *file, int argc, char **argv);
 int cli_track(const char *file, int argc, char **argv);

@@ -12,7 +12,13 @@
 struct bundle;
 
 /* Which roles may see an entry; a set. */
-enum { BUNDLE_FRONT = 1 << 0, BUNDLE_QUEUE = 1 << 1, BUNDLE_DELIVER = 1 << 2, BUNDLE_ALL = 0xff };
+enum {
+	BUNDLE_FRONT = 1 << 0,
+	BUNDLE_QUEUE = 1 << 1,
+	BUNDLE_DELIVER = 1 << 2,
+	BUNDLE_RESOLVER = 1 << 3,
+	BUNDLE_ALL = 0xff
+};
 
 /* An empty bundle owned by `owner`, for generation number `generation`. */
 struct bundle *bundle_new(const void *owner, uint64_t generation);

@@ -24,6 +24,7 @@
 #include "config/reader.h"
 #include "config/recipient_list.h"
 #include "config/table.h"
+#include "config/trust_anchors.h"
 
 struct counted {
 	struct config config; /* first: a config is cast back to its struct counted */
@@ -114,6 +115,18 @@ static void gather_pem(
 		note_file(marks, key, path, bundle_add_file(bundle, path, readers), "1 MiB: name a PEM file");
 }
 
+/* The file of trust anchors must hold some. */
+static void gather_anchors(struct bundle *bundle, const struct config *config, struct marks *marks)
+{
+	static const char key[] = "dns.trust_anchor_file";
+	const char *path = config->dns.trust_anchor_file, *why;
+
+	gather_pem(bundle, path, BUNDLE_RESOLVER, marks, key);
+	if (path != NULL && bundle_find(bundle, path).at != NULL &&
+		trust_anchors_of(marks, config, bundle, &why) == NULL)
+		marks_problem(marks, MARKS_LOOK_UP, key, "`%s`: %s", path, why);
+}
+
 static void gather_list(
 	struct bundle *bundle, const char *path, unsigned readers, struct marks *marks, const char *key)
 {
@@ -175,6 +188,7 @@ static void gather_files(struct bundle *bundle, const struct config *config, str
 		check_key_mode(certificate->key, marks, key);
 	}
 	gather_pem(bundle, config->authorities.custom, BUNDLE_DELIVER, marks, "authorities.custom");
+	gather_anchors(bundle, config, marks);
 	gather_list(bundle, config->recipients.file, BUNDLE_FRONT, marks, "recipients.file");
 }
 

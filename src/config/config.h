@@ -144,6 +144,16 @@ struct config_log {
 	enum log_format format;
 };
 
+struct config_dns {
+	unsigned line;
+	struct ip *forward; /* resolvers that are asked; none = the authoritative servers, from the root on */
+	size_t forward_count;
+	const char *trust_anchor_file; /* path, or NULL = the root's anchors that are built in */
+	const char **private_zones;    /* lower case, without a final dot */
+	size_t private_zone_count;
+	int64_t timeout_ms;
+};
+
 struct config_metrics {
 	unsigned line;
 	struct ip address; /* family 0 = no metrics page */
@@ -173,6 +183,7 @@ struct config {
 	struct config_destination *destinations;
 	size_t destination_count;
 	struct config_recipients recipients;
+	struct config_dns dns;
 	struct config_metrics metrics;
 	struct config_delivery delivery;
 	struct config_limits limits;

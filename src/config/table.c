@@ -462,6 +462,25 @@ static const struct table_section limits = {
 		"address. After a reload an open session keeps the limits of the configuration it began with."
 };
 
+static const struct table_row dns_rows[] = {
+	{ "forward", TABLE_SERVERS, AT(dns, forward), AT(dns, forward_count),
+		.manual =
+			"Resolvers that are asked instead of the servers of the Internet, from the root on; they must pass on DNSSEC records. Their answers are validated here." },
+	{ "trust_anchor_file", TABLE_PATH, AT(dns, trust_anchor_file),
+		.manual =
+			"File with DS or DNSKEY records to trust instead of the root's keys, which are built in; several zones may be in it. "
+			"Keys that succeed them are followed (RFC 5011) in `state_dir/resolver`." },
+	{ "private_zones", TABLE_ZONES, AT(dns, private_zones), AT(dns, private_zone_count),
+		.manual =
+			"Zones that the public DNS does not know, such as those of a closed network, `test` or `10.in-addr.arpa`. "
+			"They are not validated, unless trust_anchor_file has an anchor for them or for a zone above them other than the root." },
+	{ "timeout", TABLE_DURATION, AT(dns, timeout_ms), .standard = "10s", LIMITS(500, SECONDS(60)),
+		.manual = "How long a question may take; then its mail is tried again later." },
+};
+
+static const struct table_section dns = { "dns", NULL, sizeof(struct config_dns), ROWS(dns_rows),
+	.manual = "How names are looked up. All answers are validated by the gateway itself (DNSSEC)." };
+
 static const struct table_row log_rows[] = {
 	{ "to", TABLE_TARGET, AT(log, to), AT(log, file), .standard = "stderr", .words = log_targets,
 		.manual = "Where events go; a path has a `/` or a `.`." },
@@ -496,16 +515,17 @@ static const struct table_row top_rows[] = {
 	{ "routes", TABLE_LIST, TOP_LIST(route, routes), .inner = &routes },
 	{ "destinations", TABLE_LIST, TOP_LIST(destination, destinations), .inner = &destinations },
 	{ "recipients", TABLE_SECTION, TOP(recipients), .inner = &recipients },
+	{ "dns", TABLE_SECTION, TOP(dns), .inner = &dns },
 	{ "delivery", TABLE_SECTION, TOP(delivery), .inner = &delivery },
 	{ "limits", TABLE_SECTION, TOP(limits), .inner = &limits },
 	{ "metrics", TABLE_SECTION, TOP(metrics), .inner = &metrics },
 	{ "log", TABLE_SECTION, TOP(log), .inner = &logging },
 };
 
-static const char *const top_later[] = { "dns", "tls", "crl_sources", "acme", "interfaces",
-	"destination_settings", "mta_sts", "smtp_auth_profiles", "ldap_servers", "radius_servers",
-	"users_file", "aaa_groups", "group_policies", "email_proxy", "proxy_actions", "content_rules",
-	"alerts", "reports", "tracking", "admin", "store", NULL };
+static const char *const top_later[] = { "tls", "crl_sources", "acme", "interfaces", "destination_settings",
+	"mta_sts", "smtp_auth_profiles", "ldap_servers", "radius_servers", "users_file", "aaa_groups",
+	"group_policies", "email_proxy", "proxy_actions", "content_rules", "alerts", "reports", "tracking",
+	"admin", "store", NULL };
 
 const struct table_section table_top = { NULL, NULL, sizeof(struct config), ROWS(top_rows), top_later,
 	"The top level of the file." };
@@ -532,7 +552,7 @@ const struct table_row *table_list_of(const struct table_section *section)
 bool table_is_list(const struct table_row *row)
 {
 	return row->type == TABLE_LIST || row->type == TABLE_DURATIONS || row->type == TABLE_NETWORKS ||
-	       row->type == TABLE_DOMAINS;
+	       row->type == TABLE_DOMAINS || row->type == TABLE_ZONES || row->type == TABLE_SERVERS;
 }
 
 void *table_entry(const struct table_row *row, const void *base, size_t index)

@@ -26,6 +26,8 @@ enum table_type {
 	TABLE_DURATIONS, /* int64_t array + count */
 	TABLE_NETWORKS,	 /* struct ip_network array + count */
 	TABLE_DOMAINS,	 /* const char * array + count, lower case, plain domains only */
+	TABLE_ZONES,	 /* as TABLE_DOMAINS; written with or without a final dot */
+	TABLE_SERVERS,	 /* struct ip array + count, written `ADDRESS@PORT`, port 53 unless said */
 	TABLE_SECTION,	 /* a struct described by `inner`, in place */
 	TABLE_LIST,	 /* array + count of structs described by `inner` */
 };

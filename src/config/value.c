@@ -143,6 +143,16 @@ static int read_plain_domain(const struct target *target, struct text t, void *a
 	return 0;
 }
 
+static int read_zone(const struct target *target, struct text t, void *at)
+{
+	if (t.len > 0 && t.at[t.len - 1] == '.')
+		t.len--;
+	if (!is_domain(t, 1))
+		return -EINVAL;
+	store_lower(target, t, at);
+	return 0;
+}
+
 static int read_domain(const struct target *target, struct text t, void *at)
 {
 	if (!is_domain(t.len > 0 && t.at[0] == '.' ? text_from(t, 1) : t, 1))
@@ -234,6 +244,23 @@ static int read_address(const struct target *target, struct text t, void *at)
 	(void)target;
 	if (ip_parse(t, &ip) < 0 || !value_names_port(t, &ip))
 		return -EINVAL;
+	memcpy(at, &ip, sizeof ip);
+	return 0;
+}
+
+static int read_server(const struct target *target, struct text t, void *at)
+{
+	size_t sign = text_find(t, '@');
+	uint64_t port = 53;
+	struct ip ip;
+
+	(void)target;
+	if (ip_parse(text_first(t, sign), &ip) < 0 || value_names_port(text_first(t, sign), &ip) ||
+		text_find(t, '[') < sign)
+		return -EINVAL;
+	if (sign < t.len && (text_number(text_from(t, sign + 1), 65535, &port) < 0 || port == 0))
+		return -EINVAL;
+	ip.port = (uint16_t)port;
 	memcpy(at, &ip, sizeof ip);
 	return 0;
 }
@@ -364,6 +391,15 @@ static char *show_address(const struct target *target, const void *at)
 	return text_must(talloc_strdup(target->owner, ip_format_port(&ip, text)));
 }
 
+static char *show_server(const struct target *target, const void *at)
+{
+	char text[IP_TEXT_MAX];
+	struct ip ip;
+
+	memcpy(&ip, at, sizeof ip);
+	return text_must(talloc_asprintf(target->owner, "%s@%u", ip_format(&ip, text), ip.port));
+}
+
 static char *show_network(const struct target *target, const void *at)
 {
 	char text[IP_TEXT_MAX];
@@ -444,6 +480,12 @@ static const struct kind {
 	[TABLE_DOMAINS] = { "list of domains",
 		"a domain such as example.com (non-ASCII names in their xn-- form)", sizeof(char *),
 		read_plain_domain, show_text },
+	[TABLE_ZONES] = { "list of zones",
+		"a zone such as corp.example or test. (non-ASCII names in their xn-- form)", sizeof(char *),
+		read_zone, show_text },
+	[TABLE_SERVERS] = { "list of servers",
+		"an address such as 192.0.2.53, 192.0.2.53@5300 or 2001:db8::53@53", sizeof(struct ip),
+		read_server, show_server },
 	[TABLE_SECTION] = { "section", "a section of `key: value` lines", 0, NULL, NULL },
 	[TABLE_LIST] = { "list of sections", "a section of `key: value` lines", 0, NULL, NULL },
 };

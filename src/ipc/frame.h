@@ -35,11 +35,14 @@ enum frame_kind {
 	FRAME_ROOM,
 	/* asks to deliver */
 	FRAME_VERIFY,
+	/* asks to resolver */
+	FRAME_DNS,
 	/* command line -> master */
 	FRAME_CONTROL_STATUS,
 	FRAME_CONTROL_RELOAD,
 	FRAME_CONTROL_STOP,
-	FRAME_CONTROL_QUEUE, /* hand me a channel to queue */
+	FRAME_CONTROL_QUEUE,	/* hand me a channel to queue */
+	FRAME_CONTROL_RESOLVER, /* hand me a channel to resolver */
 	FRAME_KIND_END,
 };
 

@@ -218,8 +218,10 @@ static void wire(struct child *asker, struct child *server)
 static const struct {
 	size_t asker, server;
 } wires[] = {
-	{ CHILD_FRONT, CHILD_QUEUE }, { CHILD_DELIVER, CHILD_QUEUE },
+	{ CHILD_FRONT, CHILD_QUEUE },
+	{ CHILD_DELIVER, CHILD_QUEUE },
 	{ CHILD_FRONT, CHILD_DELIVER }, /* call-ahead */
+	{ CHILD_DELIVER, CHILD_RESOLVER },
 };
 
 /* Role `admin` asks master itself, for the status. */

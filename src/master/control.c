@@ -1,4 +1,4 @@
-/* The command line's socket: status, reload, stop, and a channel to `queue`. One client at a time, each within a deadline. */
+/* The command line's socket: status, reload, stop, and a channel to `queue` or `resolver`. One client at a time, each within a deadline. */
 #include <stdlib.h>
 #include <sys/socket.h>
 
@@ -178,22 +178,24 @@ static void put_status(struct master *master, struct frame *answer)
 	json_decref(json);
 }
 
-/* One end of a new channel goes to `queue`, the other to the client. */
-static void put_queue(struct master *master, struct frame *answer)
+/* One end of a new channel goes to the role, the other to the client. */
+static void put_channel(const struct child *role, struct frame *answer)
 {
-	struct child *queue = &master->children[CHILD_QUEUE];
 	int fds[2];
-	bool there = queue->pid != 0 && channel_pair(fds) == 0;
+	bool there = role->pid != 0 && channel_pair(fds) == 0;
+	char *why = there ? text_copy(answer, TEXT(""))
+			  : text_must(talloc_asprintf(
+				    answer, "role %s is being restarted; try again", role->name));
 
 	frame_put_bool(answer, there);
-	frame_put_text(answer, there ? TEXT("") : TEXT("role queue is being restarted; try again"));
+	frame_put_text(answer, text_of(why));
 	if (!there)
 		return;
 
 	struct frame *peer = frame_new(answer, FRAME_PEER);
 	frame_put_text(peer, TEXT("cli"));
 	frame_put_fd(peer, fds[1]);
-	channel_send(queue->control_fd, peer, clock_mono_ms() + CLIENT_MS);
+	channel_send(role->control_fd, peer, clock_mono_ms() + CLIENT_MS);
 	frame_put_fd(answer, fds[0]);
 }
 
@@ -240,7 +242,10 @@ void master_serve_control(struct master *master)
 		frame_put_text(answer, TEXT("stopping\n"));
 		break;
 	case FRAME_CONTROL_QUEUE:
-		put_queue(master, answer);
+		put_channel(&master->children[CHILD_QUEUE], answer);
+		break;
+	case FRAME_CONTROL_RESOLVER:
+		put_channel(&master->children[CHILD_RESOLVER], answer);
 		break;
 	default:
 		frame_put_bool(answer, false);

@@ -234,8 +234,10 @@ static void watch(struct master *master)
 /* The reverse of the mail's way: no new mail, then no delivery, then the store; the page first, because nobody answers it any more. */
 static void stop_children(struct master *master)
 {
-	static const size_t order[] = { CHILD_ADMIN, CHILD_FRONT, CHILD_DELIVER, CHILD_QUEUE };
+	static const size_t order[] = { CHILD_ADMIN, CHILD_FRONT, CHILD_DELIVER, CHILD_RESOLVER,
+		CHILD_QUEUE };
 
+	_Static_assert(COUNT(order) == CHILD_COUNT, "every role ends");
 	for (size_t i = 0; i < COUNT(order); i++) {
 		child_tell(&master->children[order[i]], FRAME_STOP);
 		child_finish(&master->children[order[i]], ROLE_DRAIN_MS + GRACE_MS);
@@ -258,6 +260,8 @@ int master_run(const char *file)
 		.log_fd = -1 };
 	master->children[CHILD_QUEUE] =
 		(struct child){ .name = "queue", .bundle_reader = BUNDLE_QUEUE, .control_fd = -1 };
+	master->children[CHILD_RESOLVER] =
+		(struct child){ .name = "resolver", .bundle_reader = BUNDLE_RESOLVER, .control_fd = -1 };
 	master->children[CHILD_FRONT] =
 		(struct child){ .name = "front", .bundle_reader = BUNDLE_FRONT, .control_fd = -1 };
 	master->children[CHILD_DELIVER] =

@@ -33,6 +33,8 @@ static const struct metrics_family
 		"Mails with a recipient that is not finished, one for each recipient domain." },
 	oldest = { "queue_oldest_seconds", "gauge",
 		"Age of the oldest mail with a recipient that is not finished; 0 when there is none." },
+	questions = { "dns_questions_total", "counter",
+		"Questions to the DNS, by what came of them and what DNSSEC says of the answer." },
 	notes = { "notes_dropped_total", "counter",
 		"Refusals that tracking does not show because there were too many." };
 
@@ -77,6 +79,10 @@ static const struct metrics_family
 	{                                                                                                    \
 		"queued_by." state, "queued", &queue, "state=\"" state "\""                                  \
 	}
+
+#define DNS(result, security, word, security_word)                                                           \
+	[METRIC_DNS + result * 2 + (security != DNS_INSECURE)] = { "dns_by." word "." security_word,         \
+		"dns." word, &questions, "result=\"" word "\",security=\"" security_word "\"" }
 
 /* Bucket `i` of a histogram, up to so many seconds; its last one and its sum. */
 #define BUCKET(block, i, seconds)                                                                            \
@@ -146,6 +152,14 @@ static const struct metrics_row rows[] = {
 	[METRIC_QUEUE_LEASED] = QUEUED("leased"),
 	[METRIC_QUEUE_OLDEST] = { "queue_oldest_seconds", NULL, &oldest, "" },
 	[METRIC_NOTES_DROPPED] = { "notes_dropped", NULL, &notes, "" },
+	DNS(DNS_FOUND, DNS_INSECURE, "found", "insecure"),
+	DNS(DNS_FOUND, DNS_SECURE, "found", "secure"),
+	DNS(DNS_NO_DATA, DNS_INSECURE, "no_data", "insecure"),
+	DNS(DNS_NO_DATA, DNS_SECURE, "no_data", "secure"),
+	DNS(DNS_NO_NAME, DNS_INSECURE, "no_name", "insecure"),
+	DNS(DNS_NO_NAME, DNS_SECURE, "no_name", "secure"),
+	DNS(DNS_FAILED, DNS_INSECURE, "failed", "unknown"),
+	DNS(DNS_FAILED, DNS_BOGUS, "failed", "bogus"),
 };
 
 _Static_assert(COUNT(rows) == METRIC_COUNT, "every metric has a row");
@@ -188,6 +202,11 @@ static void add(atomic_int_fast64_t *value, int64_t more)
 void metrics_count(struct metrics *metrics, enum metric metric)
 {
 	add(&metrics->values[metric], 1);
+}
+
+void metrics_count_dns(struct metrics *metrics, enum dns_result result, enum dns_security security)
+{
+	metrics_count(metrics, (enum metric)(METRIC_DNS + (int)result * 2 + (security != DNS_INSECURE)));
 }
 
 void metrics_set(struct metrics *metrics, enum metric metric, int64_t value)

@@ -4,12 +4,15 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "lookup/dns.h"
+
 struct frame;
 
 enum {
 	METRICS_VERSIONS = 4, /* of TLS: TLSv1 to TLSv1.3 */
 	METRICS_GROUPS = 8,   /* of key exchange; the last one is `other` */
 	METRICS_LEVELS = 3,   /* enum tls_level */
+	METRICS_DNS = 8,      /* enum dns_result times insecure or not */
 	METRICS_BUCKETS = 12, /* of a histogram that have a bound; a last one has none */
 	METRICS_LISTENERS = 32,
 	METRICS_NAME_MAX = 65, /* a name of the configuration has at most 64 bytes */
@@ -46,6 +49,8 @@ enum metric {
 	METRIC_QUEUE_LEASED,
 	METRIC_QUEUE_OLDEST, /* seconds */
 	METRIC_NOTES_DROPPED,
+	METRIC_DNS, /* block: metrics_count_dns() finds the place */
+	METRIC_DNS_LAST = METRIC_DNS + METRICS_DNS - 1,
 	METRIC_COUNT,
 };
 
@@ -91,6 +96,9 @@ const char *metrics_tls_name(enum metrics_tls tls);
 
 /* Add one. */
 void metrics_count(struct metrics *metrics, enum metric metric);
+
+/* Count an answer that was given to who asked the DNS. */
+void metrics_count_dns(struct metrics *metrics, enum dns_result result, enum dns_security security);
 
 /* Set a gauge. */
 void metrics_set(struct metrics *metrics, enum metric metric, int64_t value);

@@ -187,6 +187,7 @@ static const struct {
 	{ "queue", role_queue },
 	{ "deliver", role_deliver },
 	{ "admin", role_admin },
+	{ "resolver", role_resolver },
 };
 
 int role_main(const char *name, const char *uid, const char *gid, const char *incarnation)

@@ -70,3 +70,4 @@ int role_front(struct role *role);
 int role_queue(struct role *role);
 int role_deliver(struct role *role);
 int role_admin(struct role *role);
+int role_resolver(struct role *role);
