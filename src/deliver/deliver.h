@@ -12,6 +12,7 @@ struct tls_context;
 /* What deliveries need of the house; borrowed while they run. */
 struct deliver_house {
 	const struct config *config;
+	struct peer *resolver; /* for lookup/dns.h */
 	struct tls_context *tls;
 	struct metrics *metrics;
 	uint64_t incarnation;

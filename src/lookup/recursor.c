@@ -15,9 +15,11 @@
 #include <unbound.h>
 
 #include "base/base.h"
+#include "base/err.h"
 #include "base/log.h"
 #include "config/config.h"
 #include "config/trust_anchors.h"
+#include "lookup/anchor_files.h"
 
 enum { CLASS_IN = 1, SEC_BOGUS = 1, SEC_SECURE = 2 };
 
@@ -90,7 +92,8 @@ static bool has_anchor(const struct config *config, const struct trust_anchors *
 	return false;
 }
 
-static int set_up(struct recursor *recursor, const struct config *config, const struct trust_anchors *anchors)
+static int set_up(struct recursor *recursor, const struct config *config, const struct trust_anchors *anchors,
+	const struct anchor_files *files)
 {
 	const struct config_dns *dns = &config->dns;
 	struct ub_ctx *ctx = recursor->ctx;
@@ -111,9 +114,8 @@ static int set_up(struct recursor *recursor, const struct config *config, const 
 	/* Else a zone of the Internet could make us ask whoever listens on this machine. */
 	step(recursor, &r, ub_ctx_set_option(ctx, "do-not-query-localhost:", loopback ? "no" : "yes"),
 		"localhost", loopback ? "yes" : "no");
-	for (size_t i = 0; i < anchors->count; i++)
-		step(recursor, &r, ub_ctx_add_ta(ctx, anchors->list[i].record), "anchor",
-			anchors->list[i].record);
+	for (size_t i = 0; i < files->count; i++)
+		step(recursor, &r, ub_ctx_add_ta_autr(ctx, files->names[i]), "anchors", files->names[i]);
 	for (size_t i = 0; i < dns->private_zone_count; i++)
 		if (!has_anchor(config, anchors, dns->private_zones[i]))
 			step(recursor, &r, ub_ctx_set_option(ctx, "domain-insecure:", dns->private_zones[i]),
@@ -126,30 +128,54 @@ static int set_up(struct recursor *recursor, const struct config *config, const 
 	return r;
 }
 
-struct recursor *recursor_new(const void *owner, struct event_base *base, const struct config *config,
-	const struct bundle *bundle, const char **ret_why)
+static struct recursor *new_context(const void *owner, struct event_base *base)
 {
 	static const cookie_io_functions_t functions = { .write = complain };
-	struct trust_anchors *anchors = trust_anchors_of(owner, config, bundle, ret_why);
-	struct recursor *recursor;
+	struct recursor *recursor = text_must(talloc_zero(owner, struct recursor));
 
-	if (anchors == NULL)
-		return NULL;
-	recursor = text_must(talloc_zero(owner, struct recursor));
 	talloc_set_destructor(recursor, destroy);
 	recursor->recipe = text_must(talloc_strdup(recursor, ""));
 	recursor->complaints = text_must(fopencookie(NULL, "w", functions));
 	setvbuf(recursor->complaints, NULL, _IOLBF, 0);
 	recursor->ctx = text_must(ub_ctx_create_event(base));
 	ub_ctx_debugout(recursor->ctx, recursor->complaints);
+	return recursor;
+}
 
-	int r = set_up(recursor, config, anchors);
-	talloc_free(anchors);
+/* With anchors as they were followed so far, or, `fresh`, as they are configured; NULL with why, owned by `owner`. */
+static struct recursor *attempt(const void *owner, struct event_base *base, const struct config *config,
+	const struct trust_anchors *anchors, bool fresh, const char **ret_why)
+{
+	struct anchor_files *files;
+	int r = anchor_files_make(anchors, anchors, fresh, &files);
+
+	if (r < 0) {
+		*ret_why = text_must(talloc_asprintf(owner,
+			"the directory resolver in state_dir cannot be written: %s; give it to the user that role resolver runs as",
+			err_text(r)));
+		return NULL;
+	}
+	struct recursor *recursor = new_context(owner, base);
+	r = set_up(recursor, config, anchors, files);
 	if (r == 0)
 		return recursor;
 	*ret_why = text_must(talloc_asprintf(owner, "the section dns cannot be used: %s", ub_strerror(r)));
 	talloc_free(recursor);
 	return NULL;
+}
+
+struct recursor *recursor_new(const void *owner, struct event_base *base, const struct config *config,
+	const struct bundle *bundle, const char **ret_why)
+{
+	struct trust_anchors *anchors = trust_anchors_of(owner, config, bundle, ret_why);
+
+	if (anchors == NULL)
+		return NULL;
+	struct recursor *recursor = attempt(owner, base, config, anchors, false, ret_why);
+	if (recursor == NULL) /* a file that is damaged */
+		recursor = attempt(owner, base, config, anchors, true, ret_why);
+	talloc_free(anchors);
+	return recursor;
 }
 
 bool recursor_same(const struct recursor *a, const struct recursor *b)

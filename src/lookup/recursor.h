@@ -8,7 +8,8 @@ struct config;
 struct event_base;
 struct recursor;
 
-/* A resolver as `config` describes it, with the trust anchors in `bundle`; its work is done by `base`. Owned by `owner`; freeing it ends its
+/* A resolver as `config` describes it, with the trust anchors in `bundle`, which it follows in files of the current directory; its work is done by
+ * `base`. Owned by `owner`; freeing it ends its
  * questions without a call. NULL with one sentence in ret_why (owned by `owner`) when libunbound does not take it. */
 struct recursor *recursor_new(const void *owner, struct event_base *base, const struct config *config,
 	const struct bundle *bundle, const char **ret_why);

@@ -101,7 +101,8 @@ static void put_copy(struct frame *frame, int fd)
 	frame_put_fd(frame, fcntl(fd, F_DUPFD_CLOEXEC, 0));
 }
 
-/* The descriptors that belong to a generation for this role: the state directory and its lock, or listening sockets. */
+/* The descriptors that belong to a generation for this role: the state directory and its lock, listening sockets, the
+ * directory of trust anchors. */
 static void put_extras(const struct master *master, const struct child *child,
 	const struct child_offer *offer, struct frame *frame)
 {
@@ -115,6 +116,9 @@ static void put_extras(const struct master *master, const struct child *child,
 	case CHILD_FRONT:
 		for (size_t i = 0; i < listeners; i++)
 			put_copy(frame, offer->bound[i].fd);
+		break;
+	case CHILD_RESOLVER:
+		put_copy(frame, master->anchors_fd);
 		break;
 	case CHILD_ADMIN:
 		put_copy(frame, offer->bound[listeners].fd);

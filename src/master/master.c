@@ -256,6 +256,7 @@ int master_run(const char *file)
 		.lock_fd = -1,
 		.control_fd = -1,
 		.signal_fd = -1,
+		.anchors_fd = -1,
 		.admin_fd = -1,
 		.log_fd = -1 };
 	master->children[CHILD_QUEUE] =

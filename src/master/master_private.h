@@ -37,8 +37,9 @@ struct master {
 	uint64_t generation;
 	uint64_t start, spawned; /* start counter; roles started since */
 	int state_fd, runtime_fd, lock_fd, control_fd, signal_fd;
-	int admin_fd; /* role `admin` asks for the status on it */
-	int log_fd;   /* every role gets a copy; a reload opens it anew */
+	int anchors_fd; /* directory of role `resolver` */
+	int admin_fd;	/* role `admin` asks for the status on it */
+	int log_fd;	/* every role gets a copy; a reload opens it anew */
 	uint64_t reloads_refused;
 	bool stopping;
 	bool changes_user;

@@ -40,19 +40,19 @@ int master_prepare_users(struct master *master)
 	return 0;
 }
 
-/* Open a directory, made for the queue's user when it is missing. */
-static int open_directory(
-	const struct master *master, const char *key, const char *path, mode_t mode, int *ret_fd)
+/* Open a directory (relative to `at`), made for the role's user when it is missing. */
+static int open_directory(const struct master *master, const char *key, int at, const char *path, mode_t mode,
+	size_t role, int *ret_fd)
 {
-	bool made = mkdir(path, mode) == 0;
+	bool made = mkdirat(at, path, mode) == 0;
 	int r = made || errno == EEXIST ? 0 : -errno;
 
 	if (r == 0) {
-		*ret_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		*ret_fd = openat(at, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		r = *ret_fd < 0 ? -errno : 0;
 	}
 	if (r == 0 && made && master->changes_user &&
-		fchown(*ret_fd, master->users[CHILD_QUEUE].uid, master->users[CHILD_QUEUE].gid) < 0)
+		fchown(*ret_fd, master->users[role].uid, master->users[role].gid) < 0)
 		r = -errno;
 	if (r < 0)
 		fprintf(stderr,
@@ -98,11 +98,16 @@ static int count_start(struct master *master)
 
 int master_prepare_directories(struct master *master)
 {
-	int r = open_directory(master, "state_dir", master->config->state_dir, 0700, &master->state_fd);
+	const struct config *config = master->config;
+	int r = open_directory(
+		master, "state_dir", AT_FDCWD, config->state_dir, 0700, CHILD_QUEUE, &master->state_fd);
 
 	if (r == 0)
-		r = open_directory(
-			master, "runtime_dir", master->config->runtime_dir, 0755, &master->runtime_fd);
+		r = open_directory(master, "runtime_dir", AT_FDCWD, config->runtime_dir, 0755, CHILD_QUEUE,
+			&master->runtime_fd);
+	if (r == 0)
+		r = open_directory(master, "state_dir", master->state_fd, "resolver", 0700, CHILD_RESOLVER,
+			&master->anchors_fd);
 	if (r == 0)
 		r = take_lock(master);
 	if (r == 0)

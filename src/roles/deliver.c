@@ -36,7 +36,7 @@ struct worker {
 
 struct deliver {
 	struct role *role;
-	struct peer *queue;
+	struct peer *queue, *resolver;
 	struct tls_context *tls;
 	struct metrics metrics;
 	pthread_mutex_t lock; /* guards what follows */
@@ -154,6 +154,7 @@ static struct deliver_house house_of(struct deliver *d)
 	return (struct deliver_house){
 		.config = config,
 		.tls = d->tls,
+		.resolver = d->resolver,
 		.metrics = &d->metrics,
 		.incarnation = d->role->incarnation,
 		.stop_fd = d->role->stop_fd,
@@ -342,6 +343,7 @@ int role_deliver(struct role *role)
 
 	d->role = role;
 	d->queue = peer_new(d, 64);
+	d->resolver = peer_new(d, 64);
 	d->tls = tls_context_client(d);
 	pthread_mutex_init(&d->lock, NULL);
 	thread_condition(&d->ended);
@@ -363,6 +365,8 @@ int role_deliver(struct role *role)
 		case ROLE_PEER:
 			if (strcmp(event.peer, "queue") == 0)
 				connect_queue(d, event.fd);
+			else if (strcmp(event.peer, "resolver") == 0)
+				peer_connect(d->resolver, event.fd);
 			else
 				start_served(d, event.fd, control_run);
 			break;

@@ -251,10 +251,13 @@ static void drop(struct resolver *resolver)
 
 static void prepare(struct resolver *resolver, struct role_event *event)
 {
-	const char *why;
+	CLEANUP(base_close) int directory = frame_get_fd(event->frame);
+	const char *why = "master sent no directory for trust anchors";
 
 	drop(resolver);
-	resolver->next_recursor = recursor_new(resolver, resolver->base, event->config, event->bundle, &why);
+	if (fchdir(directory) == 0)
+		resolver->next_recursor =
+			recursor_new(resolver, resolver->base, event->config, event->bundle, &why);
 	resolver->next_timeout_ms = event->config->dns.timeout_ms;
 	config_release(event->config);
 	if (resolver->next_recursor != NULL)
