@@ -145,12 +145,9 @@ static int read_plain_domain(const struct target *target, struct text t, void *a
 
 static int read_zone(const struct target *target, struct text t, void *at)
 {
-	if (t.len > 0 && t.at[t.len - 1] == '.')
-		t.len--;
-	if (!is_domain(t, 1))
-		return -EINVAL;
-	store_lower(target, t, at);
-	return 0;
+	bool dot = t.len > 0 && t.at[t.len - 1] == '.';
+
+	return read_plain_domain(target, text_first(t, t.len - dot), at);
 }
 
 static int read_domain(const struct target *target, struct text t, void *at)

@@ -26,10 +26,12 @@ enum { CLASS_IN = 1, SEC_BOGUS = 1, SEC_SECURE = 2 };
 struct recursor {
 	struct ub_ctx *ctx;
 	FILE *complaints;
+	bool ending;  /* the library answers what is on its way when it ends: that is no answer */
 	char *recipe; /* everything that decides about its answers */
 };
 
 struct asked {
+	const struct recursor *recursor;
 	enum dns_type type;
 	void (*done)(void *argument, struct dns_answer *answer);
 	void *argument;
@@ -41,7 +43,10 @@ static const struct {
 	{ "outgoing-range:", "1024" }, /* questions on their way at once */
 	{ "num-queries-per-thread:", "1024" }, { "outgoing-num-tcp:", "64" }, { "msg-cache-size:", "16m" },
 	{ "rrset-cache-size:", "32m" }, { "key-cache-size:", "4m" }, { "neg-cache-size:", "4m" },
-	{ "infra-cache-numhosts:", "20000" }, { "val-log-level:", "2" }, /* why an answer is bogus */
+	/* How long it is remembered that a server was silent, in seconds: a resolver of `forward` that is silent for one zone would else not be asked
+	 * for any, and no server for minutes after our own line was down. */
+	{ "infra-host-ttl:", "1" }, { "infra-cache-numhosts:", "20000" },
+	{ "val-log-level:", "2" },	     /* why an answer is bogus */
 	{ "trust-anchor-signaling:", "no" }, /* tells the root servers which keys we have */
 };
 
@@ -60,6 +65,7 @@ static ssize_t complain(void *cookie, const char *bytes, size_t len)
 
 static int destroy(struct recursor *recursor)
 {
+	recursor->ending = true;
 	if (recursor->ctx != NULL)
 		ub_ctx_delete(recursor->ctx);
 	if (recursor->complaints != NULL)
@@ -192,6 +198,8 @@ static void answered(void *argument, int code, void *packet, int len, int sec, c
 	struct dns_answer *answer;
 
 	(void)limited;
+	if (asked->recursor->ending)
+		return;
 	if (code != 0 && security != DNS_BOGUS)
 		answer = dns_failed(NULL, "no name server gave a usable answer");
 	else
@@ -207,7 +215,7 @@ void recursor_ask(struct recursor *recursor, const char *name, enum dns_type typ
 	struct asked *asked = text_must(talloc_zero(recursor, struct asked));
 	char *full = text_must(talloc_asprintf(asked, "%s.", name));
 
-	*asked = (struct asked){ .type = type, .done = done, .argument = argument };
+	*asked = (struct asked){ .recursor = recursor, .type = type, .done = done, .argument = argument };
 	int r = ub_resolve_event(recursor->ctx, full, (int)type, CLASS_IN, asked, answered, NULL);
 	if (r == 0)
 		return;

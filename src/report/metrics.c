@@ -35,6 +35,8 @@ static const struct metrics_family
 		"Age of the oldest mail with a recipient that is not finished; 0 when there is none." },
 	questions = { "dns_questions_total", "counter",
 		"Questions to the DNS, by what came of them and what DNSSEC says of the answer." },
+	waiting = { "dns_waiting", "gauge",
+		"Asks of roles and commands that wait for an answer of the DNS." },
 	notes = { "notes_dropped_total", "counter",
 		"Refusals that tracking does not show because there were too many." };
 
@@ -160,6 +162,7 @@ static const struct metrics_row rows[] = {
 	DNS(DNS_NO_NAME, DNS_SECURE, "no_name", "secure"),
 	DNS(DNS_FAILED, DNS_INSECURE, "failed", "unknown"),
 	DNS(DNS_FAILED, DNS_BOGUS, "failed", "bogus"),
+	[METRIC_DNS_WAITING] = { "dns_waiting", NULL, &waiting, "" },
 };
 
 _Static_assert(COUNT(rows) == METRIC_COUNT, "every metric has a row");

@@ -49,8 +49,8 @@ enum metric {
 	METRIC_QUEUE_LEASED,
 	METRIC_QUEUE_OLDEST, /* seconds */
 	METRIC_NOTES_DROPPED,
-	METRIC_DNS, /* block: metrics_count_dns() finds the place */
-	METRIC_DNS_LAST = METRIC_DNS + METRICS_DNS - 1,
+	METRIC_DNS,				       /* block: metrics_count_dns() finds the place */
+	METRIC_DNS_WAITING = METRIC_DNS + METRICS_DNS, /* a gauge */
 	METRIC_COUNT,
 };
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include <event2/event.h>
 #include <talloc.h>
@@ -14,6 +15,7 @@
 
 #include "base/base.h"
 #include "base/clock.h"
+#include "base/err.h"
 #include "base/log.h"
 #include "config/config.h"
 #include "ipc/channel.h"
@@ -24,7 +26,7 @@
 #include "roles/role.h"
 
 /* Three roles with 64 channels each and a few commands; and more questions than they can ask, because some go on without them. */
-enum { CHANNELS_MAX = 512, QUESTIONS_MAX = 1000 };
+enum { CHANNELS_MAX = 512, QUESTIONS_MAX = 1000, FILES_MAX = 4096 };
 
 struct resolver {
 	struct role *role;
@@ -34,7 +36,7 @@ struct resolver {
 	int64_t timeout_ms, next_timeout_ms;
 	struct question *questions; /* on their way, by key */
 	struct channel *channels;
-	unsigned channel_count;
+	unsigned channel_count, waiting;
 	struct metrics metrics;
 };
 
@@ -70,6 +72,7 @@ static void leave_question(struct channel *channel)
 		return;
 	DL_DELETE2(question->waiting, channel, previous_waiting, next_waiting);
 	channel->question = NULL;
+	channel->resolver->waiting--;
 	event_del(channel->late);
 }
 
@@ -170,6 +173,7 @@ static void wait_for(struct channel *channel, struct question *question)
 	int64_t ms = channel->resolver->timeout_ms;
 
 	channel->question = question;
+	channel->resolver->waiting++;
 	DL_APPEND2(question->waiting, channel, previous_waiting, next_waiting);
 	event_add(channel->late, &(struct timeval){ .tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000 });
 }
@@ -220,7 +224,7 @@ static bool take_ask(struct channel *channel)
 	return fine;
 }
 
-/* False when the control socket must end. */
+/* False when the control socket must end. Without a free descriptor a channel cannot come, but the next one may. */
 static bool take_channel(struct channel *control)
 {
 	struct frame *frame = NULL;
@@ -229,7 +233,7 @@ static bool take_channel(struct channel *control)
 	talloc_free(frame);
 	if (fd > 0)
 		open_channel(control->resolver, fd, false);
-	return fd > 0;
+	return fd > 0 || fd == ERR_FORMAT;
 }
 
 static void on_readable(evutil_socket_t fd, short events, void *argument)
@@ -318,6 +322,7 @@ static void on_control(evutil_socket_t fd, short events, void *argument)
 		open_channel(resolver, event.fd, strcmp(event.peer, "cli") != 0);
 		break;
 	case ROLE_STATS:
+		metrics_set(&resolver->metrics, METRIC_DNS_WAITING, resolver->waiting);
 		role_stats(resolver->role, &resolver->metrics);
 		break;
 	case ROLE_STOP:
@@ -328,10 +333,22 @@ static void on_control(evutil_socket_t fd, short events, void *argument)
 	talloc_free(scratch);
 }
 
+/* Each question on its way has a socket. */
+static void allow_files(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < FILES_MAX) {
+		limit.rlim_cur = MIN(limit.rlim_max, (rlim_t)FILES_MAX);
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
 int role_resolver(struct role *role)
 {
 	struct resolver *resolver = text_must(talloc_zero(NULL, struct resolver));
 
+	allow_files();
 	resolver->role = role;
 	resolver->base = text_must(event_base_new());
 	resolver->control = text_must(

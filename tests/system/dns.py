@@ -115,8 +115,9 @@ class Server:
 
     def settings(self, **more):
         """The section `dns` of a gateway that asks this server."""
-        return {"forward": [f"127.0.0.1@{self.port}"], "trust_anchor_file": str(self.anchor),
+        settings = {"forward": [f"127.0.0.1@{self.port}"], "trust_anchor_file": str(self.anchor),
             "private_zones": ["test", *self.outside], "timeout": "20s", **more}
+        return {key: value for key, value in settings.items() if value is not None}
 
     # Life
 
@@ -217,13 +218,14 @@ class Scripted:
         self.udp.bind(("127.0.0.1", self.port))
         self.tcp.bind(("127.0.0.1", self.port))
         self.tcp.listen()
-        for run in (self._run_udp, self._run_tcp):
-            threading.Thread(target=run, daemon=True).start()
+        for name, run in (("udp", self._run_udp), ("tcp", self._run_tcp)):
+            threading.Thread(target=run, name=name, daemon=True).start()
 
     def count(self, name, type):
         return self.asked.count((name, type))
 
     def settings(self, **more):
+        """The section `dns` of a gateway that asks this server; nothing is signed."""
         return {"forward": [f"127.0.0.1@{self.port}"], "private_zones": ["test"], "timeout": "20s", **more}
 
     def _run_udp(self):
@@ -231,6 +233,8 @@ class Scripted:
             try:
                 packet, peer = self.udp.recvfrom(4096)
             except OSError:
+                return
+            if not packet:  # the socket was shut down
                 return
             question = Question(packet)
             self.asked.append((question.name, question.type))

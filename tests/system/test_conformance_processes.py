@@ -17,7 +17,7 @@ from test_conformance_resources import plain
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root drops privileges and may look into other processes")
 
-ROLES = ("front", "queue", "deliver")
+ROLES = ("front", "queue", "deliver", "resolver")
 EVENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (error|warn|info|debug) \w+ \w+( \w+=(\"[ -~]*\"|[!-~]*))*")
 
 
@@ -345,6 +345,7 @@ def test_11_45_the_build_is_hardened():
 def test_11_45_each_parser_has_a_fuzz_target():
     targets = {p.stem.removeprefix("fuzz_") for p in (harness.ROOT / "tests/fuzz").glob("fuzz_*.c")}
     wanted = {"command line": "command", "address": "address", "reply of a peer": "reply", "configuration": "config", "DATA": "mail_data",
-        "PROXY header": "proxy", "xtext": "xtext", "message header": "header_scan", "BDAT": "bdat", "whole session": "session"}
+        "PROXY header": "proxy", "xtext": "xtext", "message header": "header_scan", "BDAT": "bdat", "whole session": "session",
+        "answer of the DNS": "dns_message"}
     missing = [what for what, word in wanted.items() if not any(word in target for target in targets)]
     assert not missing, f"tests/fuzz has {sorted(targets)}; without a target: {missing}"

@@ -73,6 +73,10 @@ static void defaults_are_those_of_the_manual(void **state)
 	assert_null(c->recipients.file);
 	assert_false(c->recipients.call_ahead);
 	assert_int_equal(c->recipients.cache_ms, 3600000);
+	assert_int_equal(c->dns.forward_count, 0);
+	assert_null(c->dns.trust_anchor_file);
+	assert_int_equal(c->dns.private_zone_count, 0);
+	assert_int_equal(c->dns.timeout_ms, 10000);
 	assert_int_equal(c->metrics.address.family, 0);
 	assert_int_equal(c->limits.errors, 20);
 	assert_int_equal(c->limits.recipients, 1000);
@@ -232,6 +236,8 @@ static void every_key_reaches_its_field(void **state)
 		     "  timeouts: {connect: 1s, end: 2s}}\n"
 		     "recipients: {file: people, call_ahead: on, cache: 2h}\n"
 		     "metrics: {address: '127.0.0.1:9464'}\n"
+		     "dns: {forward: [127.0.0.53@5300, '2001:db8::53'], trust_anchor_file: dns/ta.test, "
+		     "private_zones: [Test., 10.in-addr.arpa], timeout: 2s}\n"
 		     "limits: {connections: 5, errors: 6, recipients: 100, message_size: 64k, idle_time: 8s, "
 		     "session_time: 1d, connections_per_network: 7, rate: 8, commands: 9, line: 998, header: "
 		     "8KiB, tls_rate: 11, "
@@ -276,6 +282,16 @@ static void every_key_reaches_its_field(void **state)
 	assert_int_equal(c->recipients.cache_ms, 7200000);
 	assert_true(ip_is_loopback(&c->metrics.address));
 	assert_int_equal(c->metrics.address.port, 9464);
+	assert_int_equal(c->dns.forward_count, 2);
+	assert_true(ip_is_loopback(&c->dns.forward[0]));
+	assert_int_equal(c->dns.forward[0].port, 5300);
+	assert_int_equal(c->dns.forward[1].family, AF_INET6);
+	assert_int_equal(c->dns.forward[1].port, 53);
+	assert_string_equal(c->dns.trust_anchor_file, "/etc/postern/dns/ta.test");
+	assert_int_equal(c->dns.private_zone_count, 2);
+	assert_string_equal(c->dns.private_zones[0], "test");
+	assert_string_equal(c->dns.private_zones[1], "10.in-addr.arpa");
+	assert_int_equal(c->dns.timeout_ms, 2000);
 	assert_int_equal(c->limits.connections_per_network, 7);
 	assert_int_equal(c->limits.rate, 8);
 	assert_int_equal(c->limits.tls_rate, 11);

@@ -79,8 +79,8 @@ static const struct {
 		"7: log.levl: unknown key; did you mean `level`?\n" },
 	{ "a key far from all", BASE "log: {colour: red}\n",
 		"6: log.colour: unknown key; known here are to, level, format\n" },
-	{ "a key of a later version", BASE "dns: {a: [b]}\ntls_profiles: [{name: p, ocsp: strict}]\n",
-		"6: dns: is not supported by this version yet: remove this key\n"
+	{ "a key of a later version", BASE "acme: {a: [b]}\ntls_profiles: [{name: p, ocsp: strict}]\n",
+		"6: acme: is not supported by this version yet: remove this key\n"
 		"7: tls_profiles[p].ocsp: is not supported by this version yet: remove this key\n" },
 	{ "a key twice", BASE "user: a\nuser: b\nlog: {level: info, level: [x]}\n",
 		"7: user: stands twice, first on line 6: remove one\n"
@@ -259,6 +259,24 @@ static const struct {
 		"6: recipients.file: expected a path of at most 1024 bytes; found nothing\n"
 		"6: recipients.call_ahead: expected `on` or `off`; found `yes`\n"
 		"6: recipients.cache: `8d` is out of range: expected 1s to 7d\n" },
+	{ "dns",
+		BASE
+		"dns: {forward: [mail.example, 192.0.2.1:53, 192.0.2.1@0, 192.0.2.1@65536, 192.0.2.1@, '[2001:db8::1]', '@53']}\n",
+		"6: dns.forward[1]: expected an address such as 192.0.2.53, 192.0.2.53@5300 or 2001:db8::53@53; found `mail.example`\n"
+		"6: dns.forward[2]: expected an address such as 192.0.2.53, 192.0.2.53@5300 or 2001:db8::53@53; found `192.0.2.1:53`\n"
+		"6: dns.forward[3]: expected an address such as 192.0.2.53, 192.0.2.53@5300 or 2001:db8::53@53; found `192.0.2.1@0`\n"
+		"6: dns.forward[4]: expected an address such as 192.0.2.53, 192.0.2.53@5300 or 2001:db8::53@53; found `192.0.2.1@65536`\n"
+		"6: dns.forward[5]: expected an address such as 192.0.2.53, 192.0.2.53@5300 or 2001:db8::53@53; found `192.0.2.1@`\n"
+		"6: dns.forward[6]: expected an address such as 192.0.2.53, 192.0.2.53@5300 or 2001:db8::53@53; found `[2001:db8::1]`\n"
+		"6: dns.forward[7]: expected an address such as 192.0.2.53, 192.0.2.53@5300 or 2001:db8::53@53; found `@53`\n" },
+	{ "zones and a time",
+		BASE "dns: {private_zones: [., .test, 10.in-addr.arpa., b\xc3\xbc"
+		     "cher.test], timeout: 100ms}\n",
+		"6: dns.private_zones[1]: expected a zone such as corp.example or test. (non-ASCII names in their xn-- form); found `.`\n"
+		"6: dns.private_zones[2]: expected a zone such as corp.example or test. (non-ASCII names in their xn-- form); found `.test`\n"
+		"6: dns.private_zones[4]: expected a zone such as corp.example or test. (non-ASCII names in their xn-- form); found `b\xc3\xbc"
+		"cher.test`\n"
+		"6: dns.timeout: `100ms` is out of range: expected 500ms to 1m\n" },
 	{ "a metrics page without a port", BASE "metrics: {address: 127.0.0.1}\n",
 		"6: metrics.address: expected an address with a port such as 192.0.2.1:25 or "
 		"[2001:db8::1]:25; found `127.0.0.1`\n" },
@@ -510,7 +528,7 @@ static void what_is_allowed_beside_the_refusals(void **state)
 		{ "no limits where 0 says so",
 			BASE "limits: {line: 0, queue_quota: 0, min_free_space: 0, min_free_inodes: 0}\n" },
 		{ "a metrics page on IPv6", BASE "metrics: {address: '[::1]:0'}\n" },
-		{ "empty sections", BASE "metrics: {}\nrecipients: {}\n" },
+		{ "empty sections", BASE "metrics: {}\nrecipients: {}\ndns: {}\n" },
 		{ "empty lists", BASE "routes: []\nsender_groups: []\naccepted_domains: []\nlog: {}\n" },
 		{ "a byte order mark and a document start", "\xef\xbb\xbf---\n" BASE "...\n" },
 	};

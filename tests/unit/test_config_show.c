@@ -35,7 +35,7 @@
 	"routes:\n  - domain: good.test\n    next_hop: 127.0.0.1:2530\n\n"                                   \
 	"destinations:\n  - domain: default\n    tls: preferred\n"
 
-#define RECIPIENTS "recipients: {file: people}\n"
+#define RECIPIENTS "recipients: {file: people}\ndns: {trust_anchor_file: ta.test}\n"
 
 #define RELAY_SHOWN                                                                                          \
 	"hostname: gw.good.test\nstate_dir: state\nruntime_dir: run\nuser: postern\n"                        \
@@ -51,6 +51,7 @@
 	"routes:\n  - domain: good.test\n    next_hop: 127.0.0.1:2530\n"                                     \
 	"destinations:\n  - domain: default\n    tls: preferred\n"                                           \
 	"recipients:\n  call_ahead: off\n  cache: 1h\n"                                                      \
+	"dns:\n  forward: []\n  private_zones: []\n  timeout: 10s\n"                                         \
 	"delivery:\n  retry:\n    - 1m\n    - 5m\n    - 15m\n    - 30m\n    - 1h\n  expire: 5d\n"            \
 	"  concurrency: 20\n  connections: 40\n"                                                             \
 	"  timeouts:\n    connect: 30s\n    greeting: 5m\n    hello: 5m\n    starttls: 2m\n"                 \
@@ -124,6 +125,10 @@ static void what_is_shown_can_be_read_again(void **state)
 			     "limits: {line: 998, header: 9000, queue_quota: 7, min_free_space: 0, "
 			     "tls_rate: 4, "
 			     "min_free_inodes: 0, rate: 1, commands: 2, connections_per_network: 3}\n" },
+		{ "dns", "x.yaml",
+			BASE
+			"dns: {forward: [127.0.0.53@5300, '2001:db8::53', 192.0.2.1@53], trust_anchor_file: dns/ta.test, "
+			"private_zones: [test., 10.in-addr.arpa], timeout: 1500ms}\n" },
 		{ "a log file", "x.yaml", BASE "log: {to: log/a b}\n" },
 		{ "a log file in a relative directory", "etc/x.yaml", BASE "log: {to: a.log}\n" },
 		{ "a log file in an absolute directory", "/etc/x.yaml", BASE "log: {to: ./a}\n" },
@@ -161,6 +166,8 @@ static void values_are_shown_in_their_shortest_form(void **state)
 		{ "delivery: {expire: 25h}", "  expire: 25h\n" },
 		{ "log: {to: ./syslog}", "  to: ./syslog\n" },
 		{ "log: {to: journal}", "  to: journal\n" },
+		{ "dns: {forward: ['2001:db8::53'], private_zones: [Test.]}",
+			"  forward:\n    - \"2001:db8::53@53\"\n  private_zones:\n    - test\n" },
 		{ "limits: {line: 1024}", "  line: 1KiB\n" },
 		{ "recipients: {call_ahead: on}", "  call_ahead: on\n" },
 		{ "metrics: {address: '[::1]:1'}", "metrics:\n  address: \"[::1]:1\"\n" },
@@ -276,7 +283,7 @@ static int directory_make(void **state)
 static int directory_remove(void **state)
 {
 	static const char *const names[] = { "pki/server.pem", "pki/server.key", "pki/ca.pem", "people",
-		"relay.yaml", "pki", "" };
+		"ta.test", "relay.yaml", "pki", "" };
 	char *directory = *state;
 
 	for (size_t i = 0; i < COUNT(names); i++)
@@ -294,6 +301,7 @@ static void put_all(const char *directory)
 	talloc_free(pki);
 	put(directory, "relay.yaml", RELAY RECIPIENTS);
 	put(directory, "people", "bob@good.test\n");
+	put(directory, "ta.test", "test. IN DS 1 13 2 00ff\n");
 	put(directory, "pki/server.pem", "the chain");
 	put(directory, "pki/server.key", "the key");
 	put(directory, "pki/ca.pem", "the authorities");
@@ -305,13 +313,14 @@ static void gathering_packs_what_each_role_may_see(void **state)
 		const char *name;
 		unsigned readers;
 	} files[] = {
-		{ "relay.yaml", BUNDLE_FRONT | BUNDLE_QUEUE | BUNDLE_DELIVER },
+		{ "relay.yaml", BUNDLE_FRONT | BUNDLE_QUEUE | BUNDLE_DELIVER | BUNDLE_RESOLVER },
 		{ "pki/server.pem", BUNDLE_FRONT },
 		{ "pki/server.key", BUNDLE_FRONT },
 		{ "pki/ca.pem", BUNDLE_DELIVER },
 		{ "people", BUNDLE_FRONT },
+		{ "ta.test", BUNDLE_RESOLVER },
 	};
-	static const unsigned roles[] = { BUNDLE_FRONT, BUNDLE_QUEUE, BUNDLE_DELIVER };
+	static const unsigned roles[] = { BUNDLE_FRONT, BUNDLE_QUEUE, BUNDLE_DELIVER, BUNDLE_RESOLVER };
 	const char *directory = *state;
 	void *owner = talloc_new(NULL);
 	char *file = talloc_asprintf(owner, "%s/relay.yaml", directory);
@@ -397,7 +406,7 @@ static void gathering_names_files_that_are_missing(void **state)
 	put(directory, "relay.yaml", RELAY RECIPIENTS);
 	assert_null(config_gather(file, file, 1, problems, &config));
 	assert_null(config);
-	assert_int_equal(problems->count, 4);
+	assert_int_equal(problems->count, 5);
 	assert_string_equal(problems->list[0].key, "certificates[main].chain");
 	assert_int_equal(problems->list[0].line, 7);
 	assert_string_equal(problems->list[0].text, talloc_asprintf(file,
@@ -411,6 +420,26 @@ static void gathering_names_files_that_are_missing(void **state)
 	assert_int_equal(problems->list[2].line, 12);
 	assert_string_equal(problems->list[3].key, "recipients.file");
 	assert_int_equal(problems->list[3].line, 35);
+	assert_string_equal(problems->list[4].key, "dns.trust_anchor_file");
+	assert_int_equal(problems->list[4].line, 36);
+	talloc_free(file);
+}
+
+static void gathering_refuses_a_file_without_a_trust_anchor(void **state)
+{
+	const char *directory = *state;
+	char *file = talloc_asprintf(NULL, "%s/relay.yaml", directory);
+	struct problems *problems = problems_new(file);
+	const struct config *config = NULL;
+
+	put_all(directory);
+	put(directory, "ta.test", "; nothing\n");
+	assert_null(config_gather(file, file, 1, problems, &config));
+	assert_null(config);
+	assert_int_equal(problems->count, 1);
+	assert_string_equal(problems->list[0].key, "dns.trust_anchor_file");
+	assert_int_equal(problems->list[0].line, 36);
+	assert_non_null(strstr(problems->list[0].text, "/ta.test`: has no trust anchor: write a DS"));
 	talloc_free(file);
 }
 
@@ -445,6 +474,8 @@ int main(void)
 			directory_make, directory_remove),
 		cmocka_unit_test_setup_teardown(
 			gathering_names_files_that_are_missing, directory_make, directory_remove),
+		cmocka_unit_test_setup_teardown(
+			gathering_refuses_a_file_without_a_trust_anchor, directory_make, directory_remove),
 		cmocka_unit_test(gathering_names_the_file_itself_when_it_is_missing),
 	};
 
