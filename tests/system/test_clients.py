@@ -1,7 +1,6 @@
 """Real clients through STARTTLS, with the gateway's certificate checked: command-line tools, smtplib, Postfix, Exim."""
 
 import os
-import pwd
 import shutil
 import smtplib
 import ssl
@@ -12,10 +11,10 @@ import pytest
 import harness
 import smtp
 import test_postfix
+import unpacked
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="mail servers want to be started by root")
 
-EXIM_CACHE = harness.ROOT / "build/exim"
 
 # Text in several scripts, 8 bits, dots at the beginning of lines
 TEXT = "Grüße, καλημέρα, 今日は\r\n.\r\n..\r\n.leading dot\r\n" + "x" * 900 + "\r\n"
@@ -250,23 +249,13 @@ begin retry
 @pytest.fixture(scope="session")
 def exim_user():
     """The account that Debian's Exim was built for."""
-    try:
-        return pwd.getpwnam("Debian-exim")
-    except KeyError:
-        subprocess.run(["/usr/sbin/useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", "Debian-exim"], check=True)
-        return pwd.getpwnam("Debian-exim")
+    return unpacked.account("Debian-exim")
 
 
 @pytest.fixture(scope="session")
 def exim_binary(exim_user):
-    """Debian's Exim, unpacked: it cannot be installed next to Postfix. Fetched once, kept in build/."""
-    binary = EXIM_CACHE / "usr/sbin/exim4"
-    if not binary.exists():
-        EXIM_CACHE.mkdir(parents=True, exist_ok=True)
-        for step in (["apt-get", "-q", "download", "exim4-daemon-heavy"], ["bash", "-c", "dpkg -x exim4-daemon-heavy_*.deb ."]):
-            done = subprocess.run(step, cwd=EXIM_CACHE, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,
-                env=harness.environment())
-            assert done.returncode == 0, f"Exim could not be fetched: {done.stderr}"
+    """Debian's Exim, unpacked: it cannot be installed next to Postfix."""
+    binary = unpacked.package("exim4-daemon-heavy", "exim") / "usr/sbin/exim4"
     found = harness.run(binary, "-bV")
     assert "Exim version 4" in found.stdout, f"Exim does not run: {found.stderr}"
     return binary

@@ -50,7 +50,7 @@ biff = no
 class Postfix:
     """A private instance: own configuration, own queue, in the foreground; mail for good.test lands in one mailbox."""
 
-    def __init__(self, pki, level="may", address=None):
+    def __init__(self, pki, level="may", address=None, more=""):
         self.folder = harness.make_folder()
         nobody = pwd.getpwnam("nobody")
         for name in ("etc", "spool", "data", "mail", "pki"):
@@ -61,7 +61,7 @@ class Postfix:
         self.address = address or harness.free_address()
         etc = self.folder / "etc"
         (etc / "main.cf").write_text(MAIN.format(b=self.folder, pki=self.folder / "pki", level=level,
-            uid=nobody.pw_uid, gid=nobody.pw_gid))
+            uid=nobody.pw_uid, gid=nobody.pw_gid) + more)
         lines = pathlib.Path("/usr/share/postfix/master.cf.dist").read_text()
         lines = re.sub(r"^smtp\s+inet.*$", f"{self.address} inet n - n - - smtpd", lines, flags=re.M)
         lines = re.sub(r"^(\S+\s+(?:unix|fifo|inet)\s+[yn-]\s+[yn-]\s+)y", r"\1n", lines, flags=re.M)  # no chroot
