@@ -128,7 +128,7 @@ def test_swaks_to_postfix_over_tls(make_gateway, make_postfix, pki):
     tls = attempt["tls"]
     assert (tls["desired"], tls["obtained"], tls["protocol"]) == ("required", "encrypted", "TLSv1.3")
     assert tls["peer"]["sha256"] == pki.fingerprint()
-    assert re.match(r"250 2\.0\.0 Ok: queued as \w+", attempt["reply"]), attempt["reply"]
+    assert re.match(r"250 2\.0\.0 Ok: \d+ bytes queued as \w+", attempt["reply"]), attempt["reply"]
 
     text = harness.wait_for("the mail is in the mailbox", postfix.mailbox)
     assert "\n.dots\n..more\n" in text
