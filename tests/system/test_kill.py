@@ -156,15 +156,15 @@ class Battle:
             if delivery in snapshot.live:
                 self.excused[delivery] += 1
 
-    def count(self, snapshot, in_data):
-        hits = states(self.storm, snapshot)
+    def count(self, hits, in_data):
         self.hits.update(hits.keys())
         self.mails.update(hits)
         self.in_data.append(in_data)
 
     def kill(self, name):
-        """One kill -9 at a random moment; returns when the role is back."""
+        """One kill -9 at a random moment, if it can be while a mail is in the state that was hit least; returns when the role is back."""
         storm, pids = self.storm, self.processes.look()
+        rarest = min(STATES, key=lambda state: self.hits[state])
         turns = self.dice.randrange(10, 60)
         for attempt in range(200):
             for _ in range(turns if attempt == 0 else 3):
@@ -174,7 +174,10 @@ class Battle:
                 if in_data < IN_DATA:
                     continue
                 snapshot = Snapshot(self.state)
-                self.count(snapshot, in_data)
+                hits = states(storm, snapshot)
+                if rarest not in hits and attempt < 10:
+                    continue
+                self.count(hits, in_data)
                 if name == "deliver":
                     self.excuse(snapshot)
                 os.kill(pids[name], signal.SIGKILL)
