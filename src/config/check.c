@@ -202,24 +202,11 @@ static void check_accepted_routes(const struct config *config, struct marks *mar
 
 		if (domain != NULL && config_route_for(config, text_of(domain)) == NULL)
 			PROBLEM(marks, i, "accepted_domains[%zu]",
-				"there is no route for `%s`: add `- domain: %s` with its `next_hop` to "
-				"routes, or a "
-				"route for `default`",
+				"there is no route for `%s`, and its MX records may name this gateway, so its mail "
+				"would go in circles: add `- domain: %s` with its `next_hop` to routes, or a route "
+				"for `default`",
 				domain, domain);
 	}
-}
-
-/* A report goes to whoever sent the mail, which may be any domain. */
-static void check_reports(const struct config *config, struct marks *marks)
-{
-	for (size_t i = 0; i < config->route_count; i++)
-		if (config->routes[i].domain == NULL || strcmp(config->routes[i].domain, "default") == 0)
-			return;
-
-	marks_warn(marks, MARKS_LOOK_UP, "routes",
-		"there is no route for `default`, so senders in other domains are not told when their mail "
-		"fails: add `- domain: default` with the `next_hop` of a server that sends mail to the "
-		"Internet");
 }
 
 static bool is_any(const struct ip *ip)
@@ -320,7 +307,6 @@ void check_whole(const struct config *config, struct marks *marks)
 	check_relay(config, marks);
 	check_certificates(config, marks);
 	check_accepted_routes(config, marks);
-	check_reports(config, marks);
 	check_loops(config, marks);
 	check_profiles(config, marks);
 	check_listeners(config, marks);

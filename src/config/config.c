@@ -23,6 +23,7 @@
 #include "config/problems.h"
 #include "config/reader.h"
 #include "config/recipient_list.h"
+#include "config/routes.h"
 #include "config/table.h"
 #include "config/trust_anchors.h"
 
@@ -56,8 +57,10 @@ static struct config *load(const struct bundle *bundle, const char *file, struct
 		marks_problem(marks, 0, "", "the configuration file is not in this generation");
 		marks_sort(marks);
 	} else if (reader_run(yaml, directory, config, marks)) {
+		routes_finish(config);
 		check_references(config, marks);
 		check_whole(config, marks);
+		routes_check(config, marks);
 	}
 	return config;
 }
@@ -190,6 +193,7 @@ static void gather_files(struct bundle *bundle, const struct config *config, str
 	gather_pem(bundle, config->authorities.custom, BUNDLE_DELIVER, marks, "authorities.custom");
 	gather_anchors(bundle, config, marks);
 	gather_list(bundle, config->recipients.file, BUNDLE_FRONT, marks, "recipients.file");
+	routes_gather(bundle, config, marks);
 }
 
 /* The number of problems with the list of recipients; a file that cannot be read was noted before. */

@@ -76,11 +76,22 @@ struct config_group {
 	const struct config_policy *policy;
 };
 
+enum config_hop { CONFIG_HOP_ADDRESS, CONFIG_HOP_HOST, CONFIG_HOP_MX };
+
 struct config_route {
 	unsigned line;
 	const char *domain;   /* lower case; `.example.com` = all below; `default` = all others */
 	const char *next_hop; /* as written */
-	struct ip address;    /* the literal in next_hop, with its port */
+	enum config_hop hop;  /* what it is */
+	struct ip address;    /* CONFIG_HOP_ADDRESS: with its port */
+	const char *host;     /* else: the host, or the domain whose MX records count; lower case */
+	uint16_t port;	      /* to connect to */
+	struct ip *source;    /* to connect from: one of a family at most; none = the system chooses */
+	size_t source_count;
+	const char *helo;	   /* NULL = hostname */
+	bool implicit_tls;	   /* TLS from the first byte */
+	const char *username;	   /* NULL = no AUTH */
+	const char *password_file; /* path; NULL exactly when username is */
 };
 
 struct config_destination {
@@ -102,6 +113,7 @@ struct config_delivery {
 	int64_t expire_ms;    /* age at which a deferred mail is returned */
 	uint64_t concurrency; /* connections to one destination */
 	uint64_t connections; /* connections in all, at most 64 */
+	uint64_t port;	      /* of the hosts that MX records name */
 	struct config_timeouts timeouts;
 };
 
@@ -220,6 +232,13 @@ char *config_manual(const void *owner);
  * config_route_for() and config_destination_for() return NULL when there is none. */
 const struct config_route *config_route_for(const struct config *config, struct text domain);
 const struct config_destination *config_destination_for(const struct config *config, struct text domain);
+
+/* The address to connect from to one of `family`, NULL = the system chooses; false when `route` (NULL is fine) names only addresses of the other
+ * family, so that this one is not used. */
+bool config_route_source(const struct config_route *route, sa_family_t family, const struct ip **ret_source);
+
+/* The password in the bytes of a route's password_file: its first line, borrowed. Empty when there is none or it holds control characters. */
+struct text config_password(struct text bytes);
 
 /* True when mail for `domain` is ours to take. */
 bool config_accepts(const struct config *config, struct text domain);

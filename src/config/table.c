@@ -14,7 +14,7 @@
 
 #include "base/base.h"
 #include "config/config.h"
-#include "config/value.h"
+#include "config/routes.h"
 
 #define AT(name, member)    offsetof(struct config_##name, member)
 #define TOP(member)	    offsetof(struct config, member)
@@ -100,60 +100,6 @@ static const struct table_word log_formats[] = {
 	{ "json", LOG_JSON },
 	{ NULL, 0 },
 };
-
-/* Checks */
-
-/* No host name has two colons, or no letter at all. */
-static bool looks_like_address(struct text value)
-{
-	size_t letters = 0, colons = 0;
-
-	for (size_t i = 0; i < value.len; i++) {
-		char c = text_lower(value.at[i]);
-
-		letters += c >= 'a' && c <= 'z';
-		colons += c == ':';
-	}
-	return letters == 0 || colons >= 2;
-}
-
-/* A next hop is an address with an optional port, in brackets or not: no name is resolved in this version. */
-static char *check_next_hop(const void *owner, struct text value, void *entry)
-{
-	struct config_route *route = entry;
-	struct text bare = value;
-	struct ip address;
-
-	/* `[192.0.2.1]` and `[192.0.2.1]:25` are `192.0.2.1` and `192.0.2.1:25`. */
-	char *open = NULL;
-	size_t close = text_find(value, ']');
-	if (value.len > 0 && value.at[0] == '[' && close < value.len &&
-		text_find(text_first(value, close), ':') == close) {
-		open = text_must(talloc_asprintf(owner, TEXT_FMT TEXT_FMT,
-			TEXT_ARG(text_from(text_first(value, close), 1)),
-			TEXT_ARG(text_from(value, close + 1))));
-		bare = text_of(open);
-	}
-
-	if (ip_parse(bare, &address) < 0 && looks_like_address(bare))
-		return text_must(talloc_asprintf(owner,
-			"`%s` looks like an address with a mistake in it: write one such as 192.0.2.1:25 or "
-			"[2001:db8::1]:25",
-			value_short(owner, value)));
-	if (ip_parse(bare, &address) < 0)
-		return text_must(
-			talloc_strdup(owner, "must be an address such as 192.0.2.1:25 or "
-					     "[2001:db8::1]:25 for now: host names are not supported by "
-					     "this version yet"));
-	if (address.port == 0 && value_names_port(bare, &address))
-		return text_must(
-			talloc_strdup(owner, "must name a port from 1 to 65535, or none for port 25"));
-
-	if (address.port == 0)
-		address.port = 25;
-	route->address = address;
-	return NULL;
-}
 
 /* Sections */
 
@@ -310,14 +256,36 @@ static const struct table_row route_rows[] = {
 	{ "domain", TABLE_DOMAIN, AT(route, domain), .required = true,
 		.manual = "The recipient domain; `.example.com` means all domains below it, `default` all "
 			  "others." },
-	{ "next_hop", TABLE_NEXT_HOP, AT(route, next_hop), .required = true, .check = check_next_hop,
-		.manual = "Address of the mail server that takes this mail, with port 25 unless another is "
-			  "named, such "
-			  "as `192.0.2.1` or `[2001:db8::1]:2525`." },
+	{ "next_hop", TABLE_NEXT_HOP, AT(route, next_hop), .required = true, .check = routes_read_hop,
+		.manual =
+			"The server that takes this mail, each with an optional port: an address such as `192.0.2.1`, "
+			"`192.0.2.1:2525` or `[2001:db8::1]:2525`; a host name such as `mail.example.com` (its MX "
+			"records do not count); or `mx:example.com`, the hosts that the MX records of this domain "
+			"name. The port is 25, with `mx:` that of `delivery.port`, and 465 with `implicit_tls`." },
+	{ "source", TABLE_ADDRESSES, AT(route, source), AT(route, source_count),
+		.manual =
+			"Addresses of this machine to connect from, one IPv4 and one IPv6 address at most. With only "
+			"one of them servers are reached by its family only. Without any the system chooses." },
+	{ "helo", TABLE_HOSTNAME, AT(route, helo),
+		.manual = "The name that EHLO says; the default is `hostname`." },
+	{ "implicit_tls", TABLE_BOOL, AT(route, implicit_tls), .standard = "false",
+		.manual =
+			"The server expects TLS from the first byte (submissions, port 465); STARTTLS is not used." },
+	{ "username", TABLE_TEXT, AT(route, username),
+		.manual =
+			"Log in to the server (AUTH PLAIN or LOGIN) under this name. It happens only in TLS and after the "
+			"server's certificate was verified: by `authorities`, and for the host name or address of "
+			"`next_hop`, which therefore cannot be `mx:`. Otherwise the mail is deferred." },
+	{ "password_file", TABLE_PATH, AT(route, password_file),
+		.manual =
+			"File whose first line is the password for `username`; others must not be able to read it." },
 };
 
 static const struct table_section routes = { "routes", "domain", sizeof(struct config_route),
-	ROWS(route_rows), .manual = "Where mail goes." };
+	ROWS(route_rows),
+	.manual =
+		"Where mail goes; the entry that fits a domain best counts. Mail for other domains goes to the hosts "
+		"that the MX records of the domain name, or to the domain itself when it has none." };
 
 static const struct table_row destination_rows[] = {
 	{ "domain", TABLE_DOMAIN, AT(destination, domain), .required = true,
@@ -371,6 +339,8 @@ static const struct table_row delivery_rows[] = {
 		.manual = "Connections at once to one destination." },
 	{ "connections", TABLE_NUMBER, AT(delivery, connections), .standard = "40", LIMITS(1, 60),
 		.manual = "Connections at once to all destinations together." },
+	{ "port", TABLE_NUMBER, AT(delivery, port), .standard = "25", LIMITS(1, 65535),
+		.manual = "Port of the hosts that MX records name." },
 	{ "timeouts", TABLE_SECTION, AT(delivery, timeouts), .inner = &timeouts },
 };
 
@@ -552,7 +522,8 @@ const struct table_row *table_list_of(const struct table_section *section)
 bool table_is_list(const struct table_row *row)
 {
 	return row->type == TABLE_LIST || row->type == TABLE_DURATIONS || row->type == TABLE_NETWORKS ||
-	       row->type == TABLE_DOMAINS || row->type == TABLE_ZONES || row->type == TABLE_SERVERS;
+	       row->type == TABLE_ADDRESSES || row->type == TABLE_DOMAINS || row->type == TABLE_ZONES ||
+	       row->type == TABLE_SERVERS;
 }
 
 void *table_entry(const struct table_row *row, const void *base, size_t index)

@@ -25,6 +25,7 @@ enum table_type {
 	TABLE_REFERENCE, /* const struct config_... *, an entry of the list whose section is `inner` */
 	TABLE_DURATIONS, /* int64_t array + count */
 	TABLE_NETWORKS,	 /* struct ip_network array + count */
+	TABLE_ADDRESSES, /* struct ip array + count, without ports */
 	TABLE_DOMAINS,	 /* const char * array + count, lower case, plain domains only */
 	TABLE_ZONES,	 /* as TABLE_DOMAINS; written with or without a final dot */
 	TABLE_SERVERS,	 /* struct ip array + count, written `ADDRESS@PORT`, port 53 unless said */

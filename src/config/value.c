@@ -15,6 +15,7 @@
 
 #include "base/base.h"
 #include "base/ip.h"
+#include "config/routes.h"
 #include "config/table.h"
 #include "config/units.h"
 
@@ -54,8 +55,7 @@ static bool is_label(struct text t)
 	return true;
 }
 
-/* A DNS name without final dot whose last label is no number; `labels` of them at least. */
-static bool is_domain(struct text t, size_t labels)
+bool value_is_domain(struct text t, size_t labels)
 {
 	size_t count = 0, dot;
 	struct text label;
@@ -129,7 +129,7 @@ static int read_reference(const struct target *target, struct text t, void *at)
 
 static int read_hostname(const struct target *target, struct text t, void *at)
 {
-	if (!is_domain(t, 2))
+	if (!value_is_domain(t, 2))
 		return -EINVAL;
 	store_text(target, t, at);
 	return 0;
@@ -137,7 +137,7 @@ static int read_hostname(const struct target *target, struct text t, void *at)
 
 static int read_plain_domain(const struct target *target, struct text t, void *at)
 {
-	if (!is_domain(t, 1) || text_equal_nocase(t, TEXT("default")))
+	if (!value_is_domain(t, 1) || text_equal_nocase(t, TEXT("default")))
 		return -EINVAL;
 	store_lower(target, t, at);
 	return 0;
@@ -152,7 +152,7 @@ static int read_zone(const struct target *target, struct text t, void *at)
 
 static int read_domain(const struct target *target, struct text t, void *at)
 {
-	if (!is_domain(t.len > 0 && t.at[0] == '.' ? text_from(t, 1) : t, 1))
+	if (!value_is_domain(t.len > 0 && t.at[0] == '.' ? text_from(t, 1) : t, 1))
 		return -EINVAL;
 	store_lower(target, t, at);
 	return 0;
@@ -270,6 +270,17 @@ static int read_network(const struct target *target, struct text t, void *at)
 	if (ip_network_parse(t, &network) < 0)
 		return -EINVAL;
 	memcpy(at, &network, sizeof network);
+	return 0;
+}
+
+static int read_bare_address(const struct target *target, struct text t, void *at)
+{
+	struct ip ip;
+
+	(void)target;
+	if (ip_parse(t, &ip) < 0 || value_names_port(t, &ip) || t.at[0] == '[')
+		return -EINVAL;
+	memcpy(at, &ip, sizeof ip);
 	return 0;
 }
 
@@ -397,6 +408,15 @@ static char *show_server(const struct target *target, const void *at)
 	return text_must(talloc_asprintf(target->owner, "%s@%u", ip_format(&ip, text), ip.port));
 }
 
+static char *show_bare_address(const struct target *target, const void *at)
+{
+	char text[IP_TEXT_MAX];
+	struct ip ip;
+
+	memcpy(&ip, at, sizeof ip);
+	return text_must(talloc_strdup(target->owner, ip_format(&ip, text)));
+}
+
 static char *show_network(const struct target *target, const void *at)
 {
 	char text[IP_TEXT_MAX];
@@ -446,8 +466,7 @@ static const struct kind {
 	int (*read)(const struct target *target, struct text t, void *at);
 	char *(*show)(const struct target *target, const void *at);
 } kinds[] = {
-	[TABLE_NEXT_HOP] = { "next hop", "an address such as 192.0.2.1:25 or [2001:db8::1]:25",
-		sizeof(char *), read_text, show_text },
+	[TABLE_NEXT_HOP] = { "next hop", ROUTES_HOP_EXPECTED, sizeof(char *), read_text, show_text },
 	[TABLE_TEXT] = { "text", "a text of at most 1024 bytes", sizeof(char *), read_text, show_text },
 	[TABLE_NAME] = { "name", NAME_EXPECTED, sizeof(char *), read_name, show_text },
 	[TABLE_HOSTNAME] = { "host name", "a full host name such as mail.example.com", sizeof(char *),
@@ -474,6 +493,9 @@ static const struct kind {
 	[TABLE_NETWORKS] = { "list of networks",
 		"an address or a network whose host bits are zero, such as 192.0.2.0/24 or 2001:db8::/32",
 		sizeof(struct ip_network), read_network, show_network },
+	[TABLE_ADDRESSES] = { "list of addresses",
+		"an address without a port, such as 192.0.2.1 or 2001:db8::1", sizeof(struct ip),
+		read_bare_address, show_bare_address },
 	[TABLE_DOMAINS] = { "list of domains",
 		"a domain such as example.com (non-ASCII names in their xn-- form)", sizeof(char *),
 		read_plain_domain, show_text },

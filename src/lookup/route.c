@@ -14,5 +14,5 @@ const struct ip *route_address(const struct config *config, const char *domain)
 {
 	const struct config_route *route = config_route_for(config, text_of(domain));
 
-	return route == NULL ? NULL : &route->address;
+	return route == NULL || route->hop != CONFIG_HOP_ADDRESS ? NULL : &route->address;
 }

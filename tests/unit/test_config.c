@@ -51,6 +51,7 @@ static void defaults_are_those_of_the_manual(void **state)
 	assert_int_equal(c->delivery.expire_ms, 5 * 24 * 3600 * INT64_C(1000));
 	assert_int_equal(c->delivery.concurrency, 20);
 	assert_int_equal(c->delivery.connections, 40);
+	assert_int_equal(c->delivery.port, 25);
 	assert_int_equal(c->delivery.timeouts.connect_ms, 30 * 1000); /* conformance 2.19 */
 	assert_int_equal(c->delivery.timeouts.greeting_ms, 300 * 1000);
 	assert_int_equal(c->delivery.timeouts.hello_ms, 300 * 1000);
@@ -232,7 +233,7 @@ static void every_key_reaches_its_field(void **state)
 		     "  - {domain: GOOD.test, next_hop: 192.0.2.7}\n"
 		     "  - {domain: default, next_hop: '[2001:db8::7]:2526'}\n"
 		     "destinations: [{domain: .test, tls: required}]\n"
-		     "delivery: {retry: [500ms, 2s], expire: 1h, concurrency: 3, connections: 4,\n"
+		     "delivery: {retry: [500ms, 2s], expire: 1h, concurrency: 3, connections: 4, port: 26,\n"
 		     "  timeouts: {connect: 1s, end: 2s}}\n"
 		     "recipients: {file: people, call_ahead: on, cache: 2h}\n"
 		     "metrics: {address: '127.0.0.1:9464'}\n"
@@ -323,6 +324,7 @@ static void every_key_reaches_its_field(void **state)
 	assert_int_equal(c->delivery.expire_ms, 3600000);
 	assert_int_equal(c->delivery.concurrency, 3);
 	assert_int_equal(c->delivery.connections, 4);
+	assert_int_equal(c->delivery.port, 26);
 	assert_int_equal(c->delivery.timeouts.connect_ms, 1000);
 	assert_int_equal(c->delivery.timeouts.greeting_ms, 300 * 1000);
 	assert_int_equal(c->delivery.timeouts.end_ms, 2000);
