@@ -15,6 +15,7 @@
 #include "config/bundle.h"
 #include "config/config.h"
 #include "config/marks.h"
+#include "config/names.h"
 #include "config/value.h"
 
 enum { PORT_SMTP = 25, PORT_SUBMISSIONS = 465, PASSWORD_MAX = 1024 };
@@ -81,7 +82,7 @@ char *routes_read_hop(const void *owner, struct text value, void *entry)
 
 	struct text rest = mx ? text_from(value, 3) : value;
 	size_t colon = text_find(rest, ':');
-	if (!value_is_domain(text_first(rest, colon), 1))
+	if (!names_is_domain(text_first(rest, colon), 1))
 		return text_must(talloc_asprintf(
 			owner, "expected %s; found `%s`", ROUTES_HOP_EXPECTED, value_short(owner, value)));
 	if (colon < rest.len && (text_number(text_from(rest, colon + 1), UINT16_MAX, &port) < 0 || port == 0))

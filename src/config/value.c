@@ -15,67 +15,12 @@
 
 #include "base/base.h"
 #include "base/ip.h"
+#include "config/names.h"
 #include "config/routes.h"
 #include "config/table.h"
 #include "config/units.h"
 
-enum {
-	NAME_MAX_LEN = 64,
-	HOST_MAX_LEN = 253,
-	LABEL_MAX_LEN = 63,
-	PATH_MAX_LEN = 1024,
-	TEXT_MAX_LEN = 1024,
-	SHORT_MAX = 60
-};
-
-static bool is_letter_or_digit(char c)
-{
-	c = text_lower(c);
-	return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
-}
-
-/* Letters, digits, and `. _ -` within. */
-static bool is_name(struct text t)
-{
-	if (t.len == 0 || t.len > NAME_MAX_LEN || !is_letter_or_digit(t.at[0]))
-		return false;
-	for (size_t i = 0; i < t.len; i++)
-		if (!is_letter_or_digit(t.at[i]) && strchr("._-", t.at[i]) == NULL)
-			return false;
-	return true;
-}
-
-static bool is_label(struct text t)
-{
-	if (t.len == 0 || t.len > LABEL_MAX_LEN || t.at[0] == '-' || t.at[t.len - 1] == '-')
-		return false;
-	for (size_t i = 0; i < t.len; i++)
-		if (!is_letter_or_digit(t.at[i]) && t.at[i] != '-')
-			return false;
-	return true;
-}
-
-bool value_is_domain(struct text t, size_t labels)
-{
-	size_t count = 0, dot;
-	struct text label;
-
-	if (t.len == 0 || t.len > HOST_MAX_LEN)
-		return false;
-	do {
-		dot = text_find(t, '.');
-		label = text_first(t, dot);
-		if (!is_label(label))
-			return false;
-		count++;
-		if (dot + 1 == t.len)
-			return false;
-		t = text_from(t, dot + 1);
-	} while (t.len > 0);
-
-	uint64_t number;
-	return count >= labels && text_number(label, UINT64_MAX, &number) == -EINVAL;
-}
+enum { PATH_MAX_LEN = 1024, TEXT_MAX_LEN = 1024, SHORT_MAX = 60 };
 
 struct target {
 	const void *owner;
@@ -114,7 +59,7 @@ static int read_text(const struct target *target, struct text t, void *at)
 
 static int read_name(const struct target *target, struct text t, void *at)
 {
-	if (!is_name(t))
+	if (!names_is_name(t))
 		return -EINVAL;
 	store_text(target, t, at);
 	return 0;
@@ -124,12 +69,12 @@ static int read_reference(const struct target *target, struct text t, void *at)
 {
 	(void)target;
 	(void)at;
-	return is_name(t) ? 0 : -EINVAL;
+	return names_is_name(t) ? 0 : -EINVAL;
 }
 
 static int read_hostname(const struct target *target, struct text t, void *at)
 {
-	if (!value_is_domain(t, 2))
+	if (!names_is_domain(t, 2))
 		return -EINVAL;
 	store_text(target, t, at);
 	return 0;
@@ -137,7 +82,7 @@ static int read_hostname(const struct target *target, struct text t, void *at)
 
 static int read_plain_domain(const struct target *target, struct text t, void *at)
 {
-	if (!value_is_domain(t, 1) || text_equal_nocase(t, TEXT("default")))
+	if (!names_is_domain(t, 1) || text_equal_nocase(t, TEXT("default")))
 		return -EINVAL;
 	store_lower(target, t, at);
 	return 0;
@@ -152,7 +97,7 @@ static int read_zone(const struct target *target, struct text t, void *at)
 
 static int read_domain(const struct target *target, struct text t, void *at)
 {
-	if (!value_is_domain(t.len > 0 && t.at[0] == '.' ? text_from(t, 1) : t, 1))
+	if (!names_is_domain(t.len > 0 && t.at[0] == '.' ? text_from(t, 1) : t, 1))
 		return -EINVAL;
 	store_lower(target, t, at);
 	return 0;

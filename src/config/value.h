@@ -27,9 +27,6 @@ const char *value_type(const struct table_row *row);
 /* The limits or the choices of `row` for the manual and messages; NULL when it has none. Owned by `owner`. */
 char *value_limits(const void *owner, const struct table_row *row);
 
-/* True when `t` is a host or domain name without final dot, of `labels` labels at least, whose last label is no number. */
-bool value_is_domain(struct text t, size_t labels);
-
 /* True when `t`, which ip_parse() has read as `ip`, names a port (0 is one, too). */
 bool value_names_port(struct text t, const struct ip *ip);
 
