@@ -21,6 +21,10 @@
 #include "policy/tls_decide.h"
 #include "report/metrics.h"
 
+/* A link that was opened while a better server was down is not kept for ever; and after a quarter of an hour without any server there is
+ * another attempt later. */
+enum { REUSE_MS = 300 * 1000, ATTEMPT_MS = 900 * 1000 };
+
 char *deliver_next_dcid(const struct deliver_house *house, const void *owner)
 {
 	static atomic_uint_fast64_t counter;
@@ -48,17 +52,73 @@ static struct outcome *outcome_new(const struct lease *lease, const void *owner)
 	return outcome;
 }
 
-static void defer_all(struct outcome *outcome, const char *reply)
+/* One attempt under way. */
+struct attempt {
+	const struct deliver_house *house;
+	const struct lease *lease;
+	struct outcome *outcome;
+	struct tls_decision decision;
+	struct route *route;
+	struct link **link;
+	int64_t until;	/* no further server is tried after that */
+	bool tried;	/* a server: `failure` says what came of the last one, unless it was reached */
+	bool connected; /* one took the connection */
+	bool reached;	/* one could be sent to */
+	bool reachable; /* one failed only for what this mail demands */
+	struct failure failure;
+};
+
+static bool is_open(const struct outcome *outcome, size_t index)
 {
-	for (size_t i = 0; i < outcome->recipient_count; i++)
-		outcome->recipients[i].reply = text_copy(outcome, text_of(reply));
+	return outcome->recipients[index].reply == NULL;
 }
 
-/* An open link may carry the mail only when it was opened for the same destination under the same demand. */
-static bool fits(const struct link *link, const struct lease *lease, const struct tls_decision *decision)
+static void settle_rest(struct outcome *outcome, enum outcome_state state, const char *reply)
 {
-	return link != NULL && !link->broken && link->demand == decision->tls &&
-	       strcmp(link->destination, lease->destination) == 0;
+	for (size_t i = 0; i < outcome->recipient_count; i++) {
+		if (!is_open(outcome, i))
+			continue;
+		outcome->recipients[i].state = state;
+		outcome->recipients[i].reply = text_copy(outcome, text_of(reply));
+	}
+}
+
+/* Some recipient is still without a final answer. */
+static bool unfinished(const struct outcome *outcome)
+{
+	for (size_t i = 0; i < outcome->recipient_count; i++)
+		if (is_open(outcome, i) || outcome->recipients[i].state == OUTCOME_DEFERRED)
+			return true;
+	return false;
+}
+
+/* The outcome is about to name another connection: what was settled over the one it names now shall keep it. */
+static void keep_leg(struct outcome *outcome)
+{
+	bool used = false;
+
+	for (size_t i = 0; i < outcome->recipient_count; i++)
+		used = used || (!is_open(outcome, i) && outcome->recipients[i].leg == 0);
+	if (!used || outcome->leg_count == ENVELOPE_LEGS_MAX)
+		return;
+	if (outcome->legs == NULL)
+		outcome->legs = text_must(talloc_zero_array(outcome, struct outcome_leg, ENVELOPE_LEGS_MAX));
+	outcome->legs[outcome->leg_count++] = (struct outcome_leg){
+		.dcid = outcome->dcid, .host = outcome->host, .address = outcome->address, .tls = outcome->tls
+	};
+	for (size_t i = 0; i < outcome->recipient_count; i++)
+		if (!is_open(outcome, i) && outcome->recipients[i].leg == 0)
+			outcome->recipients[i].leg = outcome->leg_count;
+}
+
+static void name_leg(struct outcome *outcome, const char *dcid, const char *host, const char *address,
+	const struct evidence *evidence)
+{
+	keep_leg(outcome);
+	outcome->dcid = text_copy(outcome, text_of(dcid));
+	outcome->host = text_copy(outcome, text_of(host));
+	outcome->address = text_copy(outcome, text_of(address));
+	outcome->tls = evidence_json(outcome, evidence);
 }
 
 static void drop(struct link **link)
@@ -67,64 +127,127 @@ static void drop(struct link **link)
 	*link = NULL;
 }
 
-static void keep_evidence(struct outcome *outcome, const struct link *link)
+static struct link_target target_of(const struct attempt *a, const struct route_stop *stop)
 {
-	outcome->dcid = text_copy(outcome, text_of(link->dcid));
-	outcome->address = text_copy(outcome, text_of(link->address));
-	outcome->tls = evidence_json(outcome, &link->conn->evidence);
+	return deliver_target(a->house, a->route, a->lease->destination, stop, &a->decision);
 }
 
-/* A link for the mail; false after deferring every recipient with the reason. ret_connected: the next hop took a connection. */
-static bool have_link(const struct deliver_house *house, struct link **link, const struct lease *lease,
-	const struct tls_decision *decision, struct outcome *outcome, bool *ret_connected)
+struct link_target deliver_target(const struct deliver_house *house, const struct route *route,
+	const char *destination, const struct route_stop *stop, const struct tls_decision *decision)
 {
-	const struct ip *address = route_address(house->config, lease->domain);
-	struct failure failure;
+	const struct config_route *rule = route->rule;
 
-	*ret_connected = true;
-	if (fits(*link, lease, decision))
-		return true;
-	drop(link);
-	if (address == NULL) {
-		*ret_connected = false;
-		defer_all(outcome, "451 4.4.4 no route for this domain");
+	return (struct link_target){ .destination = destination,
+		.host = stop->host,
+		.literal = stop->literal,
+		.address = stop->address,
+		.source = stop->source == NULL ? (struct ip){ 0 } : *stop->source,
+		.helo = rule == NULL || rule->helo == NULL ? house->config->hostname : rule->helo,
+		.implicit_tls = rule != NULL && rule->implicit_tls,
+		.decision = *decision };
+}
+
+/* The open link may carry the mail when it would be opened in the same way today. A better server that was down gets its chance after a while. */
+static bool may_reuse(const struct attempt *a)
+{
+	const struct link *link = *a->link;
+	const struct ip *source;
+
+	if (link == NULL || link->broken || clock_mono_ms() - link->opened > REUSE_MS)
 		return false;
-	}
-	if (link_open(house, address, lease->destination, decision, link, &failure) == 0)
-		return true;
-
-	char text[IP_TEXT_MAX];
-	*ret_connected = failure.connected;
-	outcome->unreachable = failure.unreachable;
-	outcome->address = text_copy(outcome, text_of(ip_format_port(address, text)));
-	outcome->tls = evidence_json(outcome, &failure.evidence);
-	defer_all(outcome, failure.reply);
-	return false;
+	config_route_source(a->route->rule, link->target.address.family, &source);
+	struct route_stop stop = { .host = link->target.host,
+		.literal = link->target.literal,
+		.address = link->target.address,
+		.source = source };
+	struct link_target target = target_of(a, &stop);
+	return link_fits(link, &target) && route_leads_to(a->route, stop.host, &stop.address);
 }
 
-/* Over an open link, once more over a fresh one when the peer had closed the old one before it answered anything. False when
- * the next hop took no connection. */
+/* Send to the recipients without a final answer over the open link. False when no other server shall be tried for those that still have none. */
+static bool send_over(struct attempt *a)
+{
+	struct link *link = *a->link;
+	struct outcome *outcome = a->outcome;
+	bool untouched;
+
+	name_leg(outcome, link->dcid, link->target.host, link->address, &link->conn->evidence);
+	for (size_t i = 0; i < outcome->recipient_count; i++)
+		if (outcome->recipients[i].state == OUTCOME_DEFERRED) {
+			outcome->recipients[i].reply = NULL;
+			outcome->recipients[i].leg = 0;
+		}
+	a->tried = a->connected = a->reached = true;
+	int r = send_mail(link, a->lease, outcome, &untouched);
+	bool uncertain = link->uncertain;
+	if (r < 0)
+		drop(a->link);
+	else
+		route_skip_host(a->route); /* it has answered: its other addresses would say the same */
+	return !uncertain;
+}
+
+/* False when no server shall be tried any more. */
+static bool try_stop(struct attempt *a, const struct route_stop *stop)
+{
+	struct link_target target = target_of(a, stop);
+	char address[IP_TEXT_MAX];
+
+	drop(a->link);
+	if (link_open(a->house, &target, a->until, a->link, &a->failure) == 0)
+		return send_over(a);
+	a->tried = true;
+	a->connected = a->connected || a->failure.connected;
+	a->reachable = a->reachable || !a->failure.unreachable;
+	if (!a->reached)
+		name_leg(a->outcome, a->failure.dcid, stop->host, ip_format_port(&stop->address, address),
+			&a->failure.evidence);
+	return !a->failure.final;
+}
+
+/* The open link first, then one server after the other until each recipient has a final answer. What one says later is tried at the next
+ * (conformance 2.09). */
+static void try_all(struct attempt *a)
+{
+	struct route_stop stop;
+	bool more = true;
+
+	if (may_reuse(a))
+		more = send_over(a);
+	while (more && unfinished(a->outcome) && route_next(a->route, &stop))
+		more = try_stop(a, &stop);
+}
+
+/* Who never was sent to learns why. */
+static void explain(struct attempt *a)
+{
+	bool permanent = false;
+	const char *reply = a->tried ? a->failure.reply : route_end(a->route, &permanent);
+
+	settle_rest(a->outcome, permanent ? OUTCOME_BOUNCED : OUTCOME_DEFERRED, reply);
+	a->outcome->unreachable = !a->reached && !a->reachable && !permanent;
+}
+
+/* False when no server took a connection. */
 static bool transact(const struct deliver_house *house, struct link **link, const struct lease *lease,
 	const struct tls_decision *decision, struct outcome *outcome)
 {
-	bool untouched, connected;
+	const int64_t until = clock_mono_ms() + ATTEMPT_MS;
+	const struct route_means means = { .config = house->config,
+		.resolver = house->resolver,
+		.stop_fd = house->stop_fd,
+		.deadline = until };
+	struct attempt a = { .house = house,
+		.lease = lease,
+		.outcome = outcome,
+		.decision = *decision,
+		.link = link,
+		.until = until };
 
-	for (;;) {
-		bool reused = fits(*link, lease, decision);
-
-		if (!have_link(house, link, lease, decision, outcome, &connected))
-			return connected;
-
-		keep_evidence(outcome, *link);
-		int r = send_mail(*link, lease, outcome, &untouched);
-		if (r < 0)
-			drop(link);
-		if (r == 0 || !untouched || !reused)
-			return true;
-		for (size_t i = 0; i < outcome->recipient_count; i++)
-			if (outcome->recipients[i].state == OUTCOME_DEFERRED)
-				outcome->recipients[i].reply = NULL;
-	}
+	a.route = route_new(outcome, &means, lease->domain);
+	try_all(&a);
+	explain(&a);
+	return a.connected;
 }
 
 /* What is still deferred when the mail is too old becomes final. */
@@ -157,15 +280,16 @@ static void report(const struct deliver_house *house, const struct lease *lease,
 
 	for (size_t i = 0; i < outcome->recipient_count; i++) {
 		const struct outcome_recipient *recipient = &outcome->recipients[i];
+		const struct outcome_leg leg = envelope_leg(outcome, i);
 
 		metrics_count(house->metrics, (enum metric)((int)counters[recipient->state] + (int)level));
 		if (recipient->state == OUTCOME_DELIVERED)
 			metrics_observe(house->metrics, METRIC_DELIVERY_TIME, age_us);
 		log_event(recipient->state == OUTCOME_DELIVERED ? LOG_INFO : LOG_WARN,
 			envelope_state_name(recipient->state), log_num("mid", outcome->mid),
-			log_num("rid", recipient->rid), log_str("dcid", outcome->dcid),
-			log_str("recipient", lease->envelope.recipients[i]), log_str("host", outcome->host),
-			log_str("reply", recipient->reply));
+			log_num("rid", recipient->rid), log_str("dcid", leg.dcid),
+			log_str("recipient", lease->envelope.recipients[i]), log_str("host", leg.host),
+			log_str("address", leg.address), log_str("reply", recipient->reply));
 	}
 }
 

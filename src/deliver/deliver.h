@@ -5,9 +5,13 @@
 
 struct config;
 struct link;
+struct link_target;
 struct metrics;
 struct peer;
+struct route;
+struct route_stop;
 struct tls_context;
+struct tls_decision;
 
 /* What deliveries need of the house; borrowed while they run. */
 struct deliver_house {
@@ -26,3 +30,7 @@ struct outcome *deliver_attempt(
 
 /* The id of the next outbound connection, owned by `owner`. */
 char *deliver_next_dcid(const struct deliver_house *house, const void *owner);
+
+/* What to open for `stop` on `route` to `destination`; borrows from all of them. */
+struct link_target deliver_target(const struct deliver_house *house, const struct route *route,
+	const char *destination, const struct route_stop *stop, const struct tls_decision *decision);

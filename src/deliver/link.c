@@ -62,7 +62,7 @@ int link_reply(struct link *link, int64_t ms, struct smtp_reply *ret_reply)
 	bool bare_lf;
 	int r;
 
-	conn_set_deadline(link->conn, clock_mono_ms() + ms);
+	conn_set_deadline(link->conn, MIN(link->until, clock_mono_ms() + ms));
 	r = conn_flush(link->conn);
 	while (r == 0 && !reply.complete) {
 		r = conn_read_line(link->conn, LINE_MAX, &line, &bare_lf);
@@ -102,6 +102,22 @@ void link_close(struct link *link)
 	log_event(LOG_INFO, "delivery_closed", log_str("dcid", link->dcid), log_num("mails", link->mails));
 	conn_free(conn);
 	talloc_free(link);
+}
+
+static bool same_address(const struct ip *a, const struct ip *b)
+{
+	return a->family == b->family && a->port == b->port &&
+	       memcmp(a->bytes, b->bytes, sizeof a->bytes) == 0;
+}
+
+bool link_fits(const struct link *link, const struct link_target *target)
+{
+	const struct link_target *own = &link->target;
+
+	return strcmp(own->destination, target->destination) == 0 && strcmp(own->host, target->host) == 0 &&
+	       own->literal == target->literal && same_address(&own->address, &target->address) &&
+	       same_address(&own->source, &target->source) && strcmp(own->helo, target->helo) == 0 &&
+	       own->implicit_tls == target->implicit_tls && own->decision.tls == target->decision.tls;
 }
 
 static void fail(struct failure *failure, const struct link *link, const char *status, const char *what,
@@ -147,10 +163,9 @@ static bool knows_no_ehlo(const struct smtp_reply *reply)
 
 /* EHLO, or HELO where that is allowed: without EHLO there is no STARTTLS, so not where TLS is a must (ret_esmtp false, and nothing was
  * said). What an earlier EHLO offered is forgotten. 0 or a negative error with the failure. */
-static int say_hello(const struct deliver_house *house, struct link *link, bool may_helo, bool *ret_esmtp,
-	struct failure *failure)
+static int say_hello(struct link *link, bool may_helo, bool *ret_esmtp, struct failure *failure)
 {
-	const char *name = house->config->hostname;
+	const char *name = link->target.helo;
 	struct smtp_reply reply;
 
 	*ret_esmtp = false;
@@ -232,12 +247,12 @@ static int protect(const struct deliver_house *house, struct link *link, const s
 	switch (step) {
 	case TLS_STEP_CLEAR:
 		log_event(LOG_WARN, "tls_downgrade", log_str("dcid", link->dcid),
-			log_str("destination", link->destination), log_str("reason", reason));
+			log_str("destination", link->target.destination), log_str("reason", reason));
 		return link->broken ? -ECONNRESET : 0;
 	case TLS_STEP_DROP:
 		link->broken = true;
 		log_event(LOG_WARN, "tls_failed", log_str("dcid", link->dcid),
-			log_str("destination", link->destination), log_str("reason", reason));
+			log_str("destination", link->target.destination), log_str("reason", reason));
 		fail(failure, link, "450 4.7.5", "TLS", reason);
 		failure->unreachable = false; /* other domains behind this next hop may ask for less */
 		return ERR_TLS;
@@ -245,51 +260,73 @@ static int protect(const struct deliver_house *house, struct link *link, const s
 		break;
 	}
 	metrics_count_tls(house->metrics, METRIC_TLS_OUT, evidence->protocol, evidence->group);
-	return say_hello(house, link, true, &esmtp, failure);
+	return say_hello(link, true, &esmtp, failure);
 }
 
-int link_open(const struct deliver_house *house, const struct ip *address, const char *destination,
-	const struct tls_decision *decision, struct link **ret_link, struct failure *ret_failure)
+static struct link *link_new(
+	const struct deliver_house *house, const struct link_target *target, int64_t until)
 {
 	struct link *link = text_must(talloc_zero(NULL, struct link));
+
+	link->target = *target;
+	link->target.destination = text_copy(link, text_of(target->destination));
+	link->target.host = text_copy(link, text_of(target->host));
+	link->target.helo = text_copy(link, text_of(target->helo));
+	link->dcid = deliver_next_dcid(house, link);
+	link->timeouts = house->config->delivery.timeouts;
+	link->opened = clock_mono_ms();
+	link->until = until;
+	ip_format_port(&target->address, link->address);
+	return link;
+}
+
+/* Up to where mail can be sent. */
+static int set_up(const struct deliver_house *house, struct link *link, struct failure *failure)
+{
+	const struct link_target *target = &link->target;
+	const int64_t deadline = MIN(link->until, clock_mono_ms() + link->timeouts.connect_ms);
 	bool esmtp;
+	int r = conn_dial(&target->address, &target->source, house->stop_fd, deadline, &link->conn);
+
+	if (r < 0) {
+		fail(failure, link, "450 4.4.1",
+			r == -EADDRNOTAVAIL ? "cannot connect from the configured source" : "cannot connect",
+			err_text(r));
+		evidence_explain(&failure->evidence, "there was no connection");
+		return r;
+	}
+	link->conn->evidence.desired = target->decision.level;
+	r = greeting(link, failure);
+	if (r == 0)
+		r = say_hello(link, target->decision.tls != TLS_MUST, &esmtp, failure);
+	if (r == 0)
+		r = protect(house, link, &target->decision, esmtp, failure);
+	return r;
+}
+
+int link_open(const struct deliver_house *house, const struct link_target *target, int64_t until,
+	struct link **ret_link, struct failure *ret_failure)
+{
+	struct link *link = link_new(house, target, until);
 
 	*ret_failure = (struct failure){ .unreachable = true,
-		.evidence = { .desired = decision->level, .obtained = "none" } };
-	link->destination = text_copy(link, text_of(destination));
-	link->dcid = deliver_next_dcid(house, link);
-	link->demand = decision->tls;
-	ip_format_port(address, link->address);
-
-	link->timeouts = house->config->delivery.timeouts;
-	int r = conn_dial(
-		address, NULL, house->stop_fd, clock_mono_ms() + link->timeouts.connect_ms, &link->conn);
-	if (r < 0) {
-		fail(ret_failure, link, "450 4.4.1", "cannot connect", err_text(r));
-		evidence_explain(&ret_failure->evidence, "there was no connection");
-		goto failed;
+		.evidence = { .desired = target->decision.level, .obtained = "none" } };
+	int r = set_up(house, link, ret_failure);
+	if (r == 0) {
+		link->until = INT64_MAX;
+		log_event(LOG_INFO, "delivery_connected", log_str("dcid", link->dcid),
+			log_str("destination", target->destination), log_str("host", target->host),
+			log_str("address", link->address), log_str("tls", link->conn->evidence.obtained),
+			log_str("protocol", link->conn->evidence.protocol),
+			log_str("reason", link->conn->evidence.reason));
+		*ret_link = link;
+		return 0;
 	}
-	link->conn->evidence.desired = decision->level;
-	r = greeting(link, ret_failure);
-	if (r == 0)
-		r = say_hello(house, link, decision->tls != TLS_MUST, &esmtp, ret_failure);
-	if (r == 0)
-		r = protect(house, link, decision, esmtp, ret_failure);
-	if (r < 0)
-		goto failed;
 
-	log_event(LOG_INFO, "delivery_connected", log_str("dcid", link->dcid),
-		log_str("destination", destination), log_str("address", link->address),
-		log_str("tls", link->conn->evidence.obtained),
-		log_str("protocol", link->conn->evidence.protocol),
-		log_str("reason", link->conn->evidence.reason));
-	*ret_link = link;
-	return 0;
-
-failed:
 	log_event(LOG_WARN, "delivery_connect_failed", log_str("dcid", link->dcid),
-		log_str("destination", destination), log_str("address", link->address),
-		log_str("reason", ret_failure->reply));
+		log_str("destination", target->destination), log_str("host", target->host),
+		log_str("address", link->address), log_str("reason", ret_failure->reply));
+	snprintf(ret_failure->dcid, sizeof ret_failure->dcid, "%s", link->dcid);
 	link->broken = true;
 	conn_free(link->conn);
 	talloc_free(link);

@@ -9,31 +9,49 @@
 
 struct deliver_house;
 
+/* Where a link leads and what is demanded of it. Mail may use an open one only when all of this is equal (conformance 2.15). */
+struct link_target {
+	const char *destination; /* the next hop as configured, or the domain */
+	const char *host;	 /* the server by its name */
+	bool literal;		 /* which is no name but an address */
+	struct ip address;	 /* with the port */
+	struct ip source;	 /* to connect from; family 0 = the system chooses */
+	const char *helo;	 /* what EHLO says */
+	bool implicit_tls;	 /* TLS from the first byte */
+	struct tls_decision decision;
+};
+
 struct link {
 	struct conn *conn;
-	char *destination; /* what it is shared by */
+	struct link_target target; /* its texts belong to the link */
 	char *dcid;
-	char address[IP_TEXT_MAX]; /* of the peer, with port */
-	enum tls_demand demand;	   /* it was opened for; only mail with the same demand may reuse it */
+	char address[IP_TEXT_MAX]; /* target.address as text */
+	int64_t opened;		   /* clock_mono_ms() */
+	int64_t until;		   /* no reply is waited for longer than that */
 	struct smtp_reply offers;  /* the last EHLO reply; code 0 = the peer knows HELO only */
 	struct config_timeouts timeouts;
 	unsigned mails; /* sent over it */
 	bool broken;	/* nothing more can be sent */
+	bool uncertain; /* it broke after a whole message was sent, which may have arrived */
 };
 
 /* Why there is no link, or how a mail failed: text for tracking and DSN, and what it means. */
 struct failure {
 	char reply[SMTP_REPLY_TEXT_MAX + 64]; /* "450 4.4.1 ..." or the peer's own words */
 	bool unreachable;		      /* the destination as a whole */
-	bool permanent;
-	bool connected;		  /* the peer took the connection */
-	struct evidence evidence; /* of the attempt that failed */
+	bool final;			      /* no other address shall be tried now */
+	bool connected;			      /* the peer took the connection */
+	struct evidence evidence;	      /* of the attempt that failed */
+	char dcid[48];
 };
 
-/* Connect to `address`, greet, and protect the connection as `decision` demands (table B59). 0 and the link (a talloc root), or a
- * negative error with the failure filled in. */
-int link_open(const struct deliver_house *house, const struct ip *address, const char *destination,
-	const struct tls_decision *decision, struct link **ret_link, struct failure *ret_failure);
+/* Connect, greet, and protect the connection as the target's decision demands (table B59), all before `until` (clock_mono_ms()). 0 and the
+ * link (a talloc root), or a negative error with the failure filled in. */
+int link_open(const struct deliver_house *house, const struct link_target *target, int64_t until,
+	struct link **ret_link, struct failure *ret_failure);
+
+/* True when mail for `target` may go over the open `link`. */
+bool link_fits(const struct link *link, const struct link_target *target);
 
 /* Send one line and read its reply within `ms`; 0 when a reply came (whatever it says), else negative and the link is broken: also when
  * the peer spoke before it was asked (ERR_FORMAT, nothing was sent). */

@@ -109,6 +109,7 @@ static int lost_at_end(struct sending *s, int error)
 		log_str("dcid", s->link->dcid), log_str("host", s->outcome->host),
 		log_num("recipients", (int64_t)s->taken_count), log_str("reason", err_text(error)));
 	settle_taken(s, OUTCOME_DEFERRED, reply);
+	s->link->uncertain = true;
 	return lost(s, error, "after the end of the message");
 }
 

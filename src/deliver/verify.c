@@ -17,7 +17,7 @@
 #include "lookup/tls_facts.h"
 #include "queue/envelope.h"
 
-enum { STEP_MS = 20000 };
+enum { STEP_MS = 20000, ALL_MS = 40000 }; /* `front` waits 45 s */
 
 enum recipient_answer verify_ask(
 	struct peer *deliver, const char *icid, const char *recipient, int stop_fd, int64_t within_ms)
@@ -58,23 +58,46 @@ static void ask_link(struct link *link, const char *recipient, const void *scrat
 				: text_must(talloc_asprintf(scratch, "450 4.4.2 no reply: %s", err_text(r)));
 }
 
+/* A link to the first server that can be reached; NULL with the reply of `finding`. */
+static struct link *open_link(const struct deliver_house *house, struct route *route,
+	const struct tls_decision *decision, int64_t until, struct finding *finding)
+{
+	const char *destination = finding->host;
+	struct failure failure = { .final = false };
+	struct route_stop stop;
+	struct link *link;
+	bool permanent;
+
+	finding->reply = "";
+	while (!failure.final && route_next(route, &stop)) {
+		struct link_target target = deliver_target(house, route, destination, &stop, decision);
+
+		finding->host = stop.host;
+		if (link_open(house, &target, until, &link, &failure) == 0)
+			return link;
+		finding->reply = text_copy(route, text_of(failure.reply));
+	}
+	if (finding->reply[0] == '\0')
+		finding->reply = route_end(route, &permanent);
+	return NULL;
+}
+
 static struct finding verify(const struct deliver_house *house, const char *recipient, const void *scratch)
 {
 	const char *domain = text_copy_lower(scratch, envelope_domain(recipient));
-	const struct ip *address = route_address(house->config, domain);
-	struct finding finding = { RECIPIENT_LATER, route_destination(house->config, domain),
-		"451 4.4.4 no route for this domain" };
+	const int64_t until = clock_mono_ms() + ALL_MS;
+	const struct route_means means = { .config = house->config,
+		.resolver = house->resolver,
+		.stop_fd = house->stop_fd,
+		.deadline = until };
+	struct finding finding = { RECIPIENT_LATER, route_destination(house->config, domain), "" };
 	struct tls_facts facts = tls_facts_gather(house->config, domain);
 	struct tls_decision decision = tls_decide(&facts);
-	struct failure failure;
-	struct link *link;
+	struct route *route = route_new(scratch, &means, domain);
+	struct link *link = open_link(house, route, &decision, until, &finding);
 
-	if (address == NULL)
+	if (link == NULL)
 		return finding;
-	if (link_open(house, address, finding.host, &decision, &link, &failure) < 0) {
-		finding.reply = text_copy(scratch, text_of(failure.reply));
-		return finding;
-	}
 	ask_link(link, recipient, scratch, &finding);
 	link_close(link);
 	return finding;

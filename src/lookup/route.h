@@ -1,13 +1,58 @@
 #pragma once
-/* Where mail for a domain goes: routes of the configuration; MX lookups join later. */
+/*
+ * Where the mail for a domain goes: the next hop of its route, or the hosts that the domain's MX records name; and their addresses, looked up as
+ * they are needed, because the best server nearly always takes the mail.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
 
 #include "base/ip.h"
+#include "policy/mx.h"
 
 struct config;
+struct config_route;
+struct peer;
 
 /* The name by which queue and deliver know the destination of `domain`: the next hop of its route, or the domain itself when no route
  * names one. Borrowed from the configuration or from `domain`. */
 const char *route_destination(const struct config *config, const char *domain);
 
-/* The address to connect to for `domain`; NULL when there is no route. Borrowed from the configuration. */
-const struct ip *route_address(const struct config *config, const char *domain);
+/* What lookups need; borrowed as long as the route lives. */
+struct route_means {
+	const struct config *config;
+	struct peer *resolver;
+	int stop_fd;
+	int64_t deadline; /* clock_mono_ms(): no lookup takes longer */
+};
+
+/* One place to try. */
+struct route_stop {
+	const char *
+		host; /* as the MX record, the route or the address literal names it; CNAMEs are not followed in it */
+	bool literal;		 /* it is no name that a certificate or a ClientHello could hold */
+	struct ip address;	 /* with the port */
+	const struct ip *source; /* to connect from; NULL = the system chooses */
+};
+
+struct route {
+	const struct config_route
+		*rule; /* that names the next hop; NULL = the domain's MX records do, or it is an address */
+	struct route_private *private;
+};
+
+/* The way to `domain`, owned by `owner`: asks for the MX records where they count. Never NULL. */
+struct route *route_new(const void *owner, const struct route_means *means, const char *domain);
+
+/* The next place to try, best first: each server's addresses of both families in turn, then the next server. At most ten, and none after the
+ * deadline. False when there is no more. */
+bool route_next(struct route *route, struct route_stop *ret_stop);
+
+/* Try no further address of the host that route_next() gave last: what it said counts for all of them. */
+void route_skip_host(struct route *route);
+
+/* True when `host` at `address` (with its port) is a place on this way: an open connection to it may be used. */
+bool route_leads_to(struct route *route, const char *host, const struct ip *address);
+
+/* What to say when route_next() never gave a place: `450 4.4.3 ...`, owned by the route; ret_permanent: it will not get better. */
+const char *route_end(const struct route *route, bool *ret_permanent);

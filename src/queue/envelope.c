@@ -145,6 +145,17 @@ struct lease *envelope_get_lease(struct frame *frame, const void *owner)
 	return NULL;
 }
 
+struct outcome_leg envelope_leg(const struct outcome *outcome, size_t index)
+{
+	size_t leg = outcome->recipients[index].leg;
+
+	if (leg > 0)
+		return outcome->legs[leg - 1];
+	return (struct outcome_leg){
+		.dcid = outcome->dcid, .host = outcome->host, .address = outcome->address, .tls = outcome->tls
+	};
+}
+
 void envelope_put_outcome(struct frame *frame, const struct outcome *outcome)
 {
 	frame_put_number(frame, outcome->mid);
@@ -155,12 +166,20 @@ void envelope_put_outcome(struct frame *frame, const struct outcome *outcome)
 	put_string(frame, outcome->host);
 	put_string(frame, outcome->address);
 	put_string(frame, outcome->tls);
+	frame_put_number(frame, (int64_t)outcome->leg_count);
+	for (size_t i = 0; i < outcome->leg_count; i++) {
+		put_string(frame, outcome->legs[i].dcid);
+		put_string(frame, outcome->legs[i].host);
+		put_string(frame, outcome->legs[i].address);
+		put_string(frame, outcome->legs[i].tls);
+	}
 	frame_put_bool(frame, outcome->unreachable);
 	frame_put_number(frame, (int64_t)outcome->recipient_count);
 	for (size_t i = 0; i < outcome->recipient_count; i++) {
 		frame_put_number(frame, outcome->recipients[i].rid);
 		frame_put_number(frame, outcome->recipients[i].state);
 		put_string(frame, outcome->recipients[i].reply);
+		frame_put_number(frame, (int64_t)outcome->recipients[i].leg);
 	}
 	frame_put_bool(frame, outcome->dsn != NULL);
 	if (outcome->dsn != NULL) {
@@ -181,6 +200,14 @@ struct outcome *envelope_get_outcome(struct frame *frame, const void *owner)
 	o->host = frame_get_copy(frame, o);
 	o->address = frame_get_copy(frame, o);
 	o->tls = frame_get_copy(frame, o);
+	o->leg_count = (size_t)frame_get_range(frame, 0, ENVELOPE_LEGS_MAX);
+	o->legs = text_must(talloc_zero_array(o, struct outcome_leg, (unsigned)o->leg_count + 1));
+	for (size_t i = 0; i < o->leg_count; i++) {
+		o->legs[i].dcid = frame_get_copy(frame, o);
+		o->legs[i].host = frame_get_copy(frame, o);
+		o->legs[i].address = frame_get_copy(frame, o);
+		o->legs[i].tls = frame_get_copy(frame, o);
+	}
 	o->unreachable = frame_get_bool(frame);
 	o->recipient_count = (size_t)frame_get_range(frame, 0, ENVELOPE_RECIPIENTS_MAX);
 	o->recipients =
@@ -190,6 +217,7 @@ struct outcome *envelope_get_outcome(struct frame *frame, const void *owner)
 		o->recipients[i].state =
 			(enum outcome_state)frame_get_range(frame, OUTCOME_DELIVERED, OUTCOME_BOUNCED);
 		o->recipients[i].reply = frame_get_copy(frame, o);
+		o->recipients[i].leg = (size_t)frame_get_range(frame, 0, (int64_t)o->leg_count);
 	}
 	if (frame_get_bool(frame)) {
 		o->dsn = text_must(talloc_zero(o, struct envelope));

@@ -14,6 +14,7 @@ enum {
 	ENVELOPE_RET_MAX = 2,
 	ENVELOPE_NOTIFY_MAX = 15,
 	ENVELOPE_RECIPIENTS_MAX = 10000,
+	ENVELOPE_LEGS_MAX = 16,
 	ENVELOPE_INLINE_MAX = 128 * 1024, /* content up to this travels and is stored in the database row */
 };
 
@@ -61,6 +62,15 @@ struct outcome_recipient {
 	int64_t rid;
 	enum outcome_state state;
 	const char *reply; /* of the peer, or our own words: "450 4.4.1 ..." */
+	size_t leg; /* where it was settled: 0 = over the outcome's own connection, n = over legs[n - 1] */
+};
+
+/* A connection, or the try to make one. */
+struct outcome_leg {
+	const char *dcid; /* outbound connection */
+	const char *host; /* the server by its name, or the next hop as configured when that is an address */
+	const char *address; /* the peer's address and port */
+	const char *tls;     /* evidence of the leg (JSON) */
 };
 
 /* What became of a lease. */
@@ -69,16 +79,19 @@ struct outcome {
 	const char *domain;
 	uint32_t attempt; /* number of this attempt, from 1: repeating an outcome changes nothing */
 	int64_t time_ms;
-	const char *dcid;    /* outbound connection */
-	const char *host;    /* next hop as configured */
-	const char *address; /* the peer's address and port */
-	const char *tls;     /* evidence of the outbound leg (JSON) */
+	const char *dcid, *host, *address,
+		*tls;		  /* the last connection that was used or tried, as struct outcome_leg */
+	struct outcome_leg *legs; /* earlier ones that settled recipients; 16 at most */
+	size_t leg_count;
 	bool unreachable; /* the destination as a whole failed: nothing more goes there until a probe succeeds */
 	struct outcome_recipient *recipients;
 	size_t recipient_count;
 	struct envelope *dsn; /* a report to commit in the same transaction, or NULL */
 	struct text dsn_content;
 };
+
+/* Over which connection recipient number `index` was settled; borrowed from the outcome. */
+struct outcome_leg envelope_leg(const struct outcome *outcome, size_t index);
 
 /* The words of outcome_state as tracking shows them: "delivered", "deferred", "bounced". Static. */
 const char *envelope_state_name(enum outcome_state state);

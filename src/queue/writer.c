@@ -173,7 +173,8 @@ static int run_recipient(
 	static const int states[] = {
 		[OUTCOME_DELIVERED] = 1, [OUTCOME_DEFERRED] = 0, [OUTCOME_BOUNCED] = 2
 	};
-	const struct text texts[] = { text_of(o->dcid), text_of(o->host), text_of(o->address) };
+	const struct outcome_leg leg = envelope_leg(o, (size_t)(recipient - o->recipients));
+	const struct text texts[] = { text_of(leg.dcid), text_of(leg.host), text_of(leg.address) };
 
 	const int64_t numbers[] = { states[recipient->state], o->attempt, job->due_ms, o->mid, recipient->rid,
 		(int64_t)o->attempt - 1 };
@@ -191,7 +192,7 @@ static int run_recipient(
 		database_bind_text(w->add_attempt, i + 5, texts[i]);
 	database_bind_number(w->add_attempt, 8, recipient->state);
 	database_bind_text(w->add_attempt, 9, text_of(recipient->reply));
-	database_bind_text(w->add_attempt, 10, text_of(o->tls));
+	database_bind_text(w->add_attempt, 10, text_of(leg.tls));
 	r = database_step(w->add_attempt);
 	return r < 0 ? r : 1;
 }

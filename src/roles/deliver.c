@@ -108,7 +108,7 @@ static struct lease *next_lease(struct worker *worker, struct link **link, const
 	int r = 0;
 
 	if (*link != NULL) {
-		r = queue_lease(d->queue, owner, (*link)->destination, REUSE_MS, d->role->drain_fd, &lease);
+		r = queue_lease(d->queue, owner, (*link)->target.destination, REUSE_MS, d->role->drain_fd, &lease);
 		if (lease != NULL)
 			return lease;
 		link_close(*link);

@@ -1,5 +1,6 @@
 """A scripted SMTP server: the mail server behind, as well-behaved or as broken as a test needs it."""
 
+import base64
 import socket
 import ssl
 import threading
@@ -44,6 +45,10 @@ class Session:
         self.commands = []   # (line, in TLS?)
         self.messages = []   # Message
         self.tls = None      # protocol once TLS is up
+        self.client = None   # address of the other side
+        self.resumed = False  # that TLS was
+        self.sni = None      # the name that the client asked for
+        self.account = None  # (user, password) of AUTH
         self.ended = False
 
     def verbs(self):
@@ -83,6 +88,8 @@ class Peer:
     size       what EHLO says after SIZE; None: no SIZE
     rcpt_limit   the recipients that a transaction may have; more are answered 452 4.5.3
     close_after_dot   how many times the connection is closed instead of answering the final dot
+    implicit_tls   TLS from the first byte
+    auth       reply to the credentials of AUTH; the mechanisms stand in offers
     pause      function that is called before each reply, for a slow server
     buffer     bytes that the kernel takes for a server that does not read
     bytewise   read no byte behind a command, so that a function finds what came behind it in the connection
@@ -91,7 +98,7 @@ class Peer:
     def __init__(self, pki, esmtp=True, starttls="good", mail="250 2.1.0 ok", rcpt="250 2.1.5 ok", rset="250 2.0.0 ok", ehlo=None, helo=None,
             data="354 go on", dot="250 2.0.0 taken", quit="221 2.0.0 bye", size=100_000_000, greeting="220 mx.good.test ESMTP",
             offers=("PIPELINING", "8BITMIME"), tls_offers=None, rcpt_limit=None, close_after_dot=0, pause=None, buffer=None, bytewise=False,
-            address=("127.0.0.1", 0)):
+            address=("127.0.0.1", 0), implicit_tls=False, auth="235 2.7.0 ok"):
         self.esmtp, self.starttls, self.size = esmtp, starttls, size
         self.offers, self.tls_offers, self.rcpt_limit = offers, offers if tls_offers is None else tls_offers, rcpt_limit
         self.replies = {"GREETING": greeting, "EHLO": ehlo, "HELO": helo, "MAIL": mail, "RCPT": rcpt, "DATA": data, "DOT": dot, "QUIT": quit,
@@ -99,12 +106,14 @@ class Peer:
         self.close_after_dot, self.pause, self.bytewise = close_after_dot, pause, bytewise
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.load_cert_chain(pki.server, pki.key)
+        self.context.sni_callback = self._note_name
+        self.implicit_tls, self.auth, self.names = implicit_tls, auth, {}
         self.lock = threading.Lock()
         self.sessions = []
         self.threads = []
         self.sockets = set()
         self.stopping = False
-        self.listener = socket.create_server(address)
+        self.listener = socket.create_server(address, family=socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
         if buffer:
             self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
         self.port = self.listener.getsockname()[1]
@@ -175,8 +184,21 @@ class Peer:
                 return reply.pop(0) if len(reply) > 1 else reply[0]
             return reply
 
+    def _note_name(self, tls, name, _):
+        self.names[tls.fileno()] = name
+
+    def secure(self, session, connection):
+        """The connection in TLS."""
+        secured = self.context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        self.sockets.add(secured)
+        self.names.pop(secured.fileno(), None)
+        secured.do_handshake()
+        session.sni, session.tls, session.resumed = self.names.get(secured.fileno()), secured.version(), secured.session_reused
+        return secured
+
     def _serve(self, connection):
         session = Session()
+        session.client = connection.getpeername()[0]
         with self.lock:
             self.sessions.append(session)
         try:
@@ -190,6 +212,8 @@ class Peer:
 class _Talk:
     def __init__(self, peer, session, connection):
         connection.settimeout(60)
+        if peer.implicit_tls:
+            connection = peer.secure(session, connection)
         self.peer, self.session, self.connection = peer, session, connection
         self.file = connection.makefile("rb", buffering=0 if peer.bytewise else -1)
         self.sender, self.recipients, self.chunks = None, [], b""
@@ -229,6 +253,8 @@ class _Talk:
             self.say(peer._next(verb) or self.hello(verb))
         elif verb == "STARTTLS":
             return self.start_tls()
+        elif verb == "AUTH":
+            self.authenticate(text.split(" "))
         elif verb == "MAIL":
             reply = peer._next("MAIL")
             if kind(reply) == "2":
@@ -316,6 +342,18 @@ class _Talk:
         self.say(reply)
         return True
 
+    def authenticate(self, words):
+        def heard(prompt):
+            self.say("334 " + base64.b64encode(prompt).decode())
+            return base64.b64decode(self.file.readline(), validate=False)
+
+        if words[1] == "PLAIN":
+            _, user, password = base64.b64decode(words[2]).split(b"\0")
+        else:
+            user, password = heard(b"Username:"), heard(b"Password:")
+        self.session.account = (user.decode(), password.decode())
+        self.say(self.peer.auth)
+
     def start_tls(self):
         mode = self.peer.starttls
         if mode == "absent":
@@ -340,10 +378,7 @@ class _Talk:
             return kind(mode) != ""
         else:
             self.say("220 2.0.0 go on")
-            old = self.connection
-            self.connection = self.peer.context.wrap_socket(old, server_side=True)
-            self.peer.sockets.add(self.connection)
+            self.connection = self.peer.secure(self.session, self.connection)
             self.file = self.connection.makefile("rb")
-            self.session.tls = self.connection.version()
             self.sender, self.recipients = None, []
         return True

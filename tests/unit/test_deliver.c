@@ -690,7 +690,7 @@ static void test_a_closed_port_and_a_missing_route(void **state)
 
 	lost->domain = "b.test";
 	outcome = attempt(rig, lost);
-	became(__func__, outcome, ROWS("deferred 451 4.4.4"));
+	became(__func__, outcome, ROWS("deferred 451 4.4.3"));
 	assert_int_equal(count_at(rig, METRIC_DEFERRED, TLS_LEVEL_NONE), 2);
 	assert_null(rig->link);
 	close(rig->server.stop_fd);

@@ -197,8 +197,10 @@ static void test_leases_go_there_and_back(void **state)
 static struct frame *outcome_frame(bool with_report)
 {
 	struct frame *frame = frame_new(NULL, FRAME_RECORD);
-	struct outcome_recipient recipients[] = { { 1, OUTCOME_DELIVERED, "250 ok" },
-		{ 2, OUTCOME_DEFERRED, "450 later" }, { 5, OUTCOME_BOUNCED, "550 no" } };
+	struct outcome_recipient recipients[] = { { 1, OUTCOME_DELIVERED, "250 ok", 1 },
+		{ 2, OUTCOME_DEFERRED, "450 later", 0 }, { 5, OUTCOME_BOUNCED, "550 no", 2 } };
+	struct outcome_leg legs[] = { { "2-7", "a.mx.test", "192.0.2.7:25", "{1}" },
+		{ "2-8", "b.mx.test", "192.0.2.8:25", "{2}" } };
 	struct envelope report = sample(frame, 1);
 	struct outcome outcome = { .mid = 9,
 		.domain = "a.test",
@@ -208,6 +210,8 @@ static struct frame *outcome_frame(bool with_report)
 		.host = "mx.test",
 		.address = "192.0.2.9:25",
 		.tls = "{}",
+		.legs = legs,
+		.leg_count = COUNT(legs),
 		.unreachable = true,
 		.recipients = recipients,
 		.recipient_count = COUNT(recipients),
@@ -240,6 +244,12 @@ static void test_outcomes_go_there_and_back(void **state)
 		assert_int_equal(outcome->recipients[1].state, OUTCOME_DEFERRED);
 		assert_int_equal(outcome->recipients[2].state, OUTCOME_BOUNCED);
 		assert_string_equal(outcome->recipients[1].reply, "450 later");
+		assert_string_equal(envelope_leg(outcome, 0).host, "a.mx.test");
+		assert_string_equal(envelope_leg(outcome, 0).dcid, "2-7");
+		assert_string_equal(envelope_leg(outcome, 1).host, "mx.test");
+		assert_string_equal(envelope_leg(outcome, 1).tls, "{}");
+		assert_string_equal(envelope_leg(outcome, 2).address, "192.0.2.8:25");
+		assert_string_equal(envelope_leg(outcome, 2).tls, "{2}");
 		assert_int_equal(outcome->dsn != NULL, with_report);
 		if (with_report)
 			assert_true(text_equal(outcome->dsn_content, TEXT("re\0port")));
