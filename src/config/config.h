@@ -35,6 +35,9 @@ struct config_authorities {
 	const char *custom; /* path of a PEM file with further CAs, or NULL */
 };
 
+/* Where Debian keeps the certificates of the system's authorities. */
+#define CONFIG_SYSTEM_AUTHORITIES "/etc/ssl/certs/ca-certificates.crt"
+
 /* tls_profiles: how a handshake is done (E38-E43). The predefined ones cannot be changed. */
 struct config_tls_profile {
 	unsigned line; /* 0 = predefined */

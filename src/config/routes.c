@@ -288,10 +288,29 @@ static void gather_password(
 			PASSWORD_MAX);
 }
 
+/* What credentials are sent for needs somebody to vouch for the server. */
+static void gather_authorities(struct bundle *bundle, const struct config *config, struct marks *marks)
+{
+	bool needed = false;
+	int r;
+
+	for (size_t i = 0; i < config->route_count; i++)
+		needed = needed || config->routes[i].username != NULL;
+	if (!needed || !config->authorities.system)
+		return;
+	r = bundle_add_file(bundle, CONFIG_SYSTEM_AUTHORITIES, BUNDLE_DELIVER);
+	if (r < 0)
+		marks_problem(marks, MARKS_LOOK_UP, "authorities.system",
+			"`" CONFIG_SYSTEM_AUTHORITIES
+			"` cannot be read: %s; install ca-certificates, or write false and name a file as custom",
+			err_text(r));
+}
+
 void routes_gather(struct bundle *bundle, const struct config *config, struct marks *marks)
 {
 	for (size_t i = 0; i < config->route_count; i++) {
 		warn_sources(&config->routes[i], i, marks);
 		gather_password(bundle, &config->routes[i], i, marks);
 	}
+	gather_authorities(bundle, config, marks);
 }

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "config/config.h"
+#include "deliver/account.h"
 #include "deliver/dsn.h"
 #include "deliver/link.h"
 #include "deliver/send.h"
@@ -137,14 +138,16 @@ struct link_target deliver_target(const struct deliver_house *house, const struc
 {
 	const struct config_route *rule = route->rule;
 
-	return (struct link_target){ .destination = destination,
+	return (struct link_target){ .generation = house->config->generation,
+		.destination = destination,
 		.host = stop->host,
 		.literal = stop->literal,
 		.address = stop->address,
 		.source = stop->source == NULL ? (struct ip){ 0 } : *stop->source,
 		.helo = rule == NULL || rule->helo == NULL ? house->config->hostname : rule->helo,
 		.implicit_tls = rule != NULL && rule->implicit_tls,
-		.decision = *decision };
+		.decision = *decision,
+		.account = account_of(house->accounts, rule) };
 }
 
 /* The open link may carry the mail when it would be opened in the same way today. A better server that was down gets its chance after a while. */
@@ -244,6 +247,12 @@ static bool transact(const struct deliver_house *house, struct link **link, cons
 		.link = link,
 		.until = until };
 
+	if (decision->conflict) {
+		char *reply = text_must(talloc_asprintf(outcome, "450 4.7.5 TLS: %s", decision->reason));
+
+		settle_rest(outcome, OUTCOME_DEFERRED, reply);
+		return false;
+	}
 	a.route = route_new(outcome, &means, lease->domain);
 	try_all(&a);
 	explain(&a);

@@ -3,6 +3,7 @@
 
 #include "queue/envelope.h"
 
+struct accounts;
 struct config;
 struct link;
 struct link_target;
@@ -12,12 +13,15 @@ struct route;
 struct route_stop;
 struct tls_context;
 struct tls_decision;
+struct tls_sessions;
 
 /* What deliveries need of the house; borrowed while they run. */
 struct deliver_house {
 	const struct config *config;
 	struct peer *resolver; /* for lookup/dns.h */
 	struct tls_context *tls;
+	struct tls_sessions *sessions;	 /* NULL = none are kept */
+	const struct accounts *accounts; /* NULL = no route logs in */
 	struct metrics *metrics;
 	uint64_t incarnation;
 	int stop_fd; /* readable: end now */

@@ -14,7 +14,10 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "config/config.h"
+#include "deliver/account.h"
+#include "deliver/auth.h"
 #include "deliver/deliver.h"
+#include "net/tls.h"
 #include "report/metrics.h"
 
 enum { LINE_MAX = 2048, QUIT_MS = 1000 };
@@ -110,14 +113,27 @@ static bool same_address(const struct ip *a, const struct ip *b)
 	       memcmp(a->bytes, b->bytes, sizeof a->bytes) == 0;
 }
 
+static struct digest account_id(const struct account *account)
+{
+	return account == NULL ? (struct digest){ 0 } : account->id;
+}
+
+static bool same_demand(const struct tls_decision *a, const struct tls_decision *b)
+{
+	return a->tls == b->tls && a->verify == b->verify;
+}
+
 bool link_fits(const struct link *link, const struct link_target *target)
 {
 	const struct link_target *own = &link->target;
+	const struct digest id = account_id(target->account);
 
-	return strcmp(own->destination, target->destination) == 0 && strcmp(own->host, target->host) == 0 &&
-	       own->literal == target->literal && same_address(&own->address, &target->address) &&
-	       same_address(&own->source, &target->source) && strcmp(own->helo, target->helo) == 0 &&
-	       own->implicit_tls == target->implicit_tls && own->decision.tls == target->decision.tls;
+	return own->generation == target->generation && strcmp(own->destination, target->destination) == 0 &&
+	       strcmp(own->host, target->host) == 0 && own->literal == target->literal &&
+	       same_address(&own->address, &target->address) && same_address(&own->source, &target->source) &&
+	       strcmp(own->helo, target->helo) == 0 && own->implicit_tls == target->implicit_tls &&
+	       same_demand(&own->decision, &target->decision) &&
+	       memcmp(link->account_id.bytes, id.bytes, sizeof id.bytes) == 0;
 }
 
 static void fail(struct failure *failure, const struct link *link, const char *status, const char *what,
@@ -191,13 +207,43 @@ static int say_hello(struct link *link, bool may_helo, bool *ret_esmtp, struct f
 	return -ECONNREFUSED;
 }
 
+/* Everything that the verdict of the handshake depends on: a resumed session brings that verdict along (conformance 2.16). The profile and the
+ * authorities are those of the generation, to which the kept sessions belong. */
+static char *session_key(const void *owner, const struct link_target *target, const char *name)
+{
+	char address[IP_TEXT_MAX];
+
+	return text_must(talloc_asprintf(owner, "%s|%s|%d|%s|%s", ip_format_port(&target->address, address),
+		name == NULL ? "" : name, target->implicit_tls, target->decision.level,
+		target->decision.verify ? "verified" : ""));
+}
+
+/* The handshake; what came of it, with the TLS error in `detail`. */
+static enum tls_outcome shake_hands(
+	const struct deliver_house *house, struct link *link, char *detail, size_t size)
+{
+	const struct link_target *target = &link->target;
+	const char *name = target->literal ? NULL : target->host;
+	const struct tls_peer peer = { .name = name,
+		.verify = target->decision.verify,
+		.address = target->address,
+		.sessions = house->sessions,
+		.key = session_key(link, target, name) };
+	int r = conn_tls_connect(link->conn, house->tls, &peer);
+
+	if (r == 0)
+		return peer.verify ? TLS_OUTCOME_VERIFIED : TLS_OUTCOME_UP;
+	metrics_count(house->metrics, METRIC_TLS_OUT_FAILED);
+	snprintf(detail, size, "%s", r == ERR_TLS ? link->conn->evidence.reason : err_text(r));
+	return TLS_OUTCOME_HANDSHAKE_FAILED;
+}
+
 /* Try to start TLS on a greeted connection; what came of it, with the peer's words or the TLS error in `detail`. */
 static enum tls_outcome start_tls(
 	const struct deliver_house *house, struct link *link, bool esmtp, char *detail, size_t size)
 {
 	struct smtp_reply reply;
 
-	detail[0] = '\0';
 	if (!esmtp)
 		return TLS_OUTCOME_NO_ESMTP;
 	if (!link->offers.has_starttls)
@@ -213,32 +259,24 @@ static enum tls_outcome start_tls(
 		return TLS_OUTCOME_HANDSHAKE_FAILED;
 	}
 	if (r == 0)
-		r = conn_tls_connect(link->conn, house->tls, NULL);
-	if (r == 0)
-		return TLS_OUTCOME_UP;
+		return shake_hands(house, link, detail, size);
 	metrics_count(house->metrics, METRIC_TLS_OUT_FAILED);
-	snprintf(detail, size, "%s", r == ERR_TLS ? link->conn->evidence.reason : err_text(r));
+	snprintf(detail, size, "%s", err_text(r));
 	return TLS_OUTCOME_HANDSHAKE_FAILED;
 }
 
-/* Protect the greeted connection as demanded, and keep the evidence. 0, or a negative error with the failure. */
-static int protect(const struct deliver_house *house, struct link *link, const struct tls_decision *decision,
-	bool esmtp, struct failure *failure)
+/* What came of TLS is what was demanded, or not: 0 to go on, or a negative error with the failure. The evidence is kept. */
+static int judge(const struct deliver_house *house, struct link *link, enum tls_outcome outcome,
+	const char *detail, struct failure *failure)
 {
-	struct evidence *evidence = &link->conn->evidence;
-	char detail[SMTP_REPLY_TEXT_MAX], reason[EVIDENCE_REASON_MAX];
 	static const enum metric policies[] = { [TLS_STEP_CLEAR] = METRIC_POLICY_CLEAR,
 		[TLS_STEP_SEND] = METRIC_POLICY_ENCRYPTED,
 		[TLS_STEP_DROP] = METRIC_POLICY_REFUSED };
+	const struct tls_decision *decision = &link->target.decision;
+	struct evidence *evidence = &link->conn->evidence;
+	char reason[EVIDENCE_REASON_MAX];
 	const char *why;
 
-	if (decision->tls == TLS_NEVER) {
-		metrics_count(house->metrics, METRIC_POLICY_CLEAR);
-		evidence_explain(evidence, decision->reason);
-		return 0;
-	}
-
-	enum tls_outcome outcome = start_tls(house, link, esmtp, detail, sizeof detail);
 	enum tls_step step = tls_decide_step(decision, outcome, &why);
 	snprintf(reason, sizeof reason, "%s; %s%s%.100s", decision->reason, why,
 		detail[0] == '\0' ? "" : ": ", detail);
@@ -247,12 +285,14 @@ static int protect(const struct deliver_house *house, struct link *link, const s
 	switch (step) {
 	case TLS_STEP_CLEAR:
 		log_event(LOG_WARN, "tls_downgrade", log_str("dcid", link->dcid),
-			log_str("destination", link->target.destination), log_str("reason", reason));
+			log_str("destination", link->target.destination), log_str("host", link->target.host),
+			log_str("reason", reason));
 		return link->broken ? -ECONNRESET : 0;
 	case TLS_STEP_DROP:
 		link->broken = true;
 		log_event(LOG_WARN, "tls_failed", log_str("dcid", link->dcid),
-			log_str("destination", link->target.destination), log_str("reason", reason));
+			log_str("destination", link->target.destination), log_str("host", link->target.host),
+			log_str("reason", reason));
 		fail(failure, link, "450 4.7.5", "TLS", reason);
 		failure->unreachable = false; /* other domains behind this next hop may ask for less */
 		return ERR_TLS;
@@ -260,7 +300,57 @@ static int protect(const struct deliver_house *house, struct link *link, const s
 		break;
 	}
 	metrics_count_tls(house->metrics, METRIC_TLS_OUT, evidence->protocol, evidence->group);
-	return say_hello(link, true, &esmtp, failure);
+	return 0;
+}
+
+/* Protect the greeted connection as demanded. 0, or a negative error with the failure. */
+static int protect(const struct deliver_house *house, struct link *link, bool esmtp, struct failure *failure)
+{
+	char detail[SMTP_REPLY_TEXT_MAX] = "";
+
+	if (link->target.decision.tls == TLS_NEVER) {
+		metrics_count(house->metrics, METRIC_POLICY_CLEAR);
+		evidence_explain(&link->conn->evidence, link->target.decision.reason);
+		return 0;
+	}
+
+	enum tls_outcome outcome = start_tls(house, link, esmtp, detail, sizeof detail);
+	int r = judge(house, link, outcome, detail, failure);
+	return r == 0 && link->conn->secured ? say_hello(link, true, &esmtp, failure) : r;
+}
+
+/* TLS before the greeting. */
+static int protect_first(const struct deliver_house *house, struct link *link, struct failure *failure)
+{
+	char detail[SMTP_REPLY_TEXT_MAX] = "";
+
+	conn_set_deadline(link->conn, MIN(link->until, clock_mono_ms() + link->timeouts.starttls_ms));
+	enum tls_outcome outcome = shake_hands(house, link, detail, sizeof detail);
+	return judge(house, link, outcome, detail, failure);
+}
+
+/* Log in where the route has an account. Refused credentials concern the next hop, and no other server of it shall hear them now: servers count
+ * failures. */
+static int log_in(struct link *link, struct failure *failure)
+{
+	const struct link_target *target = &link->target;
+	char why[SMTP_REPLY_TEXT_MAX + 64];
+	bool refused;
+
+	if (target->account == NULL)
+		return 0;
+	int r = auth_log_in(link, target->account, why, sizeof why, &refused);
+	if (r == 0) {
+		link->account_id = target->account->id;
+		return 0;
+	}
+	fail(failure, link, "450", why, "");
+	failure->final = refused;
+	log_event(LOG_ERROR, "auth_failed", log_str("dcid", link->dcid),
+		log_str("destination", target->destination), log_str("host", target->host),
+		log_str("address", link->address), log_str("username", target->account->username),
+		log_str("reason", why));
+	return r;
 }
 
 static struct link *link_new(
@@ -296,11 +386,18 @@ static int set_up(const struct deliver_house *house, struct link *link, struct f
 		return r;
 	}
 	link->conn->evidence.desired = target->decision.level;
-	r = greeting(link, failure);
+	if (target->implicit_tls)
+		r = protect_first(house, link, failure);
 	if (r == 0)
-		r = say_hello(link, target->decision.tls != TLS_MUST, &esmtp, failure);
+		r = greeting(link, failure);
 	if (r == 0)
-		r = protect(house, link, &target->decision, esmtp, failure);
+		r = say_hello(
+			link, target->implicit_tls || target->decision.tls != TLS_MUST, &esmtp, failure);
+	if (r == 0 && !target->implicit_tls)
+		r = protect(house, link, esmtp, failure);
+	if (r == 0)
+		r = log_in(link, failure);
+	link->target.account = NULL;
 	return r;
 }
 

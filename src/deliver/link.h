@@ -2,15 +2,18 @@
 /* An open SMTP connection to a destination, with the protection that was demanded of it: dialled, greeted, in TLS or not. */
 
 #include "base/base.h"
+#include "base/digest.h"
 #include "config/config.h"
 #include "net/conn.h"
 #include "policy/tls_decide.h"
 #include "wire/smtp_reply.h"
 
+struct account;
 struct deliver_house;
 
 /* Where a link leads and what is demanded of it. Mail may use an open one only when all of this is equal (conformance 2.15). */
 struct link_target {
+	uint64_t generation;	 /* of the configuration, which says whom we trust */
 	const char *destination; /* the next hop as configured, or the domain */
 	const char *host;	 /* the server by its name */
 	bool literal;		 /* which is no name but an address */
@@ -19,11 +22,13 @@ struct link_target {
 	const char *helo;	 /* what EHLO says */
 	bool implicit_tls;	 /* TLS from the first byte */
 	struct tls_decision decision;
+	const struct account *account; /* to log in with; NULL = none */
 };
 
 struct link {
 	struct conn *conn;
-	struct link_target target; /* its texts belong to the link */
+	struct link_target target; /* its texts belong to the link; its account is only for the opening */
+	struct digest account_id;  /* whom it is logged in as; all zero = nobody */
 	char *dcid;
 	char address[IP_TEXT_MAX]; /* target.address as text */
 	int64_t opened;		   /* clock_mono_ms() */

@@ -93,6 +93,10 @@ static struct finding verify(const struct deliver_house *house, const char *reci
 	struct finding finding = { RECIPIENT_LATER, route_destination(house->config, domain), "" };
 	struct tls_facts facts = tls_facts_gather(house->config, domain);
 	struct tls_decision decision = tls_decide(&facts);
+	if (decision.conflict) {
+		finding.reply = text_must(talloc_asprintf(scratch, "450 4.7.5 TLS: %s", decision.reason));
+		return finding;
+	}
 	struct route *route = route_new(scratch, &means, domain);
 	struct link *link = open_link(house, route, &decision, until, &finding);
 

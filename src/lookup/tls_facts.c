@@ -12,12 +12,15 @@ struct tls_facts tls_facts_gather(const struct config *config, const char *domai
 	};
 	const struct config_destination *destination = config_destination_for(config, text_of(domain));
 
+	const struct config_route *route = config_route_for(config, text_of(domain));
+	struct tls_facts facts = { .level = TLS_LEVEL_PREFERRED,
+		.implicit = route != NULL && route->implicit_tls,
+		.credentials = route != NULL && route->username != NULL };
+
 	if (destination == NULL)
-		return (struct tls_facts){ .level = TLS_LEVEL_PREFERRED };
-	return (struct tls_facts){
-		.level = levels[destination->tls],
-		.level_from = text_equal(text_of(destination->domain), TEXT("default"))
-				      ? TLS_SOURCE_DEFAULT
-				      : TLS_SOURCE_DESTINATION,
-	};
+		return facts;
+	facts.level = levels[destination->tls];
+	facts.level_from = text_equal(text_of(destination->domain), TEXT("default")) ? TLS_SOURCE_DEFAULT
+										     : TLS_SOURCE_DESTINATION;
+	return facts;
 }

@@ -9,6 +9,7 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include <openssl/err.h>
@@ -304,6 +305,7 @@ int conn_flush(struct conn *conn)
 		return 0;
 
 	int r = send_all(p, (struct text){ p->out, p->out_len });
+	explicit_bzero(p->out, p->out_len); /* it may have been a password */
 	p->out_len = 0;
 	TALLOC_FREE(p->out);
 	return r;
@@ -350,7 +352,8 @@ void conn_drain(struct conn *conn)
 	} while (n != 0 && left > 0);
 }
 
-static int handshake(struct conn *conn, struct tls_context *context, int (*step)(SSL *), const char *sni)
+static int handshake(
+	struct conn *conn, struct tls_context *context, int (*step)(SSL *), const struct tls_peer *peer)
 {
 	struct conn_private *p = conn->private;
 	int r = 0;
@@ -360,7 +363,7 @@ static int handshake(struct conn *conn, struct tls_context *context, int (*step)
 
 	TALLOC_FREE(p->in);
 	p->ssl = text_must(SSL_new(tls_context_native(context)));
-	if (SSL_set_fd(p->ssl, p->fd) != 1 || (sni != NULL && SSL_set_tlsext_host_name(p->ssl, sni) != 1))
+	if (SSL_set_fd(p->ssl, p->fd) != 1 || (peer != NULL && tls_expect(p->ssl, p, peer) < 0))
 		return ERR_TLS;
 
 	for (;;) {
@@ -374,7 +377,7 @@ static int handshake(struct conn *conn, struct tls_context *context, int (*step)
 			break;
 	}
 	if (r == ERR_TLS || r == ERR_CLOSED) {
-		tls_error_text(conn->evidence.reason, sizeof conn->evidence.reason);
+		tls_error_text(p->ssl, conn->evidence.reason, sizeof conn->evidence.reason);
 		SSL_free(p->ssl);
 		p->ssl = NULL;
 		return ERR_TLS;
@@ -396,7 +399,7 @@ int conn_tls_accept(struct conn *conn, struct tls_context *context)
 	return handshake(conn, context, SSL_accept, NULL);
 }
 
-int conn_tls_connect(struct conn *conn, struct tls_context *context, const char *sni)
+int conn_tls_connect(struct conn *conn, struct tls_context *context, const struct tls_peer *peer)
 {
-	return handshake(conn, context, SSL_connect, sni);
+	return handshake(conn, context, SSL_connect, peer);
 }

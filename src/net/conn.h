@@ -11,6 +11,7 @@
 #include "net/evidence.h"
 
 struct tls_context;
+struct tls_peer;
 
 struct conn {
 	struct ip peer, local;
@@ -69,7 +70,7 @@ int conn_flush(struct conn *conn);
  * connection before the peer has heard it. */
 void conn_drain(struct conn *conn);
 
-/* Do the TLS handshake as server or as client (`sni`: name to ask for, or NULL). Unread clear bytes must be none: else ERR_FORMAT.
+/* Do the TLS handshake as server, or as client that expects `peer` (NULL: anybody, and no name is asked for). Unread clear bytes must be none: else ERR_FORMAT.
  * On success `secured` and the evidence are set; ERR_TLS leaves the reason in the evidence; then only conn_free() is left to do. */
 int conn_tls_accept(struct conn *conn, struct tls_context *context);
-int conn_tls_connect(struct conn *conn, struct tls_context *context, const char *sni);
+int conn_tls_connect(struct conn *conn, struct tls_context *context, const struct tls_peer *peer);

@@ -36,10 +36,10 @@ static json_t *peer_json(const struct evidence *evidence)
 
 char *evidence_json(const void *owner, const struct evidence *evidence)
 {
-	json_t *json = json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "desired", word(evidence->desired),
-		"obtained", word(evidence->obtained), "protocol", word(evidence->protocol), "cipher",
-		word(evidence->cipher), "group", word(evidence->group), "peer", peer_json(evidence), "reason",
-		word(evidence->reason));
+	json_t *json = json_pack("{s:o, s:o, s:o, s:o, s:o, s:b, s:o, s:o}", "desired",
+		word(evidence->desired), "obtained", word(evidence->obtained), "protocol",
+		word(evidence->protocol), "cipher", word(evidence->cipher), "group", word(evidence->group),
+		"resumed", evidence->resumed, "peer", peer_json(evidence), "reason", word(evidence->reason));
 	char *dumped = text_must(json_dumps(json, JSON_COMPACT));
 	char *copy = text_copy(owner, text_of(dumped));
 

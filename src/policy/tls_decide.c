@@ -18,8 +18,29 @@ static const struct tls_decision by_level[][TLS_SOURCE_DESTINATION + 1] = {
 		[TLS_SOURCE_DESTINATION] = { TLS_MUST, "required", "TLS is required for this destination" } },
 };
 
+/* What the route adds; [credentials][TLS is switched off]. */
+static const struct tls_decision by_route[][2] = {
+	{ { .tls = TLS_MUST, .level = "required", .reason = "the route uses TLS from the first byte" },
+		{ .tls = TLS_MUST,
+			.conflict = true,
+			.level = "required",
+			.reason = "the route uses TLS from the first byte, and TLS is switched off" } },
+	{ { .tls = TLS_MUST,
+		  .verify = true,
+		  .level = "required-verify",
+		  .reason = "credentials are sent only to a verified server" },
+		{ .tls = TLS_MUST,
+			.verify = true,
+			.conflict = true,
+			.level = "required-verify",
+			.reason =
+				"credentials are sent only to a verified server, and TLS is switched off" } },
+};
+
 struct tls_decision tls_decide(const struct tls_facts *facts)
 {
+	if (facts->implicit || facts->credentials)
+		return by_route[facts->credentials][facts->level == TLS_LEVEL_NONE];
 	return by_level[facts->level][facts->level_from];
 }
 
@@ -40,12 +61,16 @@ static const struct {
 		"the TLS handshake failed" },
 	[TLS_OUTCOME_UP] = { TLS_STEP_DROP, TLS_STEP_SEND, TLS_STEP_SEND,
 		"the certificate is not checked at this level" },
+	[TLS_OUTCOME_VERIFIED] = { TLS_STEP_DROP, TLS_STEP_SEND, TLS_STEP_SEND,
+		"the certificate was verified" },
 };
 
 enum tls_step tls_decide_step(
 	const struct tls_decision *decision, enum tls_outcome outcome, const char **ret_reason)
 {
 	*ret_reason = steps[outcome].reason;
+	if (decision->verify && outcome != TLS_OUTCOME_VERIFIED)
+		return TLS_STEP_DROP;
 	switch (decision->tls) {
 	case TLS_NEVER:
 		return steps[outcome].never;

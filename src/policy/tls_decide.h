@@ -4,6 +4,8 @@
  * MTA-STS, REQUIRETLS and the lists join later); tls_decide_step() says what to do as the connection goes (table B59). Pure.
  */
 
+#include <stdbool.h>
+
 enum tls_level { TLS_LEVEL_NONE, TLS_LEVEL_PREFERRED, TLS_LEVEL_REQUIRED };
 
 /* Who said it: nobody, the entry `default` of `destinations`, or one for the domain. */
@@ -15,25 +17,29 @@ enum tls_demand { TLS_NEVER, TLS_MAY, TLS_MUST };
 struct tls_facts {
 	enum tls_level level; /* of the destination */
 	enum tls_source level_from;
+	bool implicit;	  /* the route uses TLS from the first byte */
+	bool credentials; /* the route logs in to the server */
 };
 
 struct tls_decision {
 	enum tls_demand tls;
-	const char *level;  /* static: none, preferred, required */
+	const char *level;  /* static: none, preferred, required, required-verify */
 	const char *reason; /* static; shown with every delivery */
+	bool verify; /* nothing is sent before the certificate was verified: by an authority we trust, and for the host */
+	bool conflict; /* the demands exclude each other, so nothing can be delivered */
 };
 
 /* What is demanded of the leg. */
 struct tls_decision tls_decide(const struct tls_facts *facts);
 
-/* What happened on the connection. At levels none, preferred and required the certificate is not checked, so every finished
- * handshake is one outcome; the verifying levels will split TLS_OUTCOME_UP. */
+/* What happened on the connection. A handshake in which the certificate was to be verified, and was not, has failed. */
 enum tls_outcome {
 	TLS_OUTCOME_NO_ESMTP,	      /* EHLO refused */
 	TLS_OUTCOME_NOT_OFFERED,      /* STARTTLS not in the EHLO reply */
 	TLS_OUTCOME_REFUSED,	      /* STARTTLS answered other than 220 */
 	TLS_OUTCOME_HANDSHAKE_FAILED, /* 220, then no TLS */
-	TLS_OUTCOME_UP,
+	TLS_OUTCOME_UP,		      /* the certificate was not checked */
+	TLS_OUTCOME_VERIFIED,
 };
 
 enum tls_step {

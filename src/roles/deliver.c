@@ -6,6 +6,7 @@
 
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,12 +18,15 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/thread.h"
+#include "config/bundle.h"
 #include "config/config.h"
+#include "deliver/account.h"
 #include "deliver/link.h"
 #include "deliver/verify.h"
 #include "ipc/channel.h"
 #include "ipc/peer.h"
 #include "net/tls.h"
+#include "net/tls_sessions.h"
 #include "queue/queue.h"
 #include "report/metrics.h"
 #include "roles/role.h"
@@ -34,14 +38,19 @@ struct worker {
 	struct queue_held held; /* mid 0 = nothing */
 };
 
+/* What deliveries under one configuration share. */
+struct generation {
+	atomic_uint users; /* deliveries, and the main loop */
+	struct deliver_house house;
+};
+
 struct deliver {
 	struct role *role;
 	struct peer *queue, *resolver;
-	struct tls_context *tls;
 	struct metrics metrics;
 	pthread_mutex_t lock; /* guards what follows */
 	pthread_cond_t ended;
-	const struct config *config, *next;
+	struct generation *current, *next;
 	bool stopping;
 	unsigned served;	/* threads that serve `front` */
 	unsigned workers, idle; /* idle: waiting for any mail */
@@ -53,8 +62,8 @@ static void *worker_run(void *argument);
 /* Start a thread when none waits for mail; called with the lock held. */
 static void start_worker(struct deliver *d)
 {
-	if (d->stopping || d->idle > 0 || d->config == NULL ||
-		d->workers >= MIN(d->config->delivery.connections, (uint64_t)WORKERS_MAX))
+	if (d->stopping || d->idle > 0 || d->current == NULL ||
+		d->workers >= MIN(d->current->house.config->delivery.connections, (uint64_t)WORKERS_MAX))
 		return;
 
 	struct worker *worker = text_must(talloc_zero(NULL, struct worker));
@@ -108,7 +117,8 @@ static struct lease *next_lease(struct worker *worker, struct link **link, const
 	int r = 0;
 
 	if (*link != NULL) {
-		r = queue_lease(d->queue, owner, (*link)->target.destination, REUSE_MS, d->role->drain_fd, &lease);
+		r = queue_lease(
+			d->queue, owner, (*link)->target.destination, REUSE_MS, d->role->drain_fd, &lease);
 		if (lease != NULL)
 			return lease;
 		link_close(*link);
@@ -145,32 +155,33 @@ static void record(struct worker *worker, const struct outcome *outcome)
 	}
 }
 
-static struct deliver_house house_of(struct deliver *d)
+static struct generation *generation_hold(struct deliver *d)
 {
 	pthread_mutex_lock(&d->lock);
-	const struct config *config = config_hold(d->config);
+	struct generation *generation = d->current;
+	atomic_fetch_add(&generation->users, 1);
 	pthread_mutex_unlock(&d->lock);
+	return generation;
+}
 
-	return (struct deliver_house){
-		.config = config,
-		.tls = d->tls,
-		.resolver = d->resolver,
-		.metrics = &d->metrics,
-		.incarnation = d->role->incarnation,
-		.stop_fd = d->role->stop_fd,
-	};
+static void generation_release(struct generation *generation)
+{
+	if (generation == NULL || atomic_fetch_sub(&generation->users, 1) > 1)
+		return;
+	const struct config *config = generation->house.config;
+	tls_sessions_release(generation->house.sessions);
+	talloc_free(generation);
+	config_release(config);
 }
 
 static void deliver_lease(struct worker *worker, struct link **link, const struct lease *lease)
 {
-	struct deliver *d = worker->deliver;
-
-	struct deliver_house house = house_of(d);
+	struct generation *generation = generation_hold(worker->deliver);
 
 	hold(worker, lease);
-	record(worker, deliver_attempt(&house, link, lease, lease));
+	record(worker, deliver_attempt(&generation->house, link, lease, lease));
 	hold(worker, NULL);
-	config_release(house.config);
+	generation_release(generation);
 }
 
 /* An idle thread stays; a second one leaves. */
@@ -248,11 +259,12 @@ static void *verify_run(void *argument)
 
 	while (r == 0 &&
 		channel_receive(served, served->fd, served->deliver->role->stop_fd, IO_FOREVER, &ask) == 0) {
-		struct deliver_house house = house_of(served->deliver);
-		struct frame *answer = ask->kind == FRAME_VERIFY ? verify_answer(&house, ask, ask) : NULL;
+		struct generation *generation = generation_hold(served->deliver);
+		struct frame *answer =
+			ask->kind == FRAME_VERIFY ? verify_answer(&generation->house, ask, ask) : NULL;
 
 		r = answer == NULL ? ERR_FORMAT : channel_send(served->fd, answer, clock_mono_ms() + 10000);
-		config_release(house.config);
+		generation_release(generation);
 		talloc_free(ask);
 	}
 	end_served(served);
@@ -289,19 +301,60 @@ static void connect_queue(struct deliver *d, int fd)
 	pthread_mutex_unlock(&d->lock);
 }
 
-static void prepare(struct deliver *d, const struct config *config)
+/* Trust the authorities of the bundle; false when a file that shall hold some holds none. */
+static bool trust(struct tls_context *tls, const struct bundle *bundle, const char *path)
 {
-	config_release(d->next);
-	d->next = config;
-	role_ready(d->role);
+	struct text pem = path == NULL ? (struct text){ NULL, 0 } : bundle_find(bundle, path);
+
+	return pem.at == NULL || tls_trust(tls, pem) > 0;
+}
+
+/* Build what deliveries under a new configuration share; NULL and why when it cannot be used. */
+static struct generation *generation_new(
+	struct deliver *d, const struct config *config, const struct bundle *bundle, const char **ret_why)
+{
+	struct generation *generation = text_must(talloc_zero(NULL, struct generation));
+	struct tls_context *tls = tls_context_client(generation);
+	const struct accounts *accounts = account_load(generation, config, bundle);
+
+	atomic_init(&generation->users, 1);
+	generation->house = (struct deliver_house){ .config = config,
+		.resolver = d->resolver,
+		.tls = tls,
+		.sessions = tls_sessions_new(),
+		.accounts = accounts,
+		.metrics = &d->metrics,
+		.incarnation = d->role->incarnation,
+		.stop_fd = d->role->stop_fd };
+	if (accounts == NULL)
+		*ret_why = "the password of a route is missing";
+	else if (!trust(tls, bundle, CONFIG_SYSTEM_AUTHORITIES) ||
+		 !trust(tls, bundle, config->authorities.custom))
+		*ret_why = "a file of authorities holds no certificate";
+	else
+		return generation;
+	generation_release(generation);
+	return NULL;
+}
+
+static void prepare(struct deliver *d, const struct config *config, const struct bundle *bundle)
+{
+	const char *why = "";
+
+	generation_release(d->next);
+	d->next = generation_new(d, config, bundle, &why);
+	if (d->next != NULL)
+		role_ready(d->role);
+	else
+		role_refuse(d->role, why);
 }
 
 static void use(struct deliver *d)
 {
 	pthread_mutex_lock(&d->lock);
 	if (d->next != NULL) {
-		config_release(d->config);
-		d->config = d->next;
+		generation_release(d->current);
+		d->current = d->next;
 		d->next = NULL;
 	}
 	start_worker(d);
@@ -332,8 +385,8 @@ static void end(struct deliver *d, bool at_once)
 	role_signal(d->role->stop_fd);
 	if (!wait_for_workers(d, 2000))
 		return; /* a delivery hangs in a library: the process ends without it */
-	config_release(d->config);
-	config_release(d->next);
+	generation_release(d->current);
+	generation_release(d->next);
 	talloc_free(d);
 }
 
@@ -344,7 +397,6 @@ int role_deliver(struct role *role)
 	d->role = role;
 	d->queue = peer_new(d, 64);
 	d->resolver = peer_new(d, 64);
-	d->tls = tls_context_client(d);
 	pthread_mutex_init(&d->lock, NULL);
 	thread_condition(&d->ended);
 	for (;;) {
@@ -353,13 +405,13 @@ int role_deliver(struct role *role)
 
 		switch (event.kind) {
 		case ROLE_PREPARE:
-			prepare(d, event.config);
+			prepare(d, event.config, event.bundle);
 			break;
 		case ROLE_USE:
 			use(d);
 			break;
 		case ROLE_DROP:
-			config_release(d->next);
+			generation_release(d->next);
 			d->next = NULL;
 			break;
 		case ROLE_PEER:

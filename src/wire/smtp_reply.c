@@ -76,6 +76,19 @@ static uint64_t recipient_limit(struct text limits)
 	return 0;
 }
 
+/* Mechanisms that we can use (RFC 4954 section 3). */
+static void note_auth(struct smtp_reply *reply, struct text mechanisms)
+{
+	while (mechanisms.len > 0) {
+		size_t blank = text_find(mechanisms, ' ');
+		struct text one = text_first(mechanisms, blank);
+
+		reply->has_auth_plain |= text_equal_nocase(one, TEXT("PLAIN"));
+		reply->has_auth_login |= text_equal_nocase(one, TEXT("LOGIN"));
+		mechanisms = text_from(mechanisms, blank + 1);
+	}
+}
+
 static void note_extension(struct smtp_reply *reply, struct text line)
 {
 	const struct {
@@ -96,6 +109,8 @@ static void note_extension(struct smtp_reply *reply, struct text line)
 
 	if (text_equal_nocase(keyword, TEXT("LIMITS")))
 		reply->rcpt_max = recipient_limit(text_from(line, blank + 1));
+	if (text_equal_nocase(keyword, TEXT("AUTH")))
+		note_auth(reply, text_from(line, blank + 1));
 	for (size_t i = 0; i < COUNT(known); i++) {
 		if (!text_equal_nocase(keyword, known[i].keyword))
 			continue;

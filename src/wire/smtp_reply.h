@@ -16,7 +16,7 @@ struct smtp_reply {
 	bool complete;
 	/* Extensions seen in the lines after the first; meaningful after EHLO only. */
 	bool has_starttls, has_pipelining, has_size, has_8bitmime, has_smtputf8, has_chunking, has_dsn,
-		has_requiretls;
+		has_requiretls, has_auth_plain, has_auth_login;
 	uint64_t size;	   /* SIZE argument; 0 = no limit stated */
 	uint64_t rcpt_max; /* LIMITS RCPTMAX= (RFC 9422); 0 = no limit stated */
 };

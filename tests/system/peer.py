@@ -192,8 +192,11 @@ class Peer:
         secured = self.context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
         self.sockets.add(secured)
         self.names.pop(secured.fileno(), None)
-        secured.do_handshake()
-        session.sni, session.tls, session.resumed = self.names.get(secured.fileno()), secured.version(), secured.session_reused
+        try:
+            secured.do_handshake()
+        finally:
+            session.sni = self.names.get(secured.fileno())
+        session.tls, session.resumed = secured.version(), secured.session_reused
         return secured
 
     def _serve(self, connection):
@@ -233,7 +236,8 @@ class _Talk:
                 line = self.file.readline()
                 if not line:
                     return
-                assert line.endswith(b"\r\n"), line
+                if not line.endswith(b"\r\n"):
+                    raise EOFError
                 text = line[:-2].decode("latin-1")
                 self.session.commands.append((text, self.session.tls is not None))
                 if not self.command(text):

@@ -213,7 +213,9 @@ static void secure(struct pair *pair)
 	pair->client = conn_new(pair->raw);
 	conn_set_deadline(pair->client, clock_mono_ms() + 30000);
 	pthread_create(&thread, NULL, accept_tls, pair->server);
-	assert_int_equal(conn_tls_connect(pair->client, client_context, "mx.good.test"), 0);
+	assert_int_equal(
+		conn_tls_connect(pair->client, client_context, &(struct tls_peer){ .name = "mx.good.test" }),
+		0);
 	pthread_join(thread, &result);
 	assert_int_equal((intptr_t)result, 0);
 }

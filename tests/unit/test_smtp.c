@@ -292,7 +292,9 @@ static int hear(struct rig *rig)
 
 static void start_tls(struct rig *rig)
 {
-	assert_int_equal(conn_tls_connect(rig->client, rig->client_tls, "mx.good.test"), 0);
+	assert_int_equal(
+		conn_tls_connect(rig->client, rig->client_tls, &(struct tls_peer){ .name = "mx.good.test" }),
+		0);
 }
 
 /* Play rows: ">" says a line, "=" says bytes, "<" must hear a reply that starts so, "+" / "-" the last reply has it / has it not,

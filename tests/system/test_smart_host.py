@@ -1,0 +1,270 @@
+"""Smart hosts: TLS from the first byte, credentials only for a verified server, resumption. Conformance 2.12 to 2.18 as far as they are built."""
+
+import base64
+import contextlib
+import os
+import pathlib
+import re
+
+import pytest
+
+import dns
+import harness
+import peer as scripted
+import smtp
+
+USER, PASSWORD = "gateway@good.test", "correct horse battery"
+SECRETS = [PASSWORD, *(base64.b64encode(x).decode() for x in (PASSWORD.encode(), f"\0{USER}\0{PASSWORD}".encode()))]
+AUTH = {"offers": ("PIPELINING", "AUTH PLAIN LOGIN")}
+
+
+@pytest.fixture
+def names():
+    """The smart host's certificate is for gw.good.test (and localhost, 127.0.0.1); `other` is the same server under another name."""
+    with dns.Server({"good.test": dns.Zone("gw A 127.0.0.1\nother A 127.0.0.1")}) as server:
+        yield server.settings()
+
+
+@pytest.fixture
+def start(make_gateway, names):
+    """start(peer, host=..., **route) -> a gateway whose mail all goes to this smart host, with credentials unless username=None."""
+    def make(peer, host="gw.good.test", configuration={}, **route):
+        rule = {"domain": "default", "next_hop": f"{host}:{peer.port}", "username": USER, "password_file": "secret", **route}
+        if rule["username"] is None:
+            del rule["username"], rule["password_file"]
+        settings = harness.settings(**{"hostname": "out.good.test", "dns": names, "routes": [rule], "delivery": {"retry": ["1h"]},
+            "log": {"level": "debug"}, **configuration})
+        gateway = make_gateway(settings, start=False)
+        write(gateway)
+        return gateway.start()
+    return make
+
+
+def write(gateway, password=PASSWORD, mode=0o600):
+    path = gateway.folder / "secret"
+    path.write_text(password + "\n")
+    path.chmod(mode)
+
+
+def send(gateway, sender="alice@sender.test"):
+    return smtp.submit(gateway.address(), sender, "bob@good.test", harness.message())
+
+
+def attempt_of(record):
+    return record["recipients"][0]["attempts"][-1]
+
+
+def no_secret(gateway):
+    """Neither log, nor tracking, nor what any command shows, nor the store."""
+    shown = [gateway.stderr(), str(gateway.track()), gateway.command("config", "show").stdout, str(gateway.status())]
+    shown += [path.read_bytes().decode("latin-1") for path in pathlib.Path(gateway.folder).rglob("*")
+        if path.is_file() and path.name != "secret"]
+    for text in shown:
+        assert not any(secret in text for secret in SECRETS)
+
+
+@pytest.mark.parametrize("offers", [("AUTH PLAIN LOGIN",), ("AUTH LOGIN",), ("AUTH CRAM-MD5 PLAIN",)], ids=["PLAIN", "LOGIN", "only_PLAIN"])
+@pytest.mark.parametrize("host", ["gw.good.test", "127.0.0.1"])
+def test_2_12_credentials_go_to_a_verified_server(start, make_peer, offers, host):
+    peer = make_peer(offers=offers)
+    gateway = start(peer, host)
+    send(gateway)
+    attempt = attempt_of(gateway.tracked("delivered", sender="alice@sender.test"))
+    assert (attempt["tls"]["desired"], attempt["tls"]["obtained"]) == ("required-verify", "verified")
+    assert "certificate was verified" in attempt["tls"]["reason"]
+    session, = peer.sessions
+    assert session.account == (USER, PASSWORD)
+    assert session.sni == (host if "good" in host else None), "2.18: never an address"
+    assert not session.said_in_clear("AUTH")
+    no_secret(gateway)
+
+
+# What the smart host is like -> what the reply says. Nothing of the account may have been sent.
+UNFIT = {
+    "wrong_name": ({}, {"host": "other.good.test"}, "certificate was not accepted: hostname mismatch"),
+    "wrong_address": ({"address": ("127.0.0.2", 0)}, {"host": "127.0.0.2"}, "certificate was not accepted: IP address mismatch"),
+    "no_STARTTLS": ({"starttls": "absent"}, {}, "does not offer STARTTLS"),
+    "STARTTLS_refused": ({"starttls": "refused"}, {}, "refused STARTTLS"),
+    "no_ESMTP": ({"esmtp": False}, {}, "does not speak ESMTP"),
+    "broken_handshake": ({"starttls": "broken"}, {}, "handshake failed"),
+}
+
+
+@pytest.mark.parametrize("what", UNFIT)
+@pytest.mark.parametrize("level", ["preferred", "required"])
+def test_2_12_2_13_no_credentials_for_an_unverified_server(start, make_peer, what, level):
+    options, route, reason = UNFIT[what]
+    peer = make_peer(**{**AUTH, **options})
+    gateway = start(peer, configuration={"destinations": [{"domain": "default", "tls": level}]}, **route)
+    send(gateway)
+    attempt = attempt_of(gateway.tracked("deferred", sender="alice@sender.test"))
+    assert attempt["reply"].startswith("450 4.7.5 TLS: credentials are sent only to a verified server; ")
+    assert reason in attempt["reply"], attempt["reply"]
+    for session in peer.sessions:
+        assert session.account is None and not {"AUTH", "MAIL"} & set(session.verbs())
+    no_secret(gateway)
+
+
+def test_2_12_no_credentials_for_a_certificate_of_a_strange_authority(start, tmp_path):
+    with scripted.Peer(harness.Pki(tmp_path / "strange"), **AUTH) as peer:
+        gateway = start(peer)
+        send(gateway)
+        attempt = attempt_of(gateway.tracked("deferred", sender="alice@sender.test"))
+        assert "the certificate was not accepted: unable to get local issuer certificate" in attempt["reply"]
+        assert peer.sessions[0].account is None
+        assert re.search(r" tls_failed .*host=gw.good.test reason=", gateway.stderr())
+
+
+def test_a_server_without_AUTH(start, make_peer):
+    peer = make_peer(offers=("AUTH GSSAPI",))
+    gateway = start(peer)
+    send(gateway)
+    attempt = attempt_of(gateway.tracked("deferred", sender="alice@sender.test"))
+    assert attempt["reply"] == "450 4.7.0 the server offers neither AUTH PLAIN nor AUTH LOGIN"
+    assert "MAIL" not in peer.sessions[0].verbs()
+
+
+@pytest.mark.parametrize("said,reply", [
+    ("535 5.7.8 wrong", "450 4.7.8 the server refused the credentials: 535 5.7.8 wrong"),
+    ("454 4.7.0 later", "450 4.7.8 the server refused the credentials: 454 4.7.0 later"),
+    (f"535 5.7.8 not {SECRETS[2]} here", "450 4.7.8 the server refused the credentials: 535 (its words held the credentials)"),
+    (f"535 5.7.8 not {PASSWORD} here", "450 4.7.8 the server refused the credentials: 535 (its words held the credentials)"),
+], ids=["535", "454", "echoes_base64", "echoes_the_password"])
+def test_refused_credentials_defer_and_alarm(start, make_peer, said, reply):
+    """Not a bounce: the operator can mend it. One try an attempt."""
+    peer = make_peer(auth=said, **AUTH)
+    gateway = start(peer)
+    send(gateway)
+    attempt = attempt_of(gateway.tracked("deferred", sender="alice@sender.test"))
+    assert attempt["reply"] == reply
+    assert len(peer.sessions) == 1 and "MAIL" not in peer.sessions[0].verbs()
+    assert re.search(rf" error deliver auth_failed dcid=\S+ destination=gw.good.test:{peer.port} host=gw.good.test address=127.0.0.1:{peer.port} "
+        rf"username={USER} reason=\"4.7.8 ", gateway.stderr())
+    no_secret(gateway)
+
+
+def test_a_new_password_is_used_after_a_reload(start, make_peer):
+    peer = make_peer(**AUTH)
+    gateway = start(peer)
+    send(gateway)
+    gateway.tracked("delivered", sender="alice@sender.test")
+    write(gateway, "another one")
+    assert gateway.command("reload").returncode == 0
+    send(gateway, "carol@sender.test")
+    gateway.tracked("delivered", sender="carol@sender.test")
+    assert [s.account for s in peer.sessions] == [(USER, PASSWORD), (USER, "another one")]
+
+
+@pytest.mark.parametrize("mode,word", [(0o644, "lets everybody read"), (0o660, "lets its group change")])
+def test_a_password_that_others_can_read_is_refused(start, make_peer, mode, word):
+    gateway = start(make_peer(**AUTH))
+    write(gateway, mode=mode)
+    for command in ("check", "reload"):
+        done = gateway.command(command)
+        assert done.returncode == 1 and word in done.stdout + done.stderr
+        assert "routes[default].password_file" in done.stdout + done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the memory of other processes is for root to read")
+def test_only_deliver_gets_the_password(start, make_peer):
+    """No other role has it in its memory; master keeps the generation."""
+    peer = make_peer(**AUTH)
+    gateway = start(peer)
+    send(gateway)
+    gateway.tracked("delivered", sender="alice@sender.test")
+    holders = {name for name, role in gateway.roles().items() if in_memory(role["pid"], PASSWORD.encode())}
+    assert holders == {"master", "deliver"}
+
+
+def in_memory(pid, secret):
+    """`secret` stands anywhere in the memory of a process (the vast shadow maps of sanitizers aside)."""
+    with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", 0) as memory:
+        for line in maps:
+            start, end = (int(x, 16) for x in line.split()[0].split("-"))
+            if line.split()[1][0] != "r" or end - start > 256 << 20:
+                continue
+            with contextlib.suppress(OSError, ValueError):
+                memory.seek(start)
+                if secret in memory.read(end - start):
+                    return True
+    return False
+
+
+# TLS from the first byte
+
+
+def test_implicit_tls(start, make_peer):
+    peer = make_peer(implicit_tls=True, starttls="absent")
+    gateway = start(peer, username=None, implicit_tls=True)
+    send(gateway)
+    attempt = attempt_of(gateway.tracked("delivered", sender="alice@sender.test"))
+    assert (attempt["tls"]["desired"], attempt["tls"]["obtained"]) == ("required", "encrypted")
+    assert attempt["tls"]["reason"].startswith("the route uses TLS from the first byte")
+    session, = peer.sessions
+    assert session.verbs()[0] == "EHLO" and "STARTTLS" not in session.verbs()
+    assert not session.said_in_clear("EHLO")
+
+
+def test_implicit_tls_with_credentials(start, make_peer):
+    peer = make_peer(implicit_tls=True, starttls="absent", **AUTH)
+    gateway = start(peer, implicit_tls=True)
+    send(gateway)
+    gateway.tracked("delivered", sender="alice@sender.test")
+    assert peer.sessions[0].account == (USER, PASSWORD)
+
+
+def test_2_13_a_server_that_speaks_in_clear_gets_nothing(start, make_peer):
+    peer = make_peer()
+    gateway = start(peer, username=None, implicit_tls=True)
+    send(gateway)
+    attempt = attempt_of(gateway.tracked("deferred", sender="alice@sender.test"))
+    assert attempt["reply"].startswith("450 4.7.5 TLS: the route uses TLS from the first byte; the TLS handshake failed")
+    assert not any(session.said_in_clear(verb) for session in peer.sessions for verb in ("EHLO", "HELO", "MAIL"))
+
+
+# Resumption
+
+
+def sessions_of(gateway, peer, count, sender="alice@sender.test"):
+    """Deliver mail until the peer has seen `count` connections, each closed before the next; what was tracked, in order."""
+    for n in range(count):
+        send(gateway, f"{n}.{sender}")
+        gateway.tracked("delivered", sender=f"{n}.{sender}")
+        harness.wait_for("the connection was closed", lambda: gateway.stderr().count(" delivery_closed ") > n)
+    return [attempt_of(gateway.track(sender=f"{n}.{sender}")[0])["tls"] for n in range(count)]
+
+
+@pytest.mark.parametrize("options", [{}, {"username": None}], ids=["verified", "not_verified"])
+def test_2_16_the_second_connection_resumes(start, make_peer, options):
+    peer = make_peer(**AUTH)
+    gateway = start(peer, **options)
+    evidence = sessions_of(gateway, peer, 3)
+    assert [e["resumed"] for e in evidence] == [False, True, True]
+    assert [s.resumed for s in peer.sessions] == [False, True, True]
+    assert len({(e["obtained"], e["peer"]["sha256"]) for e in evidence}) == 1, "resumed, it is still known who that was"
+
+
+def test_2_16_a_session_is_not_taken_along_to_other_demands(make_gateway, make_peer, names):
+    """One server, three routes: without verification, with it, and under a name that its certificate does not have."""
+    peer = make_peer(**AUTH)
+    account = {"username": USER, "password_file": "secret"}
+    routes = [
+        {"domain": "a.test", "next_hop": f"gw.good.test:{peer.port}"},
+        {"domain": "b.test", "next_hop": f"gw.good.test:{peer.port}", **account},
+        {"domain": "c.test", "next_hop": f"other.good.test:{peer.port}", **account},
+    ]
+    gateway = make_gateway(harness.settings(hostname="out.good.test", dns=names, routes=routes, delivery={"retry": ["1h"]},
+        accepted_domains=["a.test", "b.test", "c.test"]), start=False)
+    write(gateway)
+    gateway.start()
+    closed = 0
+    for domain, state, resumed in (("a", "delivered", False), ("a", "delivered", True), ("b", "delivered", False), ("c", "deferred", False),
+            ("b", "delivered", True)):
+        sender = f"{closed}@sender.test"
+        smtp.submit(gateway.address(), sender, f"bob@{domain}.test", harness.message())
+        tls = attempt_of(gateway.tracked(state, sender=sender))["tls"]
+        assert tls["resumed"] == resumed, (domain, tls)
+        closed += 1
+        harness.wait_for("the connection was closed",
+            lambda: gateway.stderr().count(" delivery_closed ") + gateway.stderr().count(" delivery_connect_failed ") >= closed)
+    assert [s.account for s in peer.sessions if s.sni == "other.good.test"] == [None]
