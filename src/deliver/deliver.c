@@ -186,7 +186,8 @@ static bool send_over(struct attempt *a)
 	if (r < 0)
 		drop(a->link);
 	else
-		route_skip_host(a->route); /* it has answered: its other addresses would say the same */
+		route_skip_host(a->route,
+			link->target.host); /* it has answered: its other addresses would say the same */
 	return !uncertain;
 }
 

@@ -38,7 +38,8 @@ struct route_private {
 	struct route_stop ready[STOPS_MAX];
 	size_t ready_count, ready_at;
 	size_t given;
-	const char *last_host;
+	const char *skipped[STOPS_MAX + 1]; /* one more for a connection that was open already */
+	size_t skipped_count;
 };
 
 const char *route_destination(const struct config *config, const char *domain)
@@ -207,12 +208,22 @@ static bool is_ours(const struct config *config, const struct ip *address)
 	return false;
 }
 
+static bool is_skipped(const struct route_private *p, const char *host)
+{
+	for (size_t i = 0; i < p->skipped_count; i++)
+		if (strcasecmp(p->skipped[i], host) == 0)
+			return true;
+	return false;
+}
+
 /* Make the addresses of one host ready; false when one of them is ours. */
 static bool prepare_host(struct route *route, const char *host)
 {
 	struct route_private *p = route->private;
-	struct addresses addresses = addresses_of(route, host);
 
+	if (is_skipped(p, host))
+		return true;
+	struct addresses addresses = addresses_of(route, host);
 	p->tally.unknown |= addresses.unknown && addresses.count == 0;
 	for (size_t i = 0; i < addresses.count; i++) {
 		const struct ip *source = NULL;
@@ -247,6 +258,16 @@ static void prepare_group(struct route *route)
 	}
 }
 
+void route_skip_host(struct route *route, const char *host)
+{
+	struct route_private *p = route->private;
+
+	if (p->skipped_count < COUNT(p->skipped))
+		p->skipped[p->skipped_count++] = text_copy(route, text_of(host));
+	while (p->ready_at < p->ready_count && is_skipped(p, p->ready[p->ready_at].host))
+		p->ready_at++;
+}
+
 bool route_next(struct route *route, struct route_stop *ret_stop)
 {
 	struct route_private *p = route->private;
@@ -260,17 +281,8 @@ bool route_next(struct route *route, struct route_stop *ret_stop)
 		return false;
 	}
 	*ret_stop = p->ready[p->ready_at++];
-	p->last_host = ret_stop->host;
 	p->given++;
 	return true;
-}
-
-void route_skip_host(struct route *route)
-{
-	struct route_private *p = route->private;
-
-	while (p->ready_at < p->ready_count && strcmp(p->ready[p->ready_at].host, p->last_host) == 0)
-		p->ready_at++;
 }
 
 bool route_leads_to(struct route *route, const char *host, const struct ip *address)

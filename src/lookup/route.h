@@ -48,8 +48,8 @@ struct route *route_new(const void *owner, const struct route_means *means, cons
  * deadline. False when there is no more. */
 bool route_next(struct route *route, struct route_stop *ret_stop);
 
-/* Try no further address of the host that route_next() gave last: what it said counts for all of them. */
-void route_skip_host(struct route *route);
+/* Try no (further) address of `host` (copied): what it said counts for all of them. */
+void route_skip_host(struct route *route, const char *host);
 
 /* True when `host` at `address` (with its port) is a place on this way: an open connection to it may be used. */
 bool route_leads_to(struct route *route, const char *host, const struct ip *address);

@@ -139,9 +139,9 @@ def test_accepted_domain_without_a_route(gateway):
     assert "postern.yaml:" in text
 
 
-def test_next_hop_that_is_a_name(gateway):
-    text = refused(gateway, base(routes=[{"domain": "good.test", "next_hop": "mx.good.test"}]), "next_hop", "address")
-    assert f"postern.yaml:{line_of(gateway, 'mx.good.test')}" in text
+def test_next_hop_that_is_neither_address_nor_name(gateway):
+    text = refused(gateway, base(routes=[{"domain": "good.test", "next_hop": "mx_good_test"}]), "next_hop", "host name")
+    assert f"postern.yaml:{line_of(gateway, 'mx_good_test')}" in text
 
 
 def test_key_of_a_later_version_is_not_called_a_typing_error(gateway):
@@ -316,17 +316,19 @@ def test_check_warns_of_a_private_key_for_others(gateway, mode, words):
     assert gateway.command("check").stderr == "", "a group may read it"
 
 
-def test_check_warns_when_senders_cannot_be_told(gateway):
-    gateway.configure(base())
-    warned(gateway, "routes", "routes:", "default", "next_hop")
+def test_check_warns_of_a_source_that_is_not_here(gateway):
+    routes = [{"domain": "good.test", "next_hop": "127.0.0.1:2530", "source": ["192.0.2.77"]}]
+    gateway.configure(base(routes=routes))
+    warned(gateway, "routes[good.test].source", "source:", "192.0.2.77", "this machine")
 
 
 def test_warnings_stand_behind_problems(gateway):
+    (gateway.folder / "pki/server.key").chmod(0o644)
     gateway.configure(base(hostnam="x"))
     done = gateway.command("check")
     first, second = done.stderr.splitlines()
     assert done.returncode == 1 and done.stdout == ""
-    assert "hostnam" in first and "warning" not in first and second.startswith("postern: warning: ") and "routes" in second
+    assert "hostnam" in first and "warning" not in first and second.startswith("postern: warning: ") and "server.key" in second
     shown = json.loads(gateway.command("check", "--json").stdout)
     assert (shown["ok"], len(shown["problems"]), len(shown["warnings"])) == (False, 1, 1)
 

@@ -111,15 +111,15 @@ def test_2_28_reply_text_cannot_break_the_report(make_gateway, make_peer, routes
     assert all(len(l) <= 998 for l in content.split(b"\r\n"))
 
 
-def test_report_without_a_route_stays_deferred(make_gateway, make_peer):
+def test_report_whose_way_cannot_be_looked_up_stays_deferred(make_gateway, make_peer):
     peer = make_peer(rcpt="550 5.1.1 nobody")
-    gateway = make_gateway(next_hop=peer.address)
+    gateway = make_gateway(next_hop=peer.address, dns={"forward": ["127.0.0.1@9"], "private_zones": ["test"], "timeout": "500ms"})
     smtp.submit(gateway.address(), "alice@sender.test", "bob@good.test", harness.message())
     gateway.tracked("bounced", recipient="bob@good.test")
     record = gateway.tracked("deferred", recipient="alice@sender.test")
     assert record["sender"] == ""
     (attempt, *_) = record["recipients"][0]["attempts"]
-    assert attempt["reply"].startswith("4")
+    assert attempt["reply"].startswith("451 4.4.3 the servers of the domain could not be looked up: MX of sender.test: ")
     assert gateway.counters()["queued"] == 1
 
 

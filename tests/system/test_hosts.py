@@ -215,6 +215,21 @@ def test_2_21_a_message_that_may_have_arrived_is_not_sent_to_the_next_server(mak
     assert attempt["host"] == "m1.a.test" and two.sessions == []
 
 
+def test_2_09_a_server_that_said_later_is_not_asked_twice_in_an_attempt(make_gateway, servers, make_dns):
+    """Over a connection that was open already, too."""
+    port, (one, two) = servers({"127.0.0.2": {"rcpt": {"later@a.test": "450 4.2.0 try again"}}, "127.0.0.3": {}})
+    gateway = make_gateway(outward(port, make_dns({"a.test": mx(("m1", 10, "127.0.0.2"), ("m2", 20, "127.0.0.3"))})))
+    with smtp.Client(gateway.address()) as client:
+        client.ehlo()
+        for number, recipient in enumerate(("bob@a.test", "later@a.test")):
+            client.mail(f"{number}@sender.test", recipient, harness.message())
+    gateway.tracked("delivered", sender="0@sender.test")
+    record = gateway.tracked("delivered", sender="1@sender.test")
+    assert last_attempt(record)["host"] == "m2.a.test"
+    assert sum(line == "RCPT TO:<later@a.test>" for s in one.sessions for line, _ in s.commands) == 1
+    assert two.messages[0].recipients == ["later@a.test"]
+
+
 @pytest.mark.parametrize("recipient,address", [("bob@[127.0.0.1]", "127.0.0.1"), ("bob@[IPv6:::1]", "::1")])
 def test_2_07_address_literals_need_no_dns(make_gateway, servers, recipient, address):
     port, (server,) = servers({address: {}})

@@ -318,10 +318,17 @@ static void test_a_host_that_answered_is_left(void **state)
 	assert_true(route_next(route, &stop));
 	assert_true(route_next(route, &stop));
 	assert_string_equal(stop.host, "m.test");
-	route_skip_host(route);
+	route_skip_host(route, stop.host);
 	assert_true(route_next(route, &stop));
 	assert_string_equal(stop.host, "n.test");
-	route_skip_host(route);
+	route_skip_host(route, stop.host);
+	assert_false(route_next(route, &stop));
+
+	/* also one that was reached before by an open connection */
+	route = route_new(owner, &means, "a.test");
+	route_skip_host(route, "M.test");
+	assert_true(route_next(route, &stop));
+	assert_string_equal(stop.host, "n.test");
 	assert_false(route_next(route, &stop));
 	talloc_free(owner);
 	config_release(config);

@@ -182,10 +182,11 @@ static void test_the_class_is_the_first_digit(void **state)
 /* One letter for each extension that was noticed. */
 static void offers(const struct smtp_reply *reply, char *ret_letters)
 {
-	snprintf(ret_letters, 16, "%s%s%s%s%s%s%s%s", reply->has_starttls ? "t" : "",
+	snprintf(ret_letters, 16, "%s%s%s%s%s%s%s%s%s%s", reply->has_starttls ? "t" : "",
 		reply->has_pipelining ? "p" : "", reply->has_size ? "s" : "", reply->has_8bitmime ? "8" : "",
 		reply->has_smtputf8 ? "u" : "", reply->has_chunking ? "c" : "", reply->has_dsn ? "d" : "",
-		reply->has_requiretls ? "r" : "");
+		reply->has_requiretls ? "r" : "", reply->has_auth_plain ? "P" : "",
+		reply->has_auth_login ? "L" : "");
 }
 
 static const struct {
@@ -205,6 +206,10 @@ static const struct {
 	{ "CHUNKING", "250-CHUNKING", "c", 0 },
 	{ "DSN", "250-DSN", "d", 0 },
 	{ "REQUIRETLS", "250-REQUIRETLS", "r", 0 },
+	{ "AUTH PLAIN", "250-AUTH PLAIN", "P", 0 },
+	{ "AUTH with mechanisms that we do not know", "250-auth GSSAPI login CRAM-MD5 plain", "PL", 0 },
+	{ "AUTH with words that hold others", "250-AUTH XPLAIN LOGINX", "", 0 },
+	{ "AUTH without mechanisms", "250-AUTH", "", 0 },
 	{ "a longer word", "250-STARTTLSX", "", 0 },
 	{ "a shorter word", "250-STARTTL", "", 0 },
 	{ "a keyword behind another word", "250-X STARTTLS", "", 0 },

@@ -43,6 +43,41 @@ static void test_B36_each_level_and_where_it_came_from(void **state)
 	}
 }
 
+/* What a route adds, over all inputs: it never weakens, and `tls: none` with it is a contradiction. */
+static void test_2_12_a_route_with_implicit_tls_or_credentials(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < COUNT(levels); i++)
+		for (int from = TLS_SOURCE_NOBODY; from <= TLS_SOURCE_DESTINATION; from++)
+			for (int route = 0; route < 4; route++) {
+				struct tls_facts facts = { .level = levels[i].level,
+					.level_from = (enum tls_source)from,
+					.implicit = (route & 1) != 0,
+					.credentials = (route & 2) != 0 };
+				struct tls_decision got = tls_decide(&facts);
+
+				assert_int_equal(got.tls, route == 0 ? levels[i].tls : TLS_MUST);
+				assert_int_equal(got.verify, facts.credentials);
+				assert_int_equal(
+					got.conflict, route != 0 && levels[i].level == TLS_LEVEL_NONE);
+				assert_string_equal(got.level, facts.credentials ? "required-verify"
+							       : route != 0	 ? "required"
+										 : levels[i].word);
+				assert_non_null(got.reason);
+			}
+}
+
+static void test_2_12_who_must_be_verified_gets_nothing_otherwise(void **state)
+{
+	struct tls_decision decision = { .tls = TLS_MUST, .verify = true };
+	const char *reason;
+
+	(void)state;
+	for (int outcome = TLS_OUTCOME_NO_ESMTP; outcome <= TLS_OUTCOME_VERIFIED; outcome++)
+		assert_int_equal(tls_decide_step(&decision, (enum tls_outcome)outcome, &reason),
+			outcome == TLS_OUTCOME_VERIFIED ? TLS_STEP_SEND : TLS_STEP_DROP);
+}
+
 /* The cells "n/a (STARTTLS never sent)" must not send anything if they are ever met. */
 static const struct {
 	const char *name;
@@ -56,6 +91,7 @@ static const struct {
 	{ "220, then handshake error", TLS_OUTCOME_HANDSHAKE_FAILED, TLS_STEP_DROP, TLS_STEP_DROP,
 		TLS_STEP_DROP },
 	{ "TLS up", TLS_OUTCOME_UP, TLS_STEP_DROP, TLS_STEP_SEND, TLS_STEP_SEND },
+	{ "TLS up, verified", TLS_OUTCOME_VERIFIED, TLS_STEP_DROP, TLS_STEP_SEND, TLS_STEP_SEND },
 };
 
 static enum tls_step step(enum tls_demand demand, enum tls_outcome outcome)
@@ -72,7 +108,7 @@ static enum tls_step step(enum tls_demand demand, enum tls_outcome outcome)
 static void test_B59_each_of_all_inputs(void **state)
 {
 	(void)state;
-	assert_int_equal(COUNT(rows), TLS_OUTCOME_UP + 1);
+	assert_int_equal(COUNT(rows), TLS_OUTCOME_VERIFIED + 1);
 	for (size_t i = 0; i < COUNT(rows); i++) {
 		enum tls_step got[] = { step(TLS_NEVER, rows[i].outcome), step(TLS_MAY, rows[i].outcome),
 			step(TLS_MUST, rows[i].outcome) };
@@ -85,7 +121,7 @@ static void test_B59_each_of_all_inputs(void **state)
 static void test_B42_required_never_goes_clear(void **state)
 {
 	(void)state;
-	for (int outcome = TLS_OUTCOME_NO_ESMTP; outcome <= TLS_OUTCOME_UP; outcome++)
+	for (int outcome = TLS_OUTCOME_NO_ESMTP; outcome <= TLS_OUTCOME_VERIFIED; outcome++)
 		assert_int_not_equal(step(TLS_MUST, (enum tls_outcome)outcome), TLS_STEP_CLEAR);
 }
 
@@ -125,6 +161,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_B36_each_level_and_where_it_came_from),
+		cmocka_unit_test(test_2_12_a_route_with_implicit_tls_or_credentials),
+		cmocka_unit_test(test_2_12_who_must_be_verified_gets_nothing_otherwise),
 		cmocka_unit_test(test_B59_each_of_all_inputs),
 		cmocka_unit_test(test_B42_required_never_goes_clear),
 		cmocka_unit_test(test_B41_nothing_goes_clear_after_the_220),
