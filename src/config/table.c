@@ -125,7 +125,7 @@ static const struct table_row authority_rows[] = {
 static const struct table_section authorities = {
 	"authorities", NULL, sizeof(struct config_authorities), ROWS(authority_rows),
 	.manual =
-		"Certificate authorities that the gateway trusts; used by the verifying levels, which are not built yet."
+		"Certificate authorities that the gateway trusts; used for servers that routes log in to. The verifying levels are not built yet."
 };
 
 /* Read-only (E43); where they differ from the defaults of a new profile is seen here. */

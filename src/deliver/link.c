@@ -58,6 +58,13 @@ const char *link_status(int error)
 	return error == ERR_FORMAT || error == ERR_TOO_LONG ? "4.5.0" : "4.4.2";
 }
 
+static int64_t deadline_in(const struct link *link, int64_t ms)
+{
+	int64_t deadline = clock_mono_ms() + ms;
+
+	return link->until == 0 ? deadline : MIN(deadline, link->until);
+}
+
 int link_reply(struct link *link, int64_t ms, struct smtp_reply *ret_reply)
 {
 	struct smtp_reply reply = { 0 };
@@ -65,7 +72,7 @@ int link_reply(struct link *link, int64_t ms, struct smtp_reply *ret_reply)
 	bool bare_lf;
 	int r;
 
-	conn_set_deadline(link->conn, MIN(link->until, clock_mono_ms() + ms));
+	conn_set_deadline(link->conn, deadline_in(link, ms));
 	r = conn_flush(link->conn);
 	while (r == 0 && !reply.complete) {
 		r = conn_read_line(link->conn, LINE_MAX, &line, &bare_lf);
@@ -324,7 +331,7 @@ static int protect_first(const struct deliver_house *house, struct link *link, s
 {
 	char detail[SMTP_REPLY_TEXT_MAX] = "";
 
-	conn_set_deadline(link->conn, MIN(link->until, clock_mono_ms() + link->timeouts.starttls_ms));
+	conn_set_deadline(link->conn, deadline_in(link, link->timeouts.starttls_ms));
 	enum tls_outcome outcome = shake_hands(house, link, detail, sizeof detail);
 	return judge(house, link, outcome, detail, failure);
 }
@@ -374,7 +381,7 @@ static struct link *link_new(
 static int set_up(const struct deliver_house *house, struct link *link, struct failure *failure)
 {
 	const struct link_target *target = &link->target;
-	const int64_t deadline = MIN(link->until, clock_mono_ms() + link->timeouts.connect_ms);
+	const int64_t deadline = deadline_in(link, link->timeouts.connect_ms);
 	bool esmtp;
 	int r = conn_dial(&target->address, &target->source, house->stop_fd, deadline, &link->conn);
 
@@ -410,7 +417,7 @@ int link_open(const struct deliver_house *house, const struct link_target *targe
 		.evidence = { .desired = target->decision.level, .obtained = "none" } };
 	int r = set_up(house, link, ret_failure);
 	if (r == 0) {
-		link->until = INT64_MAX;
+		link->until = 0;
 		log_event(LOG_INFO, "delivery_connected", log_str("dcid", link->dcid),
 			log_str("destination", target->destination), log_str("host", target->host),
 			log_str("address", link->address), log_str("tls", link->conn->evidence.obtained),

@@ -32,7 +32,7 @@ struct link {
 	char *dcid;
 	char address[IP_TEXT_MAX]; /* target.address as text */
 	int64_t opened;		   /* clock_mono_ms() */
-	int64_t until;		   /* no reply is waited for longer than that */
+	int64_t until;		   /* while it is opened: nothing is waited for longer; then 0 */
 	struct smtp_reply offers;  /* the last EHLO reply; code 0 = the peer knows HELO only */
 	struct config_timeouts timeouts;
 	unsigned mails; /* sent over it */

@@ -65,7 +65,7 @@ def no_secret(gateway):
 
 @pytest.mark.parametrize("offers", [("AUTH PLAIN LOGIN",), ("AUTH LOGIN",), ("AUTH CRAM-MD5 PLAIN",)], ids=["PLAIN", "LOGIN", "only_PLAIN"])
 @pytest.mark.parametrize("host", ["gw.good.test", "127.0.0.1"])
-def test_2_12_credentials_go_to_a_verified_server(start, make_peer, offers, host):
+def test_2_12_2_18_credentials_go_to_a_verified_server(start, make_peer, offers, host):
     peer = make_peer(offers=offers)
     gateway = start(peer, host)
     send(gateway)
