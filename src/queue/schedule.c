@@ -1,72 +1,16 @@
 /*
- * Two levels of heaps: destinations by when they may send next, and in each destination its mail by due time. A
- * destination at its concurrency is out of the outer heap. Items are plain malloc: a million of them must stay small.
+ * The items: added, lent, given back. Two levels of heaps: destinations by when they may send next (schedule_destination.c), and in each
+ * destination its mail by due time.
+ * Items are plain malloc: a million of them must stay small.
  * Lent items are found by (mid, domain) in a hash, which is as small as the number of deliveries under way.
  */
-#include "queue/schedule.h"
-
 #include <stdlib.h>
 
 #include <talloc.h>
-#define HASH_NONFATAL_OOM 0
-#include <uthash.h>
 
 #include "base/base.h"
-#include "base/heap.h"
 #include "base/text.h"
-#include "policy/retry.h"
-
-enum { PARK_LONGEST_MS = 10 * 60 * 1000 };
-
-struct domain {
-	UT_hash_handle hh;
-	char *name;
-	struct destination *destination;
-	uint64_t items; /* that wait or are lent; none = forgotten */
-};
-
-struct destination {
-	struct heap_node node; /* in schedule->ready; first member */
-	UT_hash_handle hh;
-	char *name;
-	uint64_t domains;    /* that are reached through it; none and nothing lent = forgotten */
-	struct heap waiting; /* of struct item */
-	unsigned lent;
-	unsigned reserved; /* open connections that wait for mail */
-	unsigned failures; /* in a row; not 0 = only one item at a time */
-	int64_t parked_until;
-};
-
-struct item {
-	struct heap_node node; /* in destination->waiting; first member */
-	int64_t mid;
-	struct domain *domain;
-	bool deferred; /* waits after a try that failed; false while lent */
-};
-
-/* Key and entry of a lent item. */
-struct lent {
-	UT_hash_handle hh;
-	struct {
-		int64_t mid;
-		const struct domain *domain; /* interned, so the pointer identifies it */
-	} key;
-	struct item *item;
-	struct destination *destination; /* whose place it takes; the domain's may have changed meanwhile */
-	uint64_t owner;
-	uint32_t attempt; /* 0 = not known */
-};
-
-struct schedule {
-	unsigned concurrency;
-	int64_t *waits_ms;
-	size_t wait_count;
-	uint64_t count, deferred; /* all items, and those of them that are deferred */
-	struct heap ready;	  /* of struct destination */
-	struct destination *destinations;
-	struct domain *domains;
-	struct lent *lent;
-};
+#include "queue/schedule_private.h"
 
 static int schedule_destroy(struct schedule *s)
 {
@@ -118,20 +62,6 @@ static struct domain *domain_of(struct schedule *s, const char *name, bool make)
 	return domain;
 }
 
-static struct destination *destination_of(struct schedule *s, const char *name, bool make)
-{
-	struct destination *destination;
-
-	HASH_FIND_STR(s->destinations, name, destination);
-	if (destination == NULL && make) {
-		destination = text_must(calloc(1, sizeof *destination));
-		destination->name = text_must(strdup(name));
-		HASH_ADD_KEYPTR(
-			hh, s->destinations, destination->name, strlen(destination->name), destination);
-	}
-	return destination;
-}
-
 static struct lent *lent_of(struct schedule *s, int64_t mid, const char *domain)
 {
 	struct lent *lent = NULL;
@@ -144,60 +74,10 @@ static struct lent *lent_of(struct schedule *s, int64_t mid, const char *domain)
 	return lent;
 }
 
-/* When the destination may send next; INT64_MAX = not before something changes. */
-static int64_t ready_at(const struct schedule *s, const struct destination *destination)
-{
-	const struct heap_node *first = heap_first(&destination->waiting);
-	unsigned limit = destination->failures > 0 ? 1 : s->concurrency;
-
-	return first == NULL || destination->lent >= limit ? INT64_MAX
-							   : MAX(first->key, destination->parked_until);
-}
-
-/* Put the destination where it belongs in the outer heap, or take it out. Items that are kept for waiting connections do not count. */
-static void settle(struct schedule *s, struct destination *destination)
-{
-	int64_t ready = ready_at(s, destination);
-
-	if (ready == INT64_MAX || destination->waiting.count <= destination->reserved)
-		heap_remove(&s->ready, &destination->node);
-	else
-		heap_set(&s->ready, &destination->node, ready);
-}
-
-void schedule_set_retry(struct schedule *s, const int64_t *waits_ms, size_t count)
-{
-	talloc_free(s->waits_ms);
-	s->waits_ms = text_must(talloc_memdup(s, waits_ms, count * sizeof waits_ms[0]));
-	s->wait_count = count;
-}
-
-void schedule_set_concurrency(struct schedule *s, unsigned concurrency)
-{
-	struct destination *destination, *next;
-
-	s->concurrency = concurrency;
-	HASH_ITER (hh, s->destinations, destination, next)
-		settle(s, destination);
-}
-
-static void forget_destination(struct schedule *s, struct destination *destination)
-{
-	if (destination->domains > 0 || destination->lent > 0 || destination->reserved > 0 ||
-		destination->waiting.count > 0)
-		return;
-
-	heap_remove(&s->ready, &destination->node);
-	heap_done(&destination->waiting);
-	HASH_DEL(s->destinations, destination);
-	free(destination->name);
-	free(destination);
-}
-
 void schedule_route(struct schedule *s, const char *domain_name, const char *destination_name)
 {
 	struct domain *domain = domain_of(s, domain_name, true);
-	struct destination *destination = destination_of(s, destination_name, true),
+	struct destination *destination = schedule_destination(s, destination_name, true),
 			   *before = domain->destination;
 
 	if (before == destination)
@@ -214,7 +94,7 @@ static void place(struct schedule *s, struct item *item, int64_t due)
 	struct destination *destination = item->domain->destination;
 
 	heap_set(&destination->waiting, &item->node, due);
-	settle(s, destination);
+	schedule_settle(s, destination);
 }
 
 void schedule_rehome(struct schedule *s)
@@ -228,7 +108,7 @@ void schedule_rehome(struct schedule *s)
 			heap_remove(&destination->waiting, node);
 			heap_set(&all, node, node->key);
 		}
-		settle(s, destination);
+		schedule_settle(s, destination);
 	}
 	while ((node = heap_first(&all)) != NULL) {
 		heap_remove(&all, node);
@@ -236,7 +116,7 @@ void schedule_rehome(struct schedule *s)
 	}
 	heap_done(&all);
 	HASH_ITER (hh, s->destinations, destination, next)
-		forget_destination(s, destination);
+		schedule_forget(s, destination);
 }
 
 const char **schedule_domains(const struct schedule *s, const void *owner, size_t *ret_count)
@@ -295,34 +175,13 @@ static void lend(struct schedule *s, struct item *item, struct destination *dest
 	lent->destination = destination;
 	lent->owner = owner;
 	HASH_ADD(hh, s->lent, key, sizeof lent->key, lent);
-	settle(s, destination);
-}
-
-void schedule_reserve(struct schedule *s, const char *name, bool waits)
-{
-	struct destination *destination = destination_of(s, name, true);
-
-	if (waits)
-		destination->reserved++;
-	else if (destination->reserved > 0)
-		destination->reserved--;
-	settle(s, destination);
-	forget_destination(s, destination);
-}
-
-/* The destination to lend from, or NULL when nothing is due there. */
-static struct destination *due_destination(struct schedule *s, const char *prefer, int64_t now)
-{
-	struct destination *destination = prefer != NULL ? destination_of(s, prefer, false)
-							 : (struct destination *)heap_first(&s->ready);
-
-	return destination == NULL || ready_at(s, destination) > now ? NULL : destination;
+	schedule_settle(s, destination);
 }
 
 bool schedule_lend(
 	struct schedule *s, const char *prefer, int64_t now, uint64_t owner, struct schedule_item *ret_item)
 {
-	struct destination *destination = due_destination(s, prefer, now);
+	struct destination *destination = schedule_due(s, prefer, now);
 
 	if (destination == NULL)
 		return false;
@@ -381,9 +240,9 @@ static struct item *take_back(struct schedule *s, struct lent *lent)
 	struct item *item = lent->item;
 	HASH_DEL(s->lent, lent);
 	lent->destination->lent--;
-	settle(s, lent->destination);
+	schedule_settle(s, lent->destination);
 	if (lent->destination != item->domain->destination)
-		forget_destination(s, lent->destination);
+		schedule_forget(s, lent->destination);
 	free(lent);
 	return item;
 }
@@ -405,7 +264,7 @@ bool schedule_finish(struct schedule *s, int64_t mid, const char *domain_name)
 		HASH_DEL(s->domains, domain);
 		free(domain->name);
 		free(domain);
-		forget_destination(s, destination);
+		schedule_forget(s, destination);
 	}
 	return true;
 }
@@ -438,17 +297,7 @@ void schedule_reached(struct schedule *s, int64_t mid, const char *domain, bool 
 	if (lent == NULL)
 		return;
 
-	struct destination *destination = lent->destination;
-	if (reached) {
-		destination->failures = 0;
-		destination->parked_until = 0;
-	} else {
-		int64_t pause = retry_wait_ms(s->waits_ms, s->wait_count, destination->failures + 1, 0);
-
-		destination->failures++;
-		destination->parked_until = now + MIN(pause, (int64_t)PARK_LONGEST_MS);
-	}
-	settle(s, destination);
+	schedule_destination_answered(s, lent->destination, reached, now);
 }
 
 void schedule_free_owner(struct schedule *s, uint64_t owner, int64_t now)
@@ -461,18 +310,6 @@ void schedule_free_owner(struct schedule *s, uint64_t owner, int64_t now)
 
 		place(s, take_back(s, lent), now);
 	}
-}
-
-int64_t schedule_next(struct schedule *s, const char *prefer)
-{
-	if (prefer != NULL) {
-		const struct destination *destination = destination_of(s, prefer, false);
-
-		return destination == NULL ? INT64_MAX : ready_at(s, destination);
-	}
-
-	const struct heap_node *first = heap_first(&s->ready);
-	return first == NULL ? INT64_MAX : first->key;
 }
 
 uint64_t schedule_count(const struct schedule *s)
