@@ -118,6 +118,7 @@ struct config_delivery {
 	uint64_t connections; /* connections in all, at most 64 */
 	uint64_t port;	      /* of the hosts that MX records name */
 	struct config_timeouts timeouts;
+	uint64_t rate;	      /* mails a minute to one destination; 0 = any number */
 };
 
 /* recipients: which addresses of the accepted domains exist. */

@@ -336,9 +336,13 @@ static const struct table_row delivery_rows[] = {
 	{ "expire", TABLE_DURATION, AT(delivery, expire_ms), .standard = "5d", LIMITS(SECONDS(1), DAYS(30)),
 		.manual = "Age at which a mail that could not be delivered is returned to its sender." },
 	{ "concurrency", TABLE_NUMBER, AT(delivery, concurrency), .standard = "20", LIMITS(1, 64),
-		.manual = "Connections at once to one destination." },
+		.manual =
+			"Connections at once to one destination. It begins with two and earns one more with each mail it answers; a failure halves them. All destinations share `connections`: none gets more than it leaves free." },
 	{ "connections", TABLE_NUMBER, AT(delivery, connections), .standard = "40", LIMITS(1, 60),
-		.manual = "Connections at once to all destinations together." },
+		.manual =
+			"Connections at once to all destinations together. Those that do not answer get half of them at most, so that they never delay the others." },
+	{ "rate", TABLE_NUMBER, AT(delivery, rate), .standard = "0", LIMITS(0, 1000000),
+		.manual = "Mails a minute to one destination, evenly spaced; 0 = any number." },
 	{ "port", TABLE_NUMBER, AT(delivery, port), .standard = "25", LIMITS(1, 65535),
 		.manual = "Port of the hosts that MX records name." },
 	{ "timeouts", TABLE_SECTION, AT(delivery, timeouts), .inner = &timeouts },

@@ -37,6 +37,7 @@ static int schedule_destroy(struct schedule *s)
 		free(domain);
 	}
 	heap_done(&s->ready);
+	heap_done(&s->silent);
 	return 0;
 }
 
@@ -83,15 +84,20 @@ void schedule_route(struct schedule *s, const char *domain_name, const char *des
 	if (before == destination)
 		return;
 	domain->destination = destination;
-	destination->domains++;
+	destination->users++;
 	if (before != NULL)
-		before->domains--;
+		before->users--;
 }
 
-/* Put a waiting item where its domain belongs. */
+static struct destination *home_of(const struct item *item)
+{
+	return item->via != NULL ? item->via : item->domain->destination;
+}
+
+/* Put a waiting item where it belongs. */
 static void place(struct schedule *s, struct item *item, int64_t due)
 {
-	struct destination *destination = item->domain->destination;
+	struct destination *destination = home_of(item);
 
 	heap_set(&destination->waiting, &item->node, due);
 	schedule_settle(s, destination);
@@ -137,78 +143,183 @@ static void set_deferred(struct schedule *s, struct item *item, bool deferred)
 	item->deferred = deferred;
 }
 
-static void add(struct schedule *s, const char *destination, const char *domain, int64_t mid, int64_t due,
-	bool deferred)
+void schedule_put(struct schedule *s, const struct schedule_entry *entry)
 {
 	struct item *item = text_must(calloc(1, sizeof *item));
 
-	schedule_route(s, domain, destination);
-	item->mid = mid;
-	item->domain = domain_of(s, domain, false);
+	schedule_route(s, entry->domain, entry->destination);
+	item->mid = entry->mid;
+	item->domain = domain_of(s, entry->domain, false);
 	item->domain->items++;
-	set_deferred(s, item, deferred);
-	place(s, item, due);
+	if (entry->via != NULL) {
+		item->via = schedule_destination(s, entry->via, true);
+		item->via->users++;
+	}
+	set_deferred(s, item, entry->deferred);
+	place(s, item, entry->due);
 	s->count++;
 }
 
 void schedule_add(struct schedule *s, const char *destination, const char *domain, int64_t mid, int64_t due)
 {
-	add(s, destination, domain, mid, due, false);
+	schedule_put(s, &(struct schedule_entry){
+				.mid = mid, .domain = domain, .destination = destination, .due = due });
 }
 
 void schedule_add_deferred(
 	struct schedule *s, const char *destination, const char *domain, int64_t mid, int64_t due)
 {
-	add(s, destination, domain, mid, due, true);
+	schedule_put(s, &(struct schedule_entry){ .mid = mid,
+				.domain = domain,
+				.destination = destination,
+				.due = due,
+				.deferred = true });
 }
 
-static void lend(struct schedule *s, struct item *item, struct destination *destination, uint64_t owner)
+/* The item is neither waiting nor lent: forget it, and its domain with the last one. */
+static void forget_item(struct schedule *s, struct item *item)
 {
-	struct lent *lent = text_must(calloc(1, sizeof *lent));
+	struct domain *domain = item->domain;
+	struct destination *via = item->via, *destination = domain->destination;
 
+	set_deferred(s, item, false);
+	free(item);
+	s->count--;
+	if (via != NULL) {
+		via->users--;
+		schedule_forget(s, via);
+	}
+	if (--domain->items == 0) {
+		destination->users--;
+		HASH_DEL(s->domains, domain);
+		free(domain->name);
+		free(domain);
+		schedule_forget(s, destination);
+	}
+}
+
+static void unplace(struct schedule *s, struct item *item, struct destination *destination)
+{
 	heap_remove(&destination->waiting, &item->node);
 	set_deferred(s, item, false);
-	destination->lent++;
+	schedule_settle(s, destination);
+}
+
+/* False when the same is lent already: the item is forgotten then. */
+static bool lend(
+	struct schedule *s, struct item *item, struct destination *destination, int64_t now, uint64_t owner)
+{
+	unplace(s, item, destination);
+	if (lent_of(s, item->mid, item->domain->name) != NULL) {
+		forget_item(s, item);
+		return false;
+	}
+
+	struct lent *lent = text_must(calloc(1, sizeof *lent));
 	lent->key.mid = item->mid;
 	lent->key.domain = item->domain;
 	lent->item = item;
 	lent->destination = destination;
 	lent->owner = owner;
 	HASH_ADD(hh, s->lent, key, sizeof lent->key, lent);
-	schedule_settle(s, destination);
+	schedule_take_place(s, destination, now);
+	return true;
 }
 
 bool schedule_lend(
 	struct schedule *s, const char *prefer, int64_t now, uint64_t owner, struct schedule_item *ret_item)
 {
-	struct destination *destination = schedule_due(s, prefer, now);
+	struct destination *destination;
 
-	if (destination == NULL)
-		return false;
+	while ((destination = schedule_due(s, prefer, now)) != NULL) {
+		struct item *item = (struct item *)heap_first(&destination->waiting);
 
-	struct item *item = (struct item *)heap_first(&destination->waiting);
-	lend(s, item, destination, owner);
-	*ret_item = (struct schedule_item){
-		.mid = item->mid, .domain = item->domain->name, .destination = destination->name
-	};
-	return true;
+		if (!lend(s, item, destination, now, owner))
+			continue;
+		*ret_item = (struct schedule_item){
+			.mid = item->mid, .domain = item->domain->name, .destination = destination->name
+		};
+		return true;
+	}
+	return false;
 }
 
-bool schedule_claim(struct schedule *s, int64_t mid, const char *domain, uint64_t owner)
+/* A waiting item that was asked for. */
+struct found {
+	int64_t mid;
+	const struct domain *domain;
+	struct item *item;
+};
+
+/* Look for items of `found` (ascending by mid), all in one pass over everything that waits. */
+static void find_waiting(const struct schedule *s, struct found *found, size_t count)
 {
-	struct destination *destination, *next;
+	const struct destination *destination, *next;
 
 	HASH_ITER (hh, s->destinations, destination, next) {
 		for (size_t i = 0; i < destination->waiting.count; i++) {
 			struct item *item = (struct item *)destination->waiting.nodes[i];
+			size_t low = 0, high = count;
 
-			if (item->mid == mid && strcmp(item->domain->name, domain) == 0) {
-				lend(s, item, destination, owner);
-				return true;
+			if (item->mid < found[0].mid || item->mid > found[count - 1].mid)
+				continue;
+			while (low < high) {
+				size_t middle = (low + high) / 2;
+
+				if (found[middle].mid < item->mid)
+					low = middle + 1;
+				else
+					high = middle;
 			}
+			for (; low < count && found[low].mid == item->mid; low++)
+				if (found[low].domain == item->domain)
+					found[low].item = item;
 		}
 	}
-	return false;
+}
+
+bool schedule_claim(struct schedule *s, int64_t mid, const char *domain, int64_t now, uint64_t owner)
+{
+	struct found found = { .mid = mid, .domain = domain_of(s, domain, false) };
+
+	if (found.domain != NULL)
+		find_waiting(s, &found, 1);
+	return found.item != NULL && lend(s, found.item, home_of(found.item), now, owner);
+}
+
+void schedule_remove(struct schedule *s, struct schedule_key *keys, size_t count)
+{
+	struct found *found = text_must(calloc(count + 1, sizeof *found));
+
+	for (size_t i = 0; i < count; i++)
+		found[i] =
+			(struct found){ .mid = keys[i].mid, .domain = domain_of(s, keys[i].domain, false) };
+	if (count > 0)
+		find_waiting(s, found, count);
+	for (size_t i = 0; i < count; i++) {
+		keys[i].waited = found[i].item != NULL;
+		if (keys[i].waited) {
+			unplace(s, found[i].item, home_of(found[i].item));
+			forget_item(s, found[i].item);
+		}
+	}
+	free(found);
+}
+
+bool schedule_mark(struct schedule *s, int64_t mid, const char *domain)
+{
+	struct lent *lent = lent_of(s, mid, domain);
+
+	if (lent != NULL)
+		lent->marked = true;
+	return lent != NULL;
+}
+
+bool schedule_is_marked(const struct schedule *s, int64_t mid, const char *domain)
+{
+	const struct lent *lent = lent_of((struct schedule *)s, mid, domain);
+
+	return lent != NULL && lent->marked;
 }
 
 void schedule_set_attempt(struct schedule *s, int64_t mid, const char *domain, uint32_t attempt)
@@ -239,9 +350,8 @@ static struct item *take_back(struct schedule *s, struct lent *lent)
 
 	struct item *item = lent->item;
 	HASH_DEL(s->lent, lent);
-	lent->destination->lent--;
-	schedule_settle(s, lent->destination);
-	if (lent->destination != item->domain->destination)
+	schedule_free_place(s, lent->destination);
+	if (lent->destination != home_of(item))
 		schedule_forget(s, lent->destination);
 	free(lent);
 	return item;
@@ -254,18 +364,7 @@ bool schedule_finish(struct schedule *s, int64_t mid, const char *domain_name)
 	if (item == NULL)
 		return false;
 
-	struct domain *domain = item->domain;
-	free(item);
-	s->count--;
-	if (--domain->items == 0) {
-		struct destination *destination = domain->destination;
-
-		destination->domains--;
-		HASH_DEL(s->domains, domain);
-		free(domain->name);
-		free(domain);
-		schedule_forget(s, destination);
-	}
+	forget_item(s, item);
 	return true;
 }
 

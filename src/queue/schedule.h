@@ -1,8 +1,8 @@
 #pragma once
 /*
  * What is due next: an in-memory index destination -> due times of its mail. Pure: time is passed in (clock_mono_ms()).
- * An item is one mail for one recipient domain. A destination takes at most `concurrency` items at once; one that could
- * not be reached is parked as a whole and then probed by one item at a time.
+ * An item is one mail for one recipient domain. A destination begins with few items at once and is trusted with more as it answers
+ * (policy/pace.h); one that cannot be reached is parked as a whole and then probed by one item at a time.
  * Not thread-safe: queue/store guards it.
  */
 
@@ -22,6 +22,13 @@ void schedule_set_retry(struct schedule *schedule, const int64_t *waits_ms, size
 /* Items of one destination that may be out at once, from now on. */
 void schedule_set_concurrency(struct schedule *schedule, unsigned concurrency);
 
+/* Items that may be out in all (0 = any number, as at first): each destination leaves some to the others, and those that do not answer leave half to
+ * those that do. */
+void schedule_set_connections(struct schedule *schedule, unsigned connections);
+
+/* Items a minute that one destination takes; 0 = any number, as at first. */
+void schedule_set_rate(struct schedule *schedule, uint64_t rate);
+
 /* Add a mail for `domain`, which is reached through `destination`, due at `due`. Texts are copied. */
 void schedule_add(
 	struct schedule *schedule, const char *destination, const char *domain, int64_t mid, int64_t due);
@@ -29,6 +36,15 @@ void schedule_add(
 /* The same for a mail that was tried before: it counts as deferred. */
 void schedule_add_deferred(
 	struct schedule *schedule, const char *destination, const char *domain, int64_t mid, int64_t due);
+
+/* The same with all that can be said about it. */
+struct schedule_entry {
+	int64_t mid, due;
+	const char *domain, *destination;
+	const char *via; /* goes through this destination instead, whatever the routes say; or NULL */
+	bool deferred;	 /* was tried before */
+};
+void schedule_put(struct schedule *schedule, const struct schedule_entry *entry);
 
 /* From now on mail for `domain` is reached through `destination`; schedule_rehome() then moves what waits. */
 void schedule_route(struct schedule *schedule, const char *domain, const char *destination);
@@ -53,7 +69,34 @@ bool schedule_lend(struct schedule *schedule, const char *prefer, int64_t now, u
 void schedule_reserve(struct schedule *schedule, const char *destination, bool waits);
 
 /* Lend the waiting item of `mid` and `domain` to `owner` whether it is due or not (it holds it already); false when there is none. */
-bool schedule_claim(struct schedule *schedule, int64_t mid, const char *domain, uint64_t owner);
+bool schedule_claim(struct schedule *schedule, int64_t mid, const char *domain, int64_t now, uint64_t owner);
+
+/* Forget those of `keys` (ascending by mid) that wait, and set `waited` of each. Looks at everything that waits once, however many they are. */
+struct schedule_key {
+	int64_t mid;
+	const char *domain;
+	bool waited; /* out */
+};
+void schedule_remove(struct schedule *schedule, struct schedule_key *keys, size_t count);
+
+/* Remember that a lent item was changed in the store while it is out, so that who takes it back looks there; false when it is not lent. */
+bool schedule_mark(struct schedule *schedule, int64_t mid, const char *domain);
+bool schedule_is_marked(const struct schedule *schedule, int64_t mid, const char *domain);
+
+/* Lend nothing of `destination` from now on, or again; what is out comes back as always. */
+void schedule_suspend(struct schedule *schedule, const char *destination, bool suspended);
+
+/* A parked destination is tried again now, by one item. */
+void schedule_unpark(struct schedule *schedule, const char *destination);
+
+/* How a destination stands; all zero when nothing is known about it. */
+struct schedule_view {
+	bool suspended;
+	unsigned lent;
+	uint64_t waiting;
+	int64_t parked_until;
+};
+struct schedule_view schedule_view(struct schedule *schedule, const char *destination);
 
 /* Remember which attempt (from 1) a lent item is out for; 0 = not known, as for claimed items. */
 void schedule_set_attempt(struct schedule *schedule, int64_t mid, const char *domain, uint32_t attempt);

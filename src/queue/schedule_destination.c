@@ -1,5 +1,6 @@
 /*
- * The destinations: when each may send next, and which of them is next. A destination at its concurrency is out of the heap.
+ * The destinations: when each may send next, and which of them is next. One that may not is out of the heaps. How many places each has depends on
+ * how many are taken in all, so the few that have taken some are settled anew whenever that changes.
  */
 #include <stdlib.h>
 
@@ -10,7 +11,8 @@
 #include "policy/retry.h"
 #include "queue/schedule_private.h"
 
-enum { PARK_LONGEST_MS = 10 * 60 * 1000 };
+/* KNOWN: so many destinations are remembered while nothing goes to them, so that the next mail need not begin with few connections again. */
+enum { PARK_LONGEST_MS = 10 * 60 * 1000, KNOWN = 1000 };
 
 struct destination *schedule_destination(struct schedule *s, const char *name, bool make)
 {
@@ -20,30 +22,83 @@ struct destination *schedule_destination(struct schedule *s, const char *name, b
 	if (destination == NULL && make) {
 		destination = text_must(calloc(1, sizeof *destination));
 		destination->name = text_must(strdup(name));
+		destination->pace = pace_new();
 		HASH_ADD_KEYPTR(
 			hh, s->destinations, destination->name, strlen(destination->name), destination);
 	}
 	return destination;
 }
 
+static unsigned lent_count(const struct schedule *s)
+{
+	return HASH_COUNT(s->lent);
+}
+
 /* When the destination may send next; INT64_MAX = not before something changes. */
 static int64_t ready_at(const struct schedule *s, const struct destination *destination)
 {
 	const struct heap_node *first = heap_first(&destination->waiting);
-	unsigned limit = destination->failures > 0 ? 1 : s->concurrency;
 
-	return first == NULL || destination->lent >= limit ? INT64_MAX
-							   : MAX(first->key, destination->parked_until);
+	if (first == NULL || destination->suspended ||
+		!pace_has_place(
+			destination->pace, destination->lent, lent_count(s), s->concurrency, s->connections))
+		return INT64_MAX;
+	return MAX(first->key, MAX(destination->parked_until, (destination->next_us + 999) / 1000));
+}
+
+static void leave_heap(struct destination *destination)
+{
+	if (destination->heap != NULL)
+		heap_remove(destination->heap, &destination->node);
+	destination->heap = NULL;
 }
 
 void schedule_settle(struct schedule *s, struct destination *destination)
 {
 	int64_t ready = ready_at(s, destination);
+	struct heap *heap = destination->pace.answered ? &s->ready : &s->silent;
 
 	if (ready == INT64_MAX || destination->waiting.count <= destination->reserved)
-		heap_remove(&s->ready, &destination->node);
-	else
-		heap_set(&s->ready, &destination->node, ready);
+		heap = NULL;
+	if (heap != destination->heap)
+		leave_heap(destination);
+	if (heap != NULL)
+		heap_set(heap, &destination->node, ready);
+	destination->heap = heap;
+}
+
+static void settle_all(struct schedule *s)
+{
+	struct destination *destination, *next;
+
+	HASH_ITER (hh, s->destinations, destination, next)
+		schedule_settle(s, destination);
+}
+
+static void settle_busy(struct schedule *s)
+{
+	struct destination *destination;
+
+	LIST_FOREACH (destination, &s->busy, busy)
+		schedule_settle(s, destination);
+}
+
+void schedule_take_place(struct schedule *s, struct destination *destination, int64_t now)
+{
+	if (destination->lent++ == 0)
+		LIST_INSERT_HEAD(&s->busy, destination, busy);
+	s->silent_lent += !destination->pace.answered;
+	destination->next_us = pace_next_us(destination->next_us, now * 1000, s->rate);
+	settle_busy(s);
+}
+
+void schedule_free_place(struct schedule *s, struct destination *destination)
+{
+	s->silent_lent -= !destination->pace.answered;
+	if (--destination->lent == 0)
+		LIST_REMOVE(destination, busy);
+	schedule_settle(s, destination);
+	settle_busy(s);
 }
 
 void schedule_set_retry(struct schedule *s, const int64_t *waits_ms, size_t count)
@@ -55,20 +110,34 @@ void schedule_set_retry(struct schedule *s, const int64_t *waits_ms, size_t coun
 
 void schedule_set_concurrency(struct schedule *s, unsigned concurrency)
 {
+	s->concurrency = concurrency;
+	settle_all(s);
+}
+
+void schedule_set_connections(struct schedule *s, unsigned connections)
+{
+	s->connections = connections;
+	settle_all(s);
+}
+
+void schedule_set_rate(struct schedule *s, uint64_t rate)
+{
 	struct destination *destination, *next;
 
-	s->concurrency = concurrency;
+	s->rate = rate;
 	HASH_ITER (hh, s->destinations, destination, next)
-		schedule_settle(s, destination);
+		destination->next_us = 0;
+	settle_all(s);
 }
 
 void schedule_forget(struct schedule *s, struct destination *destination)
 {
-	if (destination->domains > 0 || destination->lent > 0 || destination->reserved > 0 ||
-		destination->waiting.count > 0)
+	if (destination->users > 0 || destination->lent > 0 || destination->reserved > 0 ||
+		destination->waiting.count > 0 || destination->suspended ||
+		(destination->pace.answered && HASH_COUNT(s->destinations) <= KNOWN))
 		return;
 
-	heap_remove(&s->ready, &destination->node);
+	leave_heap(destination);
 	heap_done(&destination->waiting);
 	HASH_DEL(s->destinations, destination);
 	free(destination->name);
@@ -87,24 +156,80 @@ void schedule_reserve(struct schedule *s, const char *name, bool waits)
 	schedule_forget(s, destination);
 }
 
+void schedule_suspend(struct schedule *s, const char *name, bool suspended)
+{
+	struct destination *destination = schedule_destination(s, name, true);
+
+	destination->suspended = suspended;
+	schedule_settle(s, destination);
+	schedule_forget(s, destination);
+}
+
+void schedule_unpark(struct schedule *s, const char *name)
+{
+	struct destination *destination = schedule_destination(s, name, false);
+
+	if (destination == NULL)
+		return;
+	destination->parked_until = 0;
+	schedule_settle(s, destination);
+}
+
+struct schedule_view schedule_view(struct schedule *s, const char *name)
+{
+	const struct destination *destination = schedule_destination(s, name, false);
+
+	if (destination == NULL)
+		return (struct schedule_view){ 0 };
+	return (struct schedule_view){ .suspended = destination->suspended,
+		.lent = destination->lent,
+		.waiting = destination->waiting.count,
+		.parked_until = destination->parked_until };
+}
+
+/* Of the two that are first in their heaps, which is earlier; NULL when there is none. The silent ones together have a limit. */
+static struct destination *first_of_all(const struct schedule *s)
+{
+	struct heap_node *ready = heap_first(&s->ready), *silent = heap_first(&s->silent);
+
+	if (silent != NULL && !pace_has_place_for_silent(s->silent_lent, s->connections))
+		silent = NULL;
+	if (ready == NULL || (silent != NULL && silent->key < ready->key))
+		return (struct destination *)silent;
+	return (struct destination *)ready;
+}
+
 struct destination *schedule_due(struct schedule *s, const char *prefer, int64_t now)
 {
-	struct destination *destination = prefer != NULL ? schedule_destination(s, prefer, false)
-							 : (struct destination *)heap_first(&s->ready);
+	struct destination *destination =
+		prefer != NULL ? schedule_destination(s, prefer, false) : first_of_all(s);
 
 	return destination == NULL || ready_at(s, destination) > now ? NULL : destination;
+}
+
+static void set_pace(struct schedule *s, struct destination *destination, struct pace pace)
+{
+	if (destination->pace.answered && !pace.answered)
+		s->silent_lent += destination->lent;
+	if (!destination->pace.answered && pace.answered)
+		s->silent_lent -= destination->lent;
+	destination->pace = pace;
 }
 
 void schedule_destination_answered(
 	struct schedule *s, struct destination *destination, bool reached, int64_t now)
 {
-	if (reached) {
-		destination->failures = 0;
-		destination->parked_until = 0;
-	} else {
-		int64_t pause = retry_wait_ms(s->waits_ms, s->wait_count, destination->failures + 1, 0);
+	bool give_up = false;
 
-		destination->failures++;
+	if (reached) {
+		set_pace(s, destination, pace_after_answer(destination->pace, s->concurrency));
+		destination->parked_until = 0;
+	} else if (destination->parked_until <= now) { /* else this try began before it was given up */
+		set_pace(s, destination, pace_after_failure(destination->pace, &give_up));
+	}
+	if (give_up) {
+		int64_t pause = retry_wait_ms(s->waits_ms, s->wait_count, destination->pace.failures, 0);
+
 		destination->parked_until = now + MIN(pause, (int64_t)PARK_LONGEST_MS);
 	}
 	schedule_settle(s, destination);
@@ -112,12 +237,8 @@ void schedule_destination_answered(
 
 int64_t schedule_next(struct schedule *s, const char *prefer)
 {
-	if (prefer != NULL) {
-		const struct destination *destination = schedule_destination(s, prefer, false);
+	const struct destination *destination =
+		prefer != NULL ? schedule_destination(s, prefer, false) : first_of_all(s);
 
-		return destination == NULL ? INT64_MAX : ready_at(s, destination);
-	}
-
-	const struct heap_node *first = heap_first(&s->ready);
-	return first == NULL ? INT64_MAX : first->key;
+	return destination == NULL ? INT64_MAX : ready_at(s, destination);
 }

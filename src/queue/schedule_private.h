@@ -4,7 +4,10 @@
 #define HASH_NONFATAL_OOM 0
 #include <uthash.h>
 
+#include <sys/queue.h>
+
 #include "base/heap.h"
+#include "policy/pace.h"
 #include "queue/schedule.h"
 
 struct domain {
@@ -15,22 +18,26 @@ struct domain {
 };
 
 struct destination {
-	struct heap_node node; /* in schedule->ready; first member */
+	struct heap_node node; /* in `heap`; first member */
+	struct heap *heap;     /* schedule->ready or ->silent; NULL = in none */
 	UT_hash_handle hh;
+	LIST_ENTRY(destination) busy; /* in schedule->busy while something is lent */
 	char *name;
-	uint64_t domains;    /* that are reached through it; none and nothing lent = forgotten */
+	uint64_t users; /* domains and rerouted items that go through it; none and nothing lent = forgotten */
 	struct heap waiting; /* of struct item */
 	unsigned lent;
 	unsigned reserved; /* open connections that wait for mail */
-	unsigned failures; /* in a row; not 0 = only one item at a time */
-	int64_t parked_until;
+	struct pace pace;
+	int64_t parked_until, next_us; /* next_us: by schedule->rate */
+	bool suspended;
 };
 
 struct item {
 	struct heap_node node; /* in destination->waiting; first member */
 	int64_t mid;
 	struct domain *domain;
-	bool deferred; /* waits after a try that failed; false while lent */
+	struct destination *via; /* rerouted: not where the domain goes; else NULL */
+	bool deferred;		 /* waits after a try that failed; false while lent */
 };
 
 /* Key and entry of a lent item. */
@@ -44,14 +51,18 @@ struct lent {
 	struct destination *destination; /* whose place it takes; the domain's may have changed meanwhile */
 	uint64_t owner;
 	uint32_t attempt; /* 0 = not known */
+	bool marked;	  /* schedule_mark() */
 };
 
 struct schedule {
-	unsigned concurrency;
+	unsigned concurrency, connections;
+	uint64_t rate;
 	int64_t *waits_ms;
 	size_t wait_count;
-	uint64_t count, deferred; /* all items, and those of them that are deferred */
-	struct heap ready;	  /* of struct destination */
+	uint64_t count, deferred;  /* all items, and those of them that are deferred */
+	struct heap ready, silent; /* of struct destination: that answered, and that did not (yet) */
+	unsigned silent_lent;	   /* items that are lent of the silent ones */
+	LIST_HEAD(, destination) busy;
 	struct destination *destinations;
 	struct domain *domains;
 	struct lent *lent;
@@ -60,11 +71,15 @@ struct schedule {
 /* The destination called `name`, made when it is missing and `make` says so; else NULL. */
 struct destination *schedule_destination(struct schedule *schedule, const char *name, bool make);
 
-/* Put the destination where it belongs in the outer heap, or take it out: after every change of it. Items that are kept for waiting
+/* Put the destination where it belongs in the outer heaps, or take it out: after every change of it. Items that are kept for waiting
  * connections do not count. */
 void schedule_settle(struct schedule *schedule, struct destination *destination);
 
-/* Forget the destination if nothing goes to it any more. */
+/* One item of it more is lent (at `now`), or one less. */
+void schedule_take_place(struct schedule *schedule, struct destination *destination, int64_t now);
+void schedule_free_place(struct schedule *schedule, struct destination *destination);
+
+/* Forget the destination if nothing goes to it any more; some that answered are kept. */
 void schedule_forget(struct schedule *schedule, struct destination *destination);
 
 /* The destination to lend from, or NULL when nothing is due there: as schedule_lend(). */

@@ -64,6 +64,14 @@ static int64_t mono_due(const struct config *config, int64_t due_wall)
 	return clock_mono_ms() + MAX(0, MIN(due_wall - clock_wall_ms(), longest));
 }
 
+static void set_pace(struct schedule *schedule, const struct config_delivery *delivery)
+{
+	schedule_set_retry(schedule, delivery->retry_ms, delivery->retry_count);
+	schedule_set_concurrency(schedule, (unsigned)delivery->concurrency);
+	schedule_set_connections(schedule, (unsigned)delivery->connections);
+	schedule_set_rate(schedule, delivery->rate);
+}
+
 /* What was damaged may have been mended: its recipients are queued again, unless their own rows are the damaged ones, and looked at anew. */
 static int requeue_corrupt(sqlite3 *db)
 {
@@ -155,8 +163,7 @@ int store_open(const void *owner, int dir_fd, const struct config *config, struc
 	store->config = config_hold(config);
 	store->start = (uint64_t)clock_wall_ms();
 	store->schedule = schedule_new(store);
-	schedule_set_retry(store->schedule, config->delivery.retry_ms, config->delivery.retry_count);
-	schedule_set_concurrency(store->schedule, (unsigned)config->delivery.concurrency);
+	set_pace(store->schedule, &config->delivery);
 	r = database_open_writer(owner, dir_fd, &db, ret_why);
 	if (r < 0)
 		goto failed;
@@ -224,8 +231,7 @@ void store_configure(struct store *store, const struct config *config)
 
 	pthread_mutex_lock(&store->lock);
 	store->config = config_hold(config);
-	schedule_set_retry(store->schedule, config->delivery.retry_ms, config->delivery.retry_count);
-	schedule_set_concurrency(store->schedule, (unsigned)config->delivery.concurrency);
+	set_pace(store->schedule, &config->delivery);
 	const char **domains = schedule_domains(store->schedule, NULL, &count);
 	for (size_t i = 0; i < count; i++)
 		schedule_route(store->schedule, domains[i], route_destination(config, domains[i]));

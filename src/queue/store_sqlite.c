@@ -296,7 +296,7 @@ void store_unlease(struct store *store, uint64_t owner, int64_t mid, const char 
 void store_claim(struct store *store, uint64_t owner, int64_t mid, const char *domain)
 {
 	pthread_mutex_lock(&store->lock);
-	schedule_claim(store->schedule, mid, domain, owner);
+	schedule_claim(store->schedule, mid, domain, clock_mono_ms(), owner);
 	pthread_mutex_unlock(&store->lock);
 }
 

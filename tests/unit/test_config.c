@@ -233,7 +233,7 @@ static void every_key_reaches_its_field(void **state)
 		     "  - {domain: GOOD.test, next_hop: 192.0.2.7}\n"
 		     "  - {domain: default, next_hop: '[2001:db8::7]:2526'}\n"
 		     "destinations: [{domain: .test, tls: required}]\n"
-		     "delivery: {retry: [500ms, 2s], expire: 1h, concurrency: 3, connections: 4, port: 26,\n"
+		     "delivery: {retry: [500ms, 2s], expire: 1h, concurrency: 3, connections: 4, rate: 600, port: 26,\n"
 		     "  timeouts: {connect: 1s, end: 2s}}\n"
 		     "recipients: {file: people, call_ahead: on, cache: 2h}\n"
 		     "metrics: {address: '127.0.0.1:9464'}\n"
@@ -323,6 +323,7 @@ static void every_key_reaches_its_field(void **state)
 	assert_int_equal(c->delivery.retry_ms[1], 2000);
 	assert_int_equal(c->delivery.expire_ms, 3600000);
 	assert_int_equal(c->delivery.concurrency, 3);
+	assert_int_equal(c->delivery.rate, 600);
 	assert_int_equal(c->delivery.connections, 4);
 	assert_int_equal(c->delivery.port, 26);
 	assert_int_equal(c->delivery.timeouts.connect_ms, 1000);

@@ -54,7 +54,7 @@
 	"recipients:\n  call_ahead: off\n  cache: 1h\n"                                                      \
 	"dns:\n  forward: []\n  private_zones: []\n  timeout: 10s\n"                                         \
 	"delivery:\n  retry:\n    - 1m\n    - 5m\n    - 15m\n    - 30m\n    - 1h\n  expire: 5d\n"            \
-	"  concurrency: 20\n  connections: 40\n  port: 25\n"                                                 \
+	"  concurrency: 20\n  connections: 40\n  rate: 0\n  port: 25\n"                                      \
 	"  timeouts:\n    connect: 30s\n    greeting: 5m\n    hello: 5m\n    starttls: 2m\n"                 \
 	"    mail: 5m\n    rcpt: 5m\n    data: 2m\n    block: 3m\n    end: 10m\n"                            \
 	"limits:\n  connections: 1000\n  connections_per_network: 250\n  rate: 600\n"                        \

@@ -3,6 +3,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +11,7 @@
 #include <talloc.h>
 
 #include "base/base.h"
+#include "policy/pace.h"
 
 /* A schedule whose pauses double from five seconds. */
 static struct schedule *new_schedule(void)
@@ -27,6 +29,13 @@ static struct schedule *fresh(unsigned concurrency)
 
 	schedule_set_concurrency(s, concurrency);
 	return s;
+}
+
+/* The destination of a lent mail answers `count` times more: it is trusted with so many more connections. */
+static void answers(struct schedule *s, int64_t mid, const char *domain, unsigned count)
+{
+	while (count-- > 0)
+		schedule_reached(s, mid, domain, true, 0);
 }
 
 /* Lend whatever is next; its mid, or 0. */
@@ -49,7 +58,7 @@ static void test_an_empty_schedule_lends_nothing(void **state)
 	assert_int_equal(schedule_count(s), 0);
 	assert_false(schedule_finish(s, 1, "a.test"));
 	assert_false(schedule_again(s, 1, "a.test", 0));
-	assert_false(schedule_claim(s, 1, "a.test", 1));
+	assert_false(schedule_claim(s, 1, "a.test", 0, 1));
 	schedule_reached(s, 1, "a.test", false, 0);
 	talloc_free(s);
 }
@@ -119,9 +128,14 @@ static void test_a_destination_takes_no_more_than_its_concurrency(void **state)
 	assert_int_equal(schedule_next(s, NULL), 5);
 	assert_int_equal(lend(s, NULL, 5), 9);
 	assert_true(schedule_finish(s, 1, "a.test"));
-	assert_true(lend(s, NULL, 0) != 0);
+	int64_t mid = lend(s, NULL, 0);
+	assert_true(mid != 0);
 	assert_int_equal(lend(s, NULL, 0), 0);
 	schedule_set_concurrency(s, 3);
+	assert_int_equal(lend(s, NULL, 0), 0);
+	answers(s, 9, "c.test", 2);
+	assert_int_equal(lend(s, NULL, 0), 0);
+	answers(s, mid, mid % 2 ? "a.test" : "b.test", 1);
 	assert_true(lend(s, NULL, 0) != 0);
 	talloc_free(s);
 }
@@ -194,6 +208,10 @@ static void test_mail_is_kept_for_who_waits_with_an_open_connection(void **state
 	struct schedule *s = fresh(5);
 
 	(void)state;
+	schedule_add(s, "hop", "z.test", 8, 0);
+	assert_int_equal(lend(s, NULL, 0), 8);
+	answers(s, 8, "z.test", 3);
+	schedule_finish(s, 8, "z.test");
 	schedule_reserve(s, "hop", true);
 	schedule_add(s, "hop", "a.test", 1, 0);
 	assert_true(schedule_next(s, NULL) == INT64_MAX);
@@ -247,12 +265,12 @@ static void test_what_somebody_holds_already_can_be_claimed(void **state)
 	(void)state;
 	schedule_add(s, "hop", "a.test", 1, 900);
 	schedule_add(s, "hop", "a.test", 2, 950);
-	assert_false(schedule_claim(s, 1, "b.test", 1));
-	assert_false(schedule_claim(s, 3, "a.test", 1));
-	assert_true(schedule_claim(s, 2, "a.test", 1));
-	assert_false(schedule_claim(s, 2, "a.test", 1));
+	assert_false(schedule_claim(s, 1, "b.test", 0, 1));
+	assert_false(schedule_claim(s, 3, "a.test", 0, 1));
+	assert_true(schedule_claim(s, 2, "a.test", 0, 1));
+	assert_false(schedule_claim(s, 2, "a.test", 0, 1));
 	/* Above the concurrency, too: it is on its way whatever we think. */
-	assert_true(schedule_claim(s, 1, "a.test", 1));
+	assert_true(schedule_claim(s, 1, "a.test", 0, 1));
 	assert_true(schedule_finish(s, 2, "a.test"));
 	assert_true(schedule_finish(s, 1, "a.test"));
 	talloc_free(s);
@@ -267,6 +285,7 @@ static void test_what_the_dead_held_is_due_at_once_and_nothing_else(void **state
 	for (int64_t mid = 1; mid <= 4; mid++) {
 		schedule_add(s, "hop", "a.test", mid, 0);
 		assert_true(schedule_lend(s, NULL, 0, mid % 2 ? 1 : 2, &item));
+		answers(s, mid, "a.test", 1);
 	}
 	schedule_free_owner(s, 1, 70);
 	assert_int_equal(schedule_next(s, NULL), 70);
@@ -274,6 +293,240 @@ static void test_what_the_dead_held_is_due_at_once_and_nothing_else(void **state
 	assert_true(lend(s, NULL, 70) % 2 == 1);
 	assert_int_equal(lend(s, NULL, 70), 0);
 	assert_true(schedule_finish(s, 2, "a.test"));
+	talloc_free(s);
+}
+
+static void test_a_destination_begins_with_two_and_earns_more_by_answers(void **state)
+{
+	struct schedule *s = fresh(4);
+
+	(void)state;
+	for (int64_t mid = 1; mid <= 9; mid++)
+		schedule_add(s, "hop", "a.test", mid, 0);
+	assert_true(lend(s, NULL, 0) != 0);
+	int64_t second = lend(s, NULL, 0);
+	assert_true(second != 0);
+	assert_int_equal(lend(s, NULL, 0), 0);
+	answers(s, second, "a.test", 1);
+	assert_true(lend(s, NULL, 0) != 0);
+	assert_int_equal(lend(s, NULL, 0), 0);
+	answers(s, second, "a.test", 9);
+	assert_true(lend(s, NULL, 0) != 0);
+	assert_int_equal(lend(s, NULL, 0), 0);
+
+	/* Half of four is two: nothing more while four are out, but it is not parked; then one: it is. */
+	schedule_reached(s, second, "a.test", false, 0);
+	assert_true(schedule_finish(s, second, "a.test"));
+	assert_int_equal(lend(s, NULL, 0), 0);
+	assert_true(schedule_view(s, "hop").parked_until == 0);
+	talloc_free(s);
+}
+
+static void test_a_destination_that_answered_is_remembered_for_its_next_mail(void **state)
+{
+	struct schedule *s = fresh(9);
+
+	(void)state;
+	schedule_add(s, "hop", "a.test", 1, 0);
+	assert_int_equal(lend(s, NULL, 0), 1);
+	answers(s, 1, "a.test", 2);
+	schedule_finish(s, 1, "a.test");
+	for (int64_t mid = 2; mid <= 9; mid++)
+		schedule_add(s, "hop", "b.test", mid, 0);
+	for (unsigned i = 0; i < 4; i++)
+		assert_true(lend(s, NULL, 0) != 0);
+	assert_int_equal(lend(s, NULL, 0), 0);
+	talloc_free(s);
+}
+
+static void test_those_that_do_not_answer_leave_half_to_those_that_do(void **state)
+{
+	struct schedule *s = fresh(20);
+	unsigned silent = 0;
+
+	(void)state;
+	schedule_set_connections(s, 10);
+	schedule_add(s, "good", "good.test", 1000, 0);
+	assert_int_equal(lend(s, "good", 0), 1000);
+	answers(s, 1000, "good.test", 1);
+	schedule_finish(s, 1000, "good.test");
+	for (int64_t mid = 1; mid <= 50; mid++) {
+		char name[16];
+
+		snprintf(name, sizeof name, "silent%d", (int)mid % 25);
+		schedule_add(s, name, name, mid, 0);
+	}
+	while (lend(s, NULL, 1) != 0)
+		silent++;
+	assert_int_equal(silent, 5);
+	assert_true(schedule_next(s, NULL) == INT64_MAX);
+	for (int64_t mid = 1001; mid <= 1009; mid++)
+		schedule_add(s, "good", "good.test", mid, 0);
+	assert_true(lend(s, NULL, 1) > 1000);
+	assert_true(lend(s, NULL, 1) > 1000);
+	talloc_free(s);
+}
+
+static void test_one_destination_takes_no_more_than_it_leaves_to_the_others(void **state)
+{
+	struct schedule *s = fresh(20);
+	unsigned one = 0, other = 0;
+	int64_t mid;
+
+	(void)state;
+	schedule_set_connections(s, 12);
+	for (mid = 1; mid <= 40; mid++) {
+		schedule_add(s, mid % 2 ? "one" : "other", mid % 2 ? "one.test" : "other.test", mid,
+			mid % 2 ? 0 : 5);
+	}
+	assert_int_equal(lend(s, NULL, 0) % 2, 1);
+	answers(s, 1, "one.test", 20);
+	answers(s, (mid = lend(s, "other", 5)), "other.test", 20);
+	assert_true(mid != 0);
+	schedule_return(s, mid, "other.test", 5);
+	for (one = 1; lend(s, NULL, 0) != 0; one++)
+		;
+	assert_int_equal(one, 6);
+	while (lend(s, NULL, 5) != 0)
+		other++;
+	assert_int_equal(other, 3);
+	/* What comes back goes to who has less. */
+	assert_true(schedule_finish(s, 1, "one.test"));
+	mid = lend(s, NULL, 5);
+	assert_true(mid != 0 && mid % 2 == 0);
+	talloc_free(s);
+}
+
+static void test_a_rate_spaces_the_mails_of_each_destination(void **state)
+{
+	struct schedule *s = fresh(9);
+	int64_t now = 0;
+
+	(void)state;
+	schedule_set_rate(s, 7);
+	for (int64_t mid = 1; mid <= 30; mid++)
+		schedule_add(s, "hop", "a.test", mid, 0);
+	schedule_add(s, "other", "b.test", 99, 1);
+	for (unsigned i = 0; i < 20; i++) {
+		int64_t mid = lend(s, "hop", now);
+
+		assert_true(mid != 0);
+		assert_true(schedule_finish(s, mid, "a.test"));
+		assert_int_equal(lend(s, "hop", now), 0);
+		assert_in_range(schedule_next(s, "hop"), 60000 * (i + 1) / 7, 60000 * (i + 1) / 7 + i + 2);
+		now = schedule_next(s, "hop");
+	}
+	assert_int_equal(lend(s, NULL, 1), 99);
+	schedule_set_rate(s, 0);
+	assert_true(lend(s, "hop", now) != 0);
+	assert_true(lend(s, "hop", now) != 0);
+	talloc_free(s);
+}
+
+static void test_a_suspended_destination_is_lent_nothing_until_it_is_resumed(void **state)
+{
+	struct schedule *s = fresh(5);
+
+	(void)state;
+	schedule_add(s, "hop", "a.test", 1, 0);
+	schedule_add(s, "hop", "a.test", 2, 0);
+	assert_int_equal(lend(s, NULL, 0), 1);
+	schedule_suspend(s, "hop", true);
+	assert_int_equal(lend(s, NULL, 0), 0);
+	assert_int_equal(lend(s, "hop", 0), 0);
+	assert_true(schedule_again(s, 1, "a.test", 0));
+	assert_true(schedule_view(s, "hop").suspended);
+	assert_int_equal(schedule_view(s, "hop").waiting, 2);
+	assert_true(schedule_next(s, NULL) == INT64_MAX);
+	schedule_suspend(s, "hop", false);
+	assert_true(lend(s, NULL, 0) != 0);
+
+	/* Known before its first mail, too. */
+	schedule_suspend(s, "later", true);
+	schedule_add(s, "later", "c.test", 3, 0);
+	assert_int_equal(lend(s, "later", 9), 0);
+	talloc_free(s);
+}
+
+static void test_a_rerouted_mail_goes_its_own_way_and_the_others_of_its_domain_do_not(void **state)
+{
+	struct schedule *s = fresh(5);
+	struct schedule_item item;
+
+	(void)state;
+	schedule_add(s, "hop", "a.test", 1, 0);
+	schedule_put(s, &(struct schedule_entry){
+				.mid = 2, .domain = "a.test", .destination = "hop", .via = "detour" });
+	schedule_route(s, "a.test", "new");
+	schedule_rehome(s);
+	assert_int_equal(lend(s, "hop", 0), 0);
+	assert_int_equal(lend(s, "new", 0), 1);
+	assert_true(schedule_lend(s, NULL, 0, 1, &item));
+	assert_int_equal(item.mid, 2);
+	assert_string_equal(item.destination, "detour");
+	assert_true(schedule_again(s, 2, "a.test", 7));
+	assert_int_equal(lend(s, "detour", 7), 2);
+	assert_true(schedule_finish(s, 2, "a.test"));
+	assert_true(schedule_finish(s, 1, "a.test"));
+	assert_int_equal(schedule_count(s), 0);
+	talloc_free(s);
+}
+
+static void test_what_waits_can_be_removed_and_what_is_out_can_be_marked(void **state)
+{
+	struct schedule *s = fresh(5);
+
+	(void)state;
+	for (int64_t mid = 1; mid <= 20; mid++)
+		schedule_add(s, mid % 3 ? "hop" : "other", mid % 3 ? "a.test" : "b.test", mid, mid);
+	assert_int_equal(lend(s, NULL, 99), 1);
+	struct schedule_key keys[] = { { 1, "a.test", true }, { 3, "b.test", false }, { 4, "b.test", true },
+		{ 5, "a.test", false }, { 20, "a.test", false }, { 77, "a.test", true },
+		{ 78, "unknown", true } };
+	static const bool waited[] = { false, true, false, true, true, false, false };
+	schedule_remove(s, keys, COUNT(keys));
+	for (size_t i = 0; i < COUNT(keys); i++)
+		assert_int_equal(keys[i].waited, waited[i]);
+	schedule_remove(s, NULL, 0);
+	assert_int_equal(schedule_count(s), 17);
+	assert_false(schedule_mark(s, 5, "a.test"));
+	assert_false(schedule_is_marked(s, 1, "a.test"));
+	assert_true(schedule_mark(s, 1, "a.test"));
+	assert_true(schedule_is_marked(s, 1, "a.test"));
+	assert_true(schedule_return(s, 1, "a.test", 0));
+	assert_false(schedule_is_marked(s, 1, "a.test"));
+	talloc_free(s);
+}
+
+static void test_the_same_mail_is_never_out_twice(void **state)
+{
+	struct schedule *s = fresh(5);
+
+	(void)state;
+	schedule_add(s, "hop", "a.test", 1, 0);
+	assert_int_equal(lend(s, NULL, 0), 1);
+	schedule_add(s, "hop", "a.test", 1, 0);
+	assert_int_equal(lend(s, NULL, 0), 0);
+	assert_true(schedule_finish(s, 1, "a.test"));
+	assert_int_equal(schedule_count(s), 0);
+	talloc_free(s);
+}
+
+static void test_a_parked_destination_can_be_tried_at_once(void **state)
+{
+	struct schedule *s = fresh(5);
+
+	(void)state;
+	schedule_add(s, "hop", "a.test", 1, 0);
+	schedule_add(s, "hop", "a.test", 2, 0);
+	int64_t mid = lend(s, NULL, 0);
+	schedule_reached(s, mid, "a.test", false, 0);
+	schedule_again(s, mid, "a.test", 0);
+	assert_int_equal(lend(s, NULL, 100), 0);
+	schedule_unpark(s, "hop");
+	schedule_unpark(s, "unknown");
+	assert_true(lend(s, NULL, 100) != 0);
+	assert_int_equal(lend(s, NULL, 100), 0);
 	talloc_free(s);
 }
 
@@ -291,13 +544,23 @@ struct model {
 		bool there, lent, deferred;
 		int64_t mid, due;
 		unsigned domain, hop; /* hop: whose place a lent one takes */
+		unsigned via;	      /* HOPS = none */
 		uint64_t owner;
 	} items[ITEMS];
+	unsigned connections;
+	uint64_t rate;
 	struct {
-		unsigned reserved, failures;
-		int64_t parked;
+		unsigned reserved;
+		struct pace pace;
+		int64_t parked, next_us;
+		bool suspended;
 	} hops[HOPS];
 };
+
+static unsigned home(const struct model *m, size_t item)
+{
+	return m->items[item].via < HOPS ? m->items[item].via : m->hop_of[m->items[item].domain];
+}
 
 static unsigned count_items(const struct model *m, unsigned hop, bool lent)
 {
@@ -305,7 +568,7 @@ static unsigned count_items(const struct model *m, unsigned hop, bool lent)
 
 	for (size_t i = 0; i < ITEMS; i++)
 		if (m->items[i].there && m->items[i].lent == lent)
-			count += (lent ? m->items[i].hop : m->hop_of[m->items[i].domain]) == hop;
+			count += (lent ? m->items[i].hop : home(m, i)) == hop;
 	return count;
 }
 
@@ -314,7 +577,7 @@ static int64_t first_due(const struct model *m, unsigned hop)
 	int64_t due = INT64_MAX;
 
 	for (size_t i = 0; i < ITEMS; i++)
-		if (m->items[i].there && !m->items[i].lent && m->hop_of[m->items[i].domain] == hop)
+		if (m->items[i].there && !m->items[i].lent && home(m, i) == hop)
 			due = MIN(due, m->items[i].due);
 	return due;
 }
@@ -322,10 +585,20 @@ static int64_t first_due(const struct model *m, unsigned hop)
 static int64_t ready(const struct model *m, unsigned hop)
 {
 	int64_t due = first_due(m, hop);
+	unsigned open = 0;
 
-	if (due == INT64_MAX || count_items(m, hop, true) >= (m->hops[hop].failures ? 1 : m->concurrency))
+	for (unsigned h = 0; h < HOPS; h++)
+		open += count_items(m, h, true);
+	if (due == INT64_MAX || m->hops[hop].suspended ||
+		!pace_has_place(
+			m->hops[hop].pace, count_items(m, hop, true), open, m->concurrency, m->connections))
 		return INT64_MAX;
-	return MAX(due, m->hops[hop].parked);
+	return MAX(due, MAX(m->hops[hop].parked, (m->hops[hop].next_us + 999) / 1000));
+}
+
+static void take_place(struct model *m, unsigned hop, int64_t now)
+{
+	m->hops[hop].next_us = pace_next_us(m->hops[hop].next_us, now * 1000, m->rate);
 }
 
 /* When anybody may be given something: what is kept for open connections does not count. */
@@ -337,9 +610,13 @@ static int64_t ready_for_anybody(const struct model *m, unsigned hop)
 static int64_t ready_anywhere(const struct model *m)
 {
 	int64_t least = INT64_MAX;
+	unsigned silent = 0;
 
 	for (unsigned hop = 0; hop < HOPS; hop++)
-		least = MIN(least, ready_for_anybody(m, hop));
+		silent += m->hops[hop].pace.answered ? 0 : count_items(m, hop, true);
+	for (unsigned hop = 0; hop < HOPS; hop++)
+		if (m->hops[hop].pace.answered || pace_has_place_for_silent(silent, m->connections))
+			least = MIN(least, ready_for_anybody(m, hop));
 	return least;
 }
 
@@ -351,7 +628,7 @@ static size_t find(const struct model *m, int64_t mid)
 	return ITEMS;
 }
 
-/* A destination that nothing goes to any more is forgotten with its failures. */
+/* A destination that nothing goes to any more is forgotten with its failures, unless it answered. */
 static void forget(struct model *m)
 {
 	for (unsigned hop = 0; hop < HOPS; hop++) {
@@ -360,9 +637,11 @@ static void forget(struct model *m)
 			bool used = false;
 
 			for (size_t i = 0; i < ITEMS; i++)
-				used = used || (m->items[i].there && m->hop_of[m->items[i].domain] == hop);
-			if (!used)
-				m->hops[hop].failures = 0, m->hops[hop].parked = 0;
+				used = used || (m->items[i].there && (m->hop_of[m->items[i].domain] == hop ||
+									     m->items[i].via == hop));
+			if (!used && !m->hops[hop].suspended && !m->hops[hop].pace.answered)
+				m->hops[hop].pace = pace_new(),
+				m->hops[hop].parked = m->hops[hop].next_us = 0;
 		}
 	}
 }
@@ -382,7 +661,7 @@ static void step_lend(struct schedule *s, struct model *m, int64_t now)
 
 	size_t i = find(m, item.mid);
 	assert_true(i < ITEMS && !m->items[i].lent);
-	unsigned from = m->hop_of[m->items[i].domain];
+	unsigned from = home(m, i);
 	assert_string_equal(item.domain, domain_names[m->items[i].domain]);
 	assert_string_equal(item.destination, hop_names[from]);
 	assert_int_equal(m->items[i].due, first_due(m, from));
@@ -391,6 +670,7 @@ static void step_lend(struct schedule *s, struct model *m, int64_t now)
 	m->items[i].deferred = false;
 	m->items[i].owner = owner;
 	m->items[i].hop = from;
+	take_place(m, from, now);
 }
 
 static void step_add(struct schedule *s, struct model *m, int64_t now)
@@ -408,8 +688,18 @@ static void step_add(struct schedule *s, struct model *m, int64_t now)
 		m->items[i].due = now + rand() % 2000;
 		m->items[i].domain = domain;
 		m->items[i].deferred = rand() % 4 == 0;
-		(m->items[i].deferred ? schedule_add_deferred : schedule_add)(
-			s, hop_names[m->hop_of[domain]], domain_names[domain], next_mid, m->items[i].due);
+		m->items[i].via = rand() % 4 == 0 ? (unsigned)rand() % HOPS : HOPS;
+		if (m->items[i].via < HOPS)
+			schedule_put(s, &(struct schedule_entry){ .mid = next_mid,
+						.due = m->items[i].due,
+						.domain = domain_names[domain],
+						.destination = hop_names[m->hop_of[domain]],
+						.via = hop_names[m->items[i].via],
+						.deferred = m->items[i].deferred });
+		else
+			(m->items[i].deferred ? schedule_add_deferred : schedule_add)(s,
+				hop_names[m->hop_of[domain]], domain_names[domain], next_mid,
+				m->items[i].due);
 		return;
 	}
 }
@@ -422,14 +712,18 @@ static void step_back(struct schedule *s, struct model *m, size_t i, int64_t now
 
 	if (lent && rand() % 3 == 0) {
 		bool reached = rand() % 2;
-		unsigned hop = m->items[i].hop, *failures = &m->hops[hop].failures;
+		unsigned hop = m->items[i].hop;
+		struct pace *pace = &m->hops[hop].pace;
+		bool give_up = false;
 
 		schedule_reached(s, mid, domain, reached, now);
-		if (!reached)
-			m->hops[hop].parked = now + MIN(INT64_C(5000) << MIN(*failures, 7u), INT64_C(600000));
-		else
-			m->hops[hop].parked = 0;
-		*failures = reached ? 0 : *failures + 1;
+		if (reached)
+			*pace = pace_after_answer(*pace, m->concurrency), m->hops[hop].parked = 0;
+		else if (m->hops[hop].parked <= now)
+			*pace = pace_after_failure(*pace, &give_up);
+		if (give_up)
+			m->hops[hop].parked =
+				now + MIN(INT64_C(5000) << MIN(pace->failures - 1, 7u), INT64_C(600000));
 	}
 	if (rand() % 2 == 0) {
 		assert_int_equal(schedule_finish(s, mid, domain), lent);
@@ -451,7 +745,7 @@ static void step_rare(struct schedule *s, struct model *m, int64_t now)
 	size_t i = (size_t)rand() % ITEMS;
 	bool used = false;
 
-	switch (rand() % 5) {
+	switch (rand() % 8) {
 	case 0:
 		m->concurrency = 1 + (unsigned)rand() % 3;
 		schedule_set_concurrency(s, m->concurrency);
@@ -480,13 +774,43 @@ static void step_rare(struct schedule *s, struct model *m, int64_t now)
 		}
 		break;
 	case 4:
-		assert_int_equal(schedule_claim(s, m->items[i].mid, domain_names[m->items[i].domain], owner),
+		assert_int_equal(
+			schedule_claim(s, m->items[i].mid, domain_names[m->items[i].domain], now, owner),
 			m->items[i].there && !m->items[i].lent);
 		if (m->items[i].there && !m->items[i].lent) {
 			m->items[i].lent = true;
 			m->items[i].deferred = false;
 			m->items[i].owner = owner;
-			m->items[i].hop = m->hop_of[m->items[i].domain];
+			m->items[i].hop = home(m, i);
+			take_place(m, m->items[i].hop, now);
+		}
+		break;
+	case 5:
+		m->hops[hop].suspended = rand() % 3 == 0;
+		schedule_suspend(s, hop_names[hop], m->hops[hop].suspended);
+		break;
+	case 6:
+		if (rand() % 2) {
+			m->connections = (unsigned)rand() % 12;
+			schedule_set_connections(s, m->connections);
+		} else {
+			m->rate = rand() % 2 ? 0 : 200 + (uint64_t)rand() % 2000;
+			schedule_set_rate(s, m->rate);
+			for (unsigned h = 0; h < HOPS; h++)
+				m->hops[h].next_us = 0;
+		}
+		break;
+	case 7:
+		if (m->items[i].there) {
+			struct schedule_key key = { .mid = m->items[i].mid,
+				.domain = domain_names[m->items[i].domain] };
+
+			schedule_remove(s, &key, 1);
+			assert_int_equal(key.waited, !m->items[i].lent);
+			m->items[i].there = m->items[i].lent;
+		} else {
+			schedule_unpark(s, hop_names[hop]);
+			m->hops[hop].parked = 0;
 		}
 		break;
 	}
@@ -499,6 +823,9 @@ static void test_random_operations_agree_with_a_slow_model(void **state)
 		struct model m = { .concurrency = 2 };
 		struct schedule *s = fresh(2);
 		int64_t now = 0;
+
+		for (unsigned hop = 0; hop < HOPS; hop++)
+			m.hops[hop].pace = pace_new();
 
 		srand(seed);
 		for (unsigned step = 0; step < STEPS / 4; step++) {
@@ -549,6 +876,16 @@ int main(void)
 		cmocka_unit_test(test_waiting_mail_follows_a_new_route),
 		cmocka_unit_test(test_what_somebody_holds_already_can_be_claimed),
 		cmocka_unit_test(test_what_the_dead_held_is_due_at_once_and_nothing_else),
+		cmocka_unit_test(test_a_destination_begins_with_two_and_earns_more_by_answers),
+		cmocka_unit_test(test_a_destination_that_answered_is_remembered_for_its_next_mail),
+		cmocka_unit_test(test_those_that_do_not_answer_leave_half_to_those_that_do),
+		cmocka_unit_test(test_one_destination_takes_no_more_than_it_leaves_to_the_others),
+		cmocka_unit_test(test_a_rate_spaces_the_mails_of_each_destination),
+		cmocka_unit_test(test_a_suspended_destination_is_lent_nothing_until_it_is_resumed),
+		cmocka_unit_test(test_a_rerouted_mail_goes_its_own_way_and_the_others_of_its_domain_do_not),
+		cmocka_unit_test(test_what_waits_can_be_removed_and_what_is_out_can_be_marked),
+		cmocka_unit_test(test_the_same_mail_is_never_out_twice),
+		cmocka_unit_test(test_a_parked_destination_can_be_tried_at_once),
 		cmocka_unit_test(test_random_operations_agree_with_a_slow_model),
 	};
 

@@ -48,11 +48,12 @@ static void test_S3_a_committed_mail_is_lent_as_it_came(void **state)
 static void test_content_may_hold_nul_and_may_be_empty(void **state)
 {
 	static const struct text bodies[] = { TEXT(""), TEXT("\0"), TEXT("a\0b\r\n\xff\0") };
+	static const char *const recipients[] = { "r@one.test", "r@two.test", "r@three.test" };
 	struct rig *rig = rig_new(NEVER);
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(bodies); i++) {
-		struct envelope envelope = envelope_to("", TO("r@good.test"));
+		struct envelope envelope = envelope_to("", TO(recipients[i]));
 		struct content content = { .bytes = bodies[i], .fd = -1, .size = bodies[i].len };
 		int64_t mid;
 
