@@ -30,6 +30,8 @@ static const struct {
 	{ "dns", cli_dns, "NAME [TYPE] [--json]",
 		"what the DNS says, as the gateway sees it, and whether DNSSEC vouches for it" },
 	{ "log", cli_log, "follow [--json]", "the end of the log file, and what is added to it" },
+	{ "queue", cli_queue, "VERB ... [--json]",
+		"list, show, flush, hold, release, delete, expire, reroute, suspend, resume: see queue --help" },
 	{ "reload", cli_reload, "[--json]", "use the changed configuration without dropping a session" },
 	{ "status", cli_status, "[--json]",
 		"roles, listeners, log, certificates and counters of the running gateway" },

@@ -11,6 +11,7 @@
 #include "base/base.h"
 #include "base/clock.h"
 #include "cli/cli_private.h"
+#include "cli/cli_queue_private.h"
 
 enum { STATUS_MS = 15000, RELOAD_MS = 200000, STOP_MS = 120000 };
 
@@ -48,9 +49,30 @@ static void print_places(json_t *json)
 			json_string_value(json_object_get(item, "expires")));
 }
 
-static void print_status(const char *text)
+/* What role `queue` says of itself; NULL when it cannot be asked now. */
+static json_t *ask_queue(const struct cli_gateway *gateway, const void *owner)
 {
-	json_t *json = json_loads(text, 0, NULL), *item;
+	struct frame *answer;
+
+	if (cli_ask(gateway, FRAME_CONTROL_QUEUE, STATUS_MS, owner, &answer) != CLI_FINE ||
+		!frame_get_bool(answer))
+		return NULL;
+	frame_get_text(answer);
+	CLEANUP(base_close) int channel = frame_get_fd(answer);
+	return cli_queue_status(channel);
+}
+
+static void print_json(json_t *json)
+{
+	char *text = json_dumps(json, JSON_COMPACT);
+
+	printf("%s\n", text == NULL ? "{}" : text);
+	free(text);
+}
+
+static void print_status(json_t *json)
+{
+	json_t *item;
 	size_t i;
 
 	printf("postern %s on %s, generation %lld\n", json_string_value(json_object_get(json, "version")),
@@ -67,9 +89,9 @@ static void print_status(const char *text)
 		printf("  %-12s %s\n", json_string_value(json_object_get(item, "name")),
 			json_string_value(json_object_get(item, "address")));
 	print_places(json);
+	cli_queue_print_status(json_object_get(json, "queue"));
 	printf("counters, since each role started:\n");
 	print_counters("", json_object_get(json, "counters"));
-	json_decref(json);
 }
 
 /* {"ok": bool, "text": "..."} and the keys of the object `more`, if there is one. */
@@ -117,12 +139,14 @@ int cli_status(const char *file, int argc, char **argv)
 
 	if (status == CLI_FINE) {
 		bool ok = frame_get_bool(answer);
-		const char *text = frame_get_copy(answer, scratch);
+		json_t *object = json_loads(frame_get_copy(answer, scratch), 0, NULL);
 
+		json_object_set_new(object, "queue", ask_queue(&gateway, scratch));
 		if (json)
-			printf("%s\n", text);
+			print_json(object);
 		else
-			print_status(text);
+			print_status(object);
+		json_decref(object);
 		status = ok && frame_done(answer) == 0 ? CLI_FINE : CLI_FAILED;
 	}
 	talloc_free(scratch);

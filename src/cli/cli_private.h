@@ -4,6 +4,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <jansson.h>
+
 #include "cli/cli.h"
 #include "ipc/frame.h"
 
@@ -38,10 +40,14 @@ int cli_ask(const struct cli_gateway *gateway, enum frame_kind kind, int64_t wit
 /* False when no gateway is there; true also when it cannot be asked, which cli_ask() then explains. */
 bool cli_is_running(const struct cli_gateway *gateway);
 
+/* Print a tracking record for a person. */
+void cli_track_print(json_t *record);
+
 /* One function per command. */
 int cli_check(const char *file, int argc, char **argv);
 int cli_show_config(const char *file, int argc, char **argv);
 int cli_status(const char *file, int argc, char **argv);
+int cli_queue(const char *file, int argc, char **argv);
 int cli_reload(const char *file, int argc, char **argv);
 int cli_dns(const char *file, int argc, char **argv);
 int cli_log(const char *file, int argc, char **argv);

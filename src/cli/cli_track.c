@@ -55,13 +55,11 @@ static void print_recipient(json_t *recipient)
 	}
 }
 
-static void print_record(const char *line)
+void cli_track_print(json_t *record)
 {
-	json_t *record = json_loads(line, 0, NULL), *inbound = json_object_get(record, "inbound"), *recipient;
+	json_t *inbound = json_object_get(record, "inbound"), *recipient;
 	size_t i;
 
-	if (record == NULL)
-		return;
 	if (json_is_integer(json_object_get(record, "mid")))
 		printf("mail %lld", (long long)json_integer_value(json_object_get(record, "mid")));
 	else
@@ -72,7 +70,6 @@ static void print_record(const char *line)
 		word(inbound, "icid"));
 	print_tls("    ", json_object_get(inbound, "tls"));
 	json_array_foreach(json_object_get(record, "recipients"), i, recipient) print_recipient(recipient);
-	json_decref(record);
 }
 
 static void print_lines(struct text lines, bool json)
@@ -85,7 +82,10 @@ static void print_lines(struct text lines, bool json)
 		size_t end = text_find(lines, '\n');
 		char *line = text_copy(NULL, text_first(lines, end));
 
-		print_record(line);
+		json_t *record = json_loads(line, 0, NULL);
+		if (record != NULL)
+			cli_track_print(record);
+		json_decref(record);
 		talloc_free(line);
 		lines = text_from(lines, end + 1);
 	}

@@ -118,7 +118,7 @@ struct config_delivery {
 	uint64_t connections; /* connections in all, at most 64 */
 	uint64_t port;	      /* of the hosts that MX records name */
 	struct config_timeouts timeouts;
-	uint64_t rate;	      /* mails a minute to one destination; 0 = any number */
+	uint64_t rate; /* mails a minute to one destination; 0 = any number */
 };
 
 /* recipients: which addresses of the accepted domains exist. */
@@ -235,6 +235,11 @@ char *config_manual(const void *owner);
 /* The entry for `domain` in a sorted-by-nothing list: exact name, else the longest `.parent`, else `default`.
  * config_route_for() and config_destination_for() return NULL when there is none. */
 const struct config_route *config_route_for(const struct config *config, struct text domain);
+
+/* A route to `next_hop`, written as in the file, with nothing else set, owned by `owner`; NULL when it is no next hop. Without a configuration
+ * MX hosts have port 25. */
+const struct config_route *config_route_to(
+	const void *owner, const struct config *config, const char *next_hop);
 const struct config_destination *config_destination_for(const struct config *config, struct text domain);
 
 /* The address to connect from to one of `family`, NULL = the system chooses; false when `route` (NULL is fine) names only addresses of the other

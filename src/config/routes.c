@@ -94,18 +94,33 @@ char *routes_read_hop(const void *owner, struct text value, void *entry)
 	return NULL;
 }
 
+static void set_port(struct config_route *route, uint16_t mx_port)
+{
+	if (route->port == 0)
+		route->port = route->implicit_tls	    ? PORT_SUBMISSIONS
+			      : route->hop == CONFIG_HOP_MX ? mx_port
+							    : PORT_SMTP;
+	if (route->hop == CONFIG_HOP_ADDRESS && route->address.family != 0)
+		route->address.port = route->port;
+}
+
 void routes_finish(struct config *config)
 {
-	for (size_t i = 0; i < config->route_count; i++) {
-		struct config_route *route = &config->routes[i];
+	for (size_t i = 0; i < config->route_count; i++)
+		set_port(&config->routes[i], (uint16_t)config->delivery.port);
+}
 
-		if (route->port == 0)
-			route->port = route->implicit_tls	    ? PORT_SUBMISSIONS
-				      : route->hop == CONFIG_HOP_MX ? (uint16_t)config->delivery.port
-								    : PORT_SMTP;
-		if (route->hop == CONFIG_HOP_ADDRESS && route->address.family != 0)
-			route->address.port = route->port;
-	}
+const struct config_route *config_route_to(
+	const void *owner, const struct config *config, const char *next_hop)
+{
+	struct config_route *route = text_must(talloc_zero(owner, struct config_route));
+
+	route->domain = "";
+	route->next_hop = text_copy(route, text_of(next_hop));
+	if (routes_read_hop(route, text_of(next_hop), route) != NULL)
+		return NULL;
+	set_port(route, config == NULL ? PORT_SMTP : (uint16_t)config->delivery.port);
+	return route;
 }
 
 bool config_route_source(const struct config_route *route, sa_family_t family, const struct ip **ret_source)

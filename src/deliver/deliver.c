@@ -254,7 +254,7 @@ static bool transact(const struct deliver_house *house, struct link **link, cons
 		settle_rest(outcome, OUTCOME_DEFERRED, reply);
 		return false;
 	}
-	a.route = route_new(outcome, &means, lease->domain);
+	a.route = route_new(outcome, &means, lease->domain, lease->next_hop == NULL ? "" : lease->next_hop);
 	try_all(&a);
 	explain(&a);
 	return a.connected;
@@ -303,6 +303,17 @@ static void report(const struct deliver_house *house, const struct lease *lease,
 	}
 }
 
+/* The operator gave it up: nothing is sent, and what the last answer was nobody needs to know. */
+static void give_up(struct outcome *outcome)
+{
+	outcome->host = "";
+	for (size_t i = 0; i < outcome->recipient_count; i++) {
+		outcome->recipients[i].state = OUTCOME_BOUNCED;
+		outcome->recipients[i].reply =
+			"550 5.4.7 not delivered; the operator of this server gave it up";
+	}
+}
+
 struct outcome *deliver_attempt(
 	const struct deliver_house *house, struct link **link, const struct lease *lease, const void *owner)
 {
@@ -310,7 +321,11 @@ struct outcome *deliver_attempt(
 	struct tls_decision decision = tls_decide(&facts);
 	struct outcome *outcome = outcome_new(lease, owner);
 
-	bool connected = send_check(lease, outcome) && transact(house, link, lease, &decision, outcome);
+	bool connected = false;
+	if (lease->expired)
+		give_up(outcome);
+	else if (send_check(lease, outcome))
+		connected = transact(house, link, lease, &decision, outcome);
 	expire(house->config, lease, outcome);
 	dsn_add(house->config, lease, outcome);
 	report(house, lease, outcome, connected ? facts.level : TLS_LEVEL_NONE);

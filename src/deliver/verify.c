@@ -97,7 +97,7 @@ static struct finding verify(const struct deliver_house *house, const char *reci
 		finding.reply = text_must(talloc_asprintf(scratch, "450 4.7.5 TLS: %s", decision.reason));
 		return finding;
 	}
-	struct route *route = route_new(scratch, &means, domain);
+	struct route *route = route_new(scratch, &means, domain, "");
 	struct link *link = open_link(house, route, &decision, until, &finding);
 
 	if (link == NULL)

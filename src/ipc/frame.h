@@ -33,6 +33,11 @@ enum frame_kind {
 	FRAME_NOTES,
 	FRAME_TRACK,
 	FRAME_ROOM,
+	FRAME_QUEUE_LIST,
+	FRAME_QUEUE_APPLY,
+	FRAME_QUEUE_SUSPEND,
+	FRAME_QUEUE_STATUS,
+	FRAME_QUEUE_CONTENT,
 	/* asks to deliver */
 	FRAME_VERIFY,
 	/* asks to resolver */

@@ -155,13 +155,16 @@ static bool is_literal(const char *domain, struct ip *ret_ip)
 	       (ret_ip->family == AF_INET6) == v6;
 }
 
-struct route *route_new(const void *owner, const struct route_means *means, const char *domain)
+struct route *route_new(
+	const void *owner, const struct route_means *means, const char *domain, const char *next_hop)
 {
 	struct route *route = text_must(talloc_zero(owner, struct route));
 	struct route_private *p = text_must(talloc_zero(route, struct route_private));
 	const struct config_route *rule = config_route_for(means->config, text_of(domain));
 	struct ip literal;
 
+	if (next_hop[0] != '\0')
+		rule = config_route_to(route, means->config, next_hop);
 	route->rule = rule;
 	route->private = p;
 	p->means = means;

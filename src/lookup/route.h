@@ -41,8 +41,10 @@ struct route {
 	struct route_private *private;
 };
 
-/* The way to `domain`, owned by `owner`: asks for the MX records where they count. Never NULL. */
-struct route *route_new(const void *owner, const struct route_means *means, const char *domain);
+/* The way to `domain`, owned by `owner`: asks for the MX records where they count. Never NULL. `next_hop` replaces that of the configuration;
+ * empty = it does not. */
+struct route *route_new(
+	const void *owner, const struct route_means *means, const char *domain, const char *next_hop);
 
 /* The next place to try, best first: each server's addresses of both families in turn, then the next server. At most ten, and none after the
  * deadline. False when there is no more. */

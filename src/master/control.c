@@ -178,8 +178,8 @@ static void put_status(struct master *master, struct frame *answer)
 	json_decref(json);
 }
 
-/* One end of a new channel goes to the role, the other to the client. */
-static void put_channel(const struct child *role, struct frame *answer)
+/* One end of a new channel goes to the role, with the word who asks, the other to the client. */
+static void put_channel(const struct child *role, uid_t uid, struct frame *answer)
 {
 	int fds[2];
 	bool there = role->pid != 0 && channel_pair(fds) == 0;
@@ -195,6 +195,7 @@ static void put_channel(const struct child *role, struct frame *answer)
 	struct frame *peer = frame_new(answer, FRAME_PEER);
 	frame_put_text(peer, TEXT("cli"));
 	frame_put_fd(peer, fds[1]);
+	frame_put_number(peer, uid);
 	channel_send(role->control_fd, peer, clock_mono_ms() + CLIENT_MS);
 	frame_put_fd(answer, fds[0]);
 }
@@ -210,21 +211,21 @@ static void put_reload(struct master *master, struct frame *answer)
 }
 
 /* Root and the user who started the gateway may command it; the socket's mode keeps others out already. */
-static bool may_command(int fd)
+static bool may_command(int fd, struct ucred *ret_peer)
 {
-	struct ucred peer;
-	socklen_t len = sizeof peer;
+	socklen_t len = sizeof *ret_peer;
 
-	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 &&
-	       (peer.uid == 0 || peer.uid == geteuid() || peer.gid == getegid());
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, ret_peer, &len) == 0 &&
+	       (ret_peer->uid == 0 || ret_peer->uid == geteuid() || ret_peer->gid == getegid());
 }
 
 void master_serve_control(struct master *master)
 {
 	CLEANUP(base_close) int fd = accept4(master->control_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct ucred peer;
 	struct frame *ask;
 
-	if (fd < 0 || !may_command(fd) ||
+	if (fd < 0 || !may_command(fd, &peer) ||
 		channel_receive(NULL, fd, -1, clock_mono_ms() + CLIENT_MS, &ask) < 0)
 		return;
 
@@ -242,10 +243,10 @@ void master_serve_control(struct master *master)
 		frame_put_text(answer, TEXT("stopping\n"));
 		break;
 	case FRAME_CONTROL_QUEUE:
-		put_channel(&master->children[CHILD_QUEUE], answer);
+		put_channel(&master->children[CHILD_QUEUE], peer.uid, answer);
 		break;
 	case FRAME_CONTROL_RESOLVER:
-		put_channel(&master->children[CHILD_RESOLVER], answer);
+		put_channel(&master->children[CHILD_RESOLVER], peer.uid, answer);
 		break;
 	default:
 		frame_put_bool(answer, false);

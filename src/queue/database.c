@@ -20,6 +20,14 @@
 
 enum { APPLICATION_ID = 0x506f7374 }; /* "Post" */
 
+/* queue/directive.h */
+#define DIRECTIVES                                                                                                                       \
+	"CREATE TABLE IF NOT EXISTS directive (mid INTEGER NOT NULL, domain TEXT NOT NULL, held INTEGER NOT NULL DEFAULT 0,"             \
+	" next_hop TEXT NOT NULL DEFAULT '', PRIMARY KEY (mid, domain)) STRICT, WITHOUT ROWID;"                                          \
+	"CREATE TABLE IF NOT EXISTS expired (mid INTEGER NOT NULL, rid INTEGER NOT NULL, PRIMARY KEY (mid, rid)) STRICT, WITHOUT ROWID;" \
+	"CREATE TABLE IF NOT EXISTS suspended (destination TEXT PRIMARY KEY, since INTEGER NOT NULL, uid INTEGER NOT NULL)"              \
+	" STRICT, WITHOUT ROWID;"
+
 static const char schema[] =
 	"CREATE TABLE message (mid INTEGER PRIMARY KEY AUTOINCREMENT, received INTEGER NOT NULL,"
 	" icid TEXT NOT NULL, client TEXT NOT NULL, helo TEXT NOT NULL, tls TEXT NOT NULL,"
@@ -45,7 +53,9 @@ static const char schema[] =
 
 	"CREATE TABLE refusal (id INTEGER PRIMARY KEY, time INTEGER NOT NULL, icid TEXT NOT NULL,"
 	" client TEXT NOT NULL, helo TEXT NOT NULL, tls TEXT NOT NULL, sender TEXT NOT NULL,"
-	" recipient TEXT NOT NULL, reply TEXT NOT NULL) STRICT;";
+	" recipient TEXT NOT NULL, reply TEXT NOT NULL) STRICT;"
+
+	DIRECTIVES;
 
 /* What each older schema lacks, by its version. */
 static const char *const upgrades[DATABASE_SCHEMA] = {
@@ -57,7 +67,7 @@ static const char *const upgrades[DATABASE_SCHEMA] = {
 	      "ALTER TABLE recipient ADD COLUMN orcpt TEXT NOT NULL DEFAULT '';",
 	[2] = "ALTER TABLE message ADD COLUMN sum INTEGER NOT NULL DEFAULT 0;"
 	      "ALTER TABLE recipient ADD COLUMN sum INTEGER NOT NULL DEFAULT 0;"
-	      "CREATE INDEX recipient_corrupt ON recipient (mid) WHERE state = 3;",
+	      "CREATE INDEX recipient_corrupt ON recipient (mid) WHERE state = 3;" DIRECTIVES,
 };
 
 /* After any upgrade: what is live is summed up, with the columns that it has now. */

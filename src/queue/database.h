@@ -12,7 +12,7 @@
 enum { DATABASE_SCHEMA = 3 };
 
 /* What `recipient.state` means. Queued ones are in the index recipient_live; all but delivered and bounced keep their mail from being finished. */
-enum database_state { STATE_QUEUED, STATE_DELIVERED, STATE_BOUNCED, STATE_CORRUPT };
+enum database_state { STATE_QUEUED, STATE_DELIVERED, STATE_BOUNCED, STATE_CORRUPT, STATE_DELETED };
 
 /* A plain connection to `directory_fd`/name, with the functions of checksum.h and a busy timeout of ten seconds. 0, or a negative error; the
  * connection is the caller's in any case, unless it is NULL. */

@@ -106,6 +106,8 @@ void envelope_put_lease(struct frame *frame, const struct lease *lease)
 	frame_put_number(frame, lease->mid);
 	put_string(frame, lease->destination);
 	put_string(frame, lease->domain);
+	put_string(frame, lease->next_hop);
+	frame_put_bool(frame, lease->expired);
 	frame_put_number(frame, lease->attempts);
 	envelope_put(frame, &lease->envelope);
 	for (size_t i = 0; i < lease->envelope.recipient_count; i++)
@@ -129,6 +131,8 @@ struct lease *envelope_get_lease(struct frame *frame, const void *owner)
 	lease->mid = frame_get_range(frame, 1, INT64_MAX);
 	lease->destination = frame_get_copy(frame, lease);
 	lease->domain = frame_get_copy(frame, lease);
+	lease->next_hop = frame_get_copy(frame, lease);
+	lease->expired = frame_get_bool(frame);
 	lease->attempts = (uint32_t)frame_get_range(frame, 0, UINT32_MAX);
 	envelope_get(frame, lease, &lease->envelope);
 	lease->rids =

@@ -50,13 +50,16 @@ struct lease {
 	const char *
 		destination; /* next hop, or the domain when no route names one: what the connection is shared by */
 	const char *domain;	  /* of the recipients; empty for a domainless postmaster */
+	const char *next_hop;	  /* the operator sends it there, whatever the routes say; empty = no */
+	bool expired;		  /* the operator gave it up: it is not sent, and its sender told so */
 	struct envelope envelope; /* its recipients are those of this domain that are still queued */
 	int64_t *rids;		  /* the recipients' ids, in the same order */
 	uint32_t attempts;	  /* made before this one */
 	struct content content;	  /* fd is owned by the lease */
 };
 
-enum outcome_state { OUTCOME_DELIVERED, OUTCOME_DEFERRED, OUTCOME_BOUNCED };
+/* Only `queue` says deleted: the operator did it, and the sender is told nothing. */
+enum outcome_state { OUTCOME_DELIVERED, OUTCOME_DEFERRED, OUTCOME_BOUNCED, OUTCOME_DELETED };
 
 struct outcome_recipient {
 	int64_t rid;

@@ -121,6 +121,13 @@ void schedule_rehome(struct schedule *s)
 		place(s, (struct item *)node, node->key);
 	}
 	heap_done(&all);
+	schedule_tidy(s);
+}
+
+void schedule_tidy(struct schedule *s)
+{
+	struct destination *destination, *next;
+
 	HASH_ITER (hh, s->destinations, destination, next)
 		schedule_forget(s, destination);
 }
@@ -180,21 +187,17 @@ void schedule_add_deferred(
 static void forget_item(struct schedule *s, struct item *item)
 {
 	struct domain *domain = item->domain;
-	struct destination *via = item->via, *destination = domain->destination;
 
 	set_deferred(s, item, false);
+	if (item->via != NULL)
+		item->via->users--;
 	free(item);
 	s->count--;
-	if (via != NULL) {
-		via->users--;
-		schedule_forget(s, via);
-	}
 	if (--domain->items == 0) {
-		destination->users--;
+		domain->destination->users--;
 		HASH_DEL(s->domains, domain);
 		free(domain->name);
 		free(domain);
-		schedule_forget(s, destination);
 	}
 }
 
@@ -211,7 +214,7 @@ static bool lend(
 {
 	unplace(s, item, destination);
 	if (lent_of(s, item->mid, item->domain->name) != NULL) {
-		forget_item(s, item);
+		forget_item(s, item); /* the lent one keeps the destination */
 		return false;
 	}
 
@@ -364,7 +367,11 @@ bool schedule_finish(struct schedule *s, int64_t mid, const char *domain_name)
 	if (item == NULL)
 		return false;
 
+	struct destination *via = item->via, *destination = item->domain->destination;
 	forget_item(s, item);
+	schedule_forget(s, destination);
+	if (via != NULL && via != destination)
+		schedule_forget(s, via);
 	return true;
 }
 

@@ -79,6 +79,9 @@ struct schedule_key {
 };
 void schedule_remove(struct schedule *schedule, struct schedule_key *keys, size_t count);
 
+/* After schedule_remove(), when all is put back that shall be: forget destinations that nothing goes to. Until then it is known how they answered. */
+void schedule_tidy(struct schedule *schedule);
+
 /* Remember that a lent item was changed in the store while it is out, so that who takes it back looks there; false when it is not lent. */
 bool schedule_mark(struct schedule *schedule, int64_t mid, const char *domain);
 bool schedule_is_marked(const struct schedule *schedule, int64_t mid, const char *domain);

@@ -86,7 +86,7 @@ struct store_attempt {
 
 struct store_tracked_recipient {
 	const char *address;
-	const char *state; /* queued, delivered, deferred, bounced, corrupt, refused */
+	const char *state; /* queued, delivered, deferred, bounced, deleted, corrupt, refused */
 	struct store_attempt *attempts;
 	size_t attempt_count;
 };

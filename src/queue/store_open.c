@@ -24,6 +24,7 @@
 #include "queue/quota.h"
 #include "queue/readers.h"
 #include "queue/schedule.h"
+#include "queue/store_admin_private.h"
 #include "queue/store_private.h"
 #include "queue/writer.h"
 
@@ -32,9 +33,11 @@ static int store_destroy(struct store *store)
 	if (store->writer != NULL)
 		writer_stop(store->writer);
 	base_close(&store->content_fd);
+	base_close(&store->reader_fd);
 	config_release(store->config);
 	pthread_cond_destroy(&store->changed);
 	pthread_mutex_destroy(&store->lock);
+	pthread_mutex_destroy(&store->orders);
 	return 0;
 }
 
@@ -42,7 +45,8 @@ static struct store *store_new(const void *owner)
 {
 	struct store *store = text_must(talloc_zero(owner, struct store));
 
-	store->content_fd = -1;
+	store->content_fd = store->reader_fd = -1;
+	pthread_mutex_init(&store->orders, NULL);
 	pthread_mutex_init(&store->lock, NULL);
 	thread_condition(&store->changed);
 	talloc_set_destructor(store, store_destroy);
@@ -56,12 +60,16 @@ static int why(const void *owner, int error, const char *what, const char **ret_
 }
 
 /* Stored times are wall clock, timers are not: a jump of the clock neither storms nor stalls the queue. */
-static int64_t mono_due(const struct config *config, int64_t due_wall)
+int64_t store_longest_wait_ms(const struct store *store)
 {
-	int64_t longest =
-		retry_wait_ms(config->delivery.retry_ms, config->delivery.retry_count, UINT32_MAX, 999);
+	const struct config_delivery *delivery = &store->config->delivery;
 
-	return clock_mono_ms() + MAX(0, MIN(due_wall - clock_wall_ms(), longest));
+	return retry_wait_ms(delivery->retry_ms, delivery->retry_count, UINT32_MAX, 999);
+}
+
+static int64_t mono_due(const struct store *store, int64_t due_wall)
+{
+	return clock_mono_ms() + MAX(0, MIN(due_wall - clock_wall_ms(), store_longest_wait_ms(store)));
 }
 
 static void set_pace(struct schedule *schedule, const struct config_delivery *delivery)
@@ -98,9 +106,9 @@ static int load_schedule(struct store *store)
 		/* What was never tried is due since it came. */
 		if (due > now)
 			schedule_add_deferred(
-				store->schedule, destination, domain, mid, mono_due(store->config, due));
+				store->schedule, destination, domain, mid, mono_due(store, due));
 		else
-			schedule_add(store->schedule, destination, domain, mid, mono_due(store->config, due));
+			schedule_add(store->schedule, destination, domain, mid, mono_due(store, due));
 	}
 	sqlite3_finalize(statement);
 	readers_give(store->readers, db);
@@ -186,6 +194,8 @@ int store_open(const void *owner, int dir_fd, const struct config *config, struc
 	store->quota = quota_new(store);
 	r = load_schedule(store);
 	if (r == 0)
+		r = store_admin_load(store);
+	if (r == 0)
 		r = load_quota(store);
 	if (r == 0)
 		r = sweep(store);
@@ -208,12 +218,13 @@ int store_open_reader(
 	struct store *store = store_new(owner);
 	int r;
 
-	store->content_fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (store->content_fd < 0) {
+	store->reader_fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (store->reader_fd < 0) {
 		r = -errno;
 		*ret_why = text_must(talloc_asprintf(owner, "%s: %s", directory, err_text(r)));
 	} else {
-		r = readers_open(store, store->content_fd, &store->readers, ret_why);
+		store->content_fd = openat(store->reader_fd, "content", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		r = readers_open(store, store->reader_fd, &store->readers, ret_why);
 	}
 	if (r < 0) {
 		talloc_steal(owner, *ret_why);

@@ -8,13 +8,16 @@
 
 struct store {
 	int content_fd;
+	int reader_fd;	       /* of a reader: the state directory; else -1 */
 	uint64_t start;	       /* wall clock of the opening; part of file names */
 	struct writer *writer; /* NULL in a reader */
 	struct readers *readers;
+	pthread_mutex_t orders; /* of the operator: one at a time; taken before the next */
 	pthread_mutex_t lock;	/* guards what follows */
 	pthread_cond_t changed; /* something became due, or may have */
 	struct schedule *schedule;
 	struct quota *quota; /* queued mails by client network */
+	bool directed;	     /* something may be ordered about a mail (directive.h) */
 	bool low;	     /* there was too little room when last looked */
 	struct storage_fault fault;
 	uint64_t lessee; /* who may lease; 0 = nobody */
@@ -29,6 +32,13 @@ enum store_damage { DAMAGE_RECIPIENT, DAMAGE_MESSAGE, DAMAGE_CONTENT };
  * (ret_damage says what), or another negative error. */
 int store_load_lease(struct store *store, const void *parent, int64_t mid, const char *domain,
 	const char *destination, struct lease **ret_lease, enum store_damage *ret_damage);
+
+/* The longest wait until a next try. */
+int64_t store_longest_wait_ms(const struct store *store);
+
+/* What follows a recorded outcome outside of the schedule: the mail it finished counts no more, and its file goes. */
+struct writer_outcome;
+void store_finish(struct store *store, const struct writer_outcome *job);
 
 /* When the oldest mail was received that still has a recipient to serve; 0, -ENOENT when there is none, -EAGAIN when all readers are lent,
  * or another negative error. */

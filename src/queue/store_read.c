@@ -180,6 +180,8 @@ static const char *state_name(int64_t state, int64_t attempts)
 		return "bounced";
 	case STATE_CORRUPT:
 		return "corrupt";
+	case STATE_DELETED:
+		return "deleted";
 	default:
 		return attempts > 0 ? "deferred" : "queued";
 	}

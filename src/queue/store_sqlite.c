@@ -21,6 +21,7 @@
 #include "queue/content.h"
 #include "queue/quota.h"
 #include "queue/schedule.h"
+#include "queue/store_admin_private.h"
 #include "queue/store_private.h"
 #include "queue/writer.h"
 
@@ -191,6 +192,7 @@ static void unread(struct store *store, int64_t mid, const char *domain, int err
 		log_event(LOG_ERROR, "content_unreadable", log_num("mid", mid),
 			log_str("reason", err_text(error)));
 	pthread_mutex_lock(&store->lock);
+	const bool marked = schedule_is_marked(store->schedule, mid, domain);
 	if (busy)
 		storage_fault_tell(&store->fault, STORAGE_READING, error);
 	if (error == -ENOENT)
@@ -199,6 +201,8 @@ static void unread(struct store *store, int64_t mid, const char *domain, int err
 		schedule_again(store->schedule, mid, domain,
 			clock_mono_ms() + (busy ? BUSY_RETRY_MS : UNREAD_RETRY_MS));
 	pthread_mutex_unlock(&store->lock);
+	if (marked && error == -ENOENT)
+		store_admin_reschedule(store, mid, domain);
 }
 
 /* Never deliver what was damaged: those whom it was for leave the queue, into a state that says so; the others go on. */
@@ -254,6 +258,11 @@ int store_lease(struct store *store, const void *parent, uint64_t owner, const c
 
 		enum store_damage damage;
 		int r = store_load_lease(store, parent, item.mid, domain, destination, ret_lease, &damage);
+		if (r == 0) {
+			r = store_admin_direct(store, *ret_lease);
+			if (r < 0)
+				TALLOC_FREE(*ret_lease);
+		}
 		if (r == -EBADMSG)
 			set_corrupt(store, item.mid, domain, damage);
 		else if (r < 0)
@@ -328,13 +337,15 @@ static void give_back(
 {
 	uint64_t owner;
 	uint32_t attempt = 0;
+	bool marked = false;
 
 	pthread_mutex_lock(&store->lock);
 	schedule_is_lent(store->schedule, outcome->mid, outcome->domain, &owner, &attempt);
 	if (!job->repeated || attempt == 0 || attempt == outcome->attempt) {
 		schedule_reached(store->schedule, outcome->mid, outcome->domain, !outcome->unreachable,
 			clock_mono_ms());
-		if (job->waiting)
+		marked = schedule_is_marked(store->schedule, outcome->mid, outcome->domain);
+		if (job->waiting && !marked)
 			schedule_again(
 				store->schedule, outcome->mid, outcome->domain, clock_mono_ms() + wait);
 		else
@@ -342,6 +353,16 @@ static void give_back(
 		pthread_cond_broadcast(&store->changed);
 	}
 	pthread_mutex_unlock(&store->lock);
+	if (marked && job->waiting)
+		store_admin_reschedule(store, outcome->mid, outcome->domain);
+}
+
+void store_finish(struct store *store, const struct writer_outcome *job)
+{
+	if (job->client[0] != '\0' && !job->repeated)
+		leave_quota(store, job->client);
+	if (job->file[0] != '\0')
+		content_drop(store->content_fd, job->file);
 }
 
 int store_record(struct store *store, const struct outcome *outcome)
@@ -369,12 +390,9 @@ int store_record(struct store *store, const struct outcome *outcome)
 		return r;
 
 	give_back(store, outcome, &job, wait);
-	if (job.client[0] != '\0' && !job.repeated)
-		leave_quota(store, job.client);
+	store_finish(store, &job);
 	if (job.dsn != NULL && !job.repeated)
 		schedule_mail(store, dsn.mid, outcome->dsn);
-	if (job.file[0] != '\0')
-		content_drop(store->content_fd, job.file);
 	return 0;
 }
 

@@ -18,9 +18,10 @@
 #include "base/log.h"
 #include "queue/checksum.h"
 #include "queue/database.h"
+#include "queue/directive.h"
 #include "queue/storage_fault.h"
 
-enum job_kind { JOB_MAIL, JOB_OUTCOME, JOB_DAMAGE, JOB_NOTES };
+enum job_kind { JOB_MAIL, JOB_OUTCOME, JOB_DAMAGE, JOB_DIRECTIVES, JOB_NOTES };
 
 struct job {
 	STAILQ_ENTRY(job) next;
@@ -28,6 +29,7 @@ struct job {
 	struct writer_mail *mail;
 	struct writer_outcome *outcome;
 	struct writer_damage *damage;
+	const struct directive *directives;
 	const struct store_refusal *refusals;
 	size_t count;
 	int result;
@@ -84,7 +86,7 @@ static void prepare(struct writer *w)
 		{ &w->domain_live,
 			"SELECT 1 FROM recipient WHERE mid = ? AND domain = ? AND state = 0 LIMIT 1" },
 		{ &w->mail_live, "SELECT 1 FROM recipient WHERE mid = ? AND state = 0 LIMIT 1" },
-		{ &w->mail_kept, "SELECT 1 FROM recipient WHERE mid = ? AND state NOT IN (1, 2) LIMIT 1" },
+		{ &w->mail_kept, "SELECT 1 FROM recipient WHERE mid = ? AND state NOT IN (1, 2, 4) LIMIT 1" },
 		{ &w->drop_content, "DELETE FROM content WHERE mid = ?" },
 		{ &w->mail_file, "SELECT client, file FROM message WHERE mid = ?" },
 		{ &w->drop_file, "UPDATE message SET file = NULL WHERE mid = ?" },
@@ -169,9 +171,9 @@ static int run_recipient(
 	struct writer *w, const struct writer_outcome *job, const struct outcome_recipient *recipient)
 {
 	const struct outcome *o = job->outcome;
-	/* Stored recipient states: 0 queued, 1 delivered, 2 bounced. */
+	/* Stored recipient states: 0 queued, 1 delivered, 2 bounced, 4 deleted. */
 	static const int states[] = {
-		[OUTCOME_DELIVERED] = 1, [OUTCOME_DEFERRED] = 0, [OUTCOME_BOUNCED] = 2
+		[OUTCOME_DELIVERED] = 1, [OUTCOME_DEFERRED] = 0, [OUTCOME_BOUNCED] = 2, [OUTCOME_DELETED] = 4
 	};
 	const struct outcome_leg leg = envelope_leg(o, (size_t)(recipient - o->recipients));
 	const struct text texts[] = { text_of(leg.dcid), text_of(leg.host), text_of(leg.address) };
@@ -318,6 +320,8 @@ static int run_job(struct writer *w, struct job *job)
 		return run_outcome(w, job->outcome);
 	case JOB_DAMAGE:
 		return run_damage(w, job->damage);
+	case JOB_DIRECTIVES:
+		return directive_run(w->db, job->directives, job->count);
 	case JOB_NOTES:
 		return run_notes(w, job->refusals, job->count);
 	}
@@ -440,16 +444,26 @@ void writer_stop(struct writer *w)
 	talloc_free(w);
 }
 
+/* The jobs come into the same group. */
+static void submit_all(struct writer *w, struct job *jobs, size_t count)
+{
+	pthread_mutex_lock(&w->lock);
+	for (size_t i = 0; i < count; i++) {
+		pthread_cond_init(&jobs[i].finished, NULL);
+		STAILQ_INSERT_TAIL(&w->jobs, &jobs[i], next);
+	}
+	pthread_cond_signal(&w->arrived);
+	for (size_t i = 0; i < count; i++) {
+		while (!jobs[i].done)
+			pthread_cond_wait(&jobs[i].finished, &w->lock);
+		pthread_cond_destroy(&jobs[i].finished);
+	}
+	pthread_mutex_unlock(&w->lock);
+}
+
 static int submit(struct writer *w, struct job *job)
 {
-	pthread_cond_init(&job->finished, NULL);
-	pthread_mutex_lock(&w->lock);
-	STAILQ_INSERT_TAIL(&w->jobs, job, next);
-	pthread_cond_signal(&w->arrived);
-	while (!job->done)
-		pthread_cond_wait(&job->finished, &w->lock);
-	pthread_mutex_unlock(&w->lock);
-	pthread_cond_destroy(&job->finished);
+	submit_all(w, job, 1);
 	return job->result;
 }
 
@@ -466,6 +480,23 @@ int writer_outcome(struct writer *w, struct writer_outcome *outcome)
 int writer_damage(struct writer *w, struct writer_damage *damage)
 {
 	return submit(w, &(struct job){ .kind = JOB_DAMAGE, .damage = damage });
+}
+
+void writer_outcomes(struct writer *w, struct writer_outcome *outcomes, size_t count)
+{
+	struct job *jobs = text_must(talloc_zero_array(NULL, struct job, (unsigned)count + 1));
+
+	for (size_t i = 0; i < count; i++)
+		jobs[i] = (struct job){ .kind = JOB_OUTCOME, .outcome = &outcomes[i] };
+	submit_all(w, jobs, count);
+	for (size_t i = 0; i < count; i++)
+		outcomes[i].result = jobs[i].result;
+	talloc_free(jobs);
+}
+
+int writer_directives(struct writer *w, const struct directive *directives, size_t count)
+{
+	return submit(w, &(struct job){ .kind = JOB_DIRECTIVES, .directives = directives, .count = count });
 }
 
 int writer_notes(struct writer *w, const struct store_refusal *refusals, size_t count)

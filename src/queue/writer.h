@@ -9,6 +9,7 @@
 #include "queue/envelope.h"
 #include "queue/store.h"
 
+struct directive;
 struct writer;
 
 /* Start the thread; it takes over `db`. Owned by `owner`. */
@@ -41,6 +42,7 @@ struct writer_outcome {
 	bool waiting;		 /* out: a recipient of this domain is still queued */
 	char client[64]; /* out: who sent the mail that is queued for nobody any more; empty = it is */
 	char file[64];	 /* out: content file that is not needed any more; empty = none */
+	int result;	 /* out, of writer_outcomes() */
 };
 
 /* Rows that were damaged. */
@@ -57,4 +59,8 @@ struct writer_damage {
 int writer_mail(struct writer *writer, struct writer_mail *mail);
 int writer_outcome(struct writer *writer, struct writer_outcome *outcome);
 int writer_damage(struct writer *writer, struct writer_damage *damage);
+int writer_directives(struct writer *writer, const struct directive *directives, size_t count);
 int writer_notes(struct writer *writer, const struct store_refusal *refusals, size_t count);
+
+/* The same for many at once, each for itself; returns when all are durable or have failed, which `result` of each says. */
+void writer_outcomes(struct writer *writer, struct writer_outcome *outcomes, size_t count);

@@ -15,7 +15,7 @@
 enum { ASK_MS = 30000 };
 
 /* Stored text may hold bytes that are no UTF-8; jansson refuses those, so they become '?'. */
-static json_t *string(const char *text)
+json_t *track_string(const char *text)
 {
 	json_t *json = json_string(text);
 	char *clean = json == NULL ? text_copy(NULL, text_of(text)) : NULL;
@@ -32,7 +32,7 @@ static json_t *string(const char *text)
 
 static json_t *string_or_null(const char *text)
 {
-	return text[0] == '\0' ? json_null() : string(text);
+	return text[0] == '\0' ? json_null() : track_string(text);
 }
 
 static json_t *evidence(const char *text)
@@ -59,8 +59,8 @@ static json_t *recipient_json(const struct store_tracked_recipient *recipient)
 		json_array_append_new(
 			attempts, json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "time", time_json(a->time_ms),
 					  "dcid", string_or_null(a->dcid), "host", string_or_null(a->host),
-					  "address", string_or_null(a->address), "reply", string(a->reply),
-					  "tls", evidence(a->tls)));
+					  "address", string_or_null(a->address), "reply",
+					  track_string(a->reply), "tls", evidence(a->tls)));
 	}
 	return json_pack("{s:o, s:s, s:o}", "address", string_or_null(recipient->address), "state",
 		recipient->state, "attempts", attempts);
@@ -69,14 +69,15 @@ static json_t *recipient_json(const struct store_tracked_recipient *recipient)
 static char *record_json(const struct store_tracked *record)
 {
 	json_t *recipients = json_array();
-	json_t *inbound = json_pack("{s:o, s:o, s:o, s:o}", "icid", string(record->icid), "client",
-		string(record->client), "helo", string(record->helo), "tls", evidence(record->tls));
+	json_t *inbound = json_pack("{s:o, s:o, s:o, s:o}", "icid", track_string(record->icid), "client",
+		track_string(record->client), "helo", track_string(record->helo), "tls",
+		evidence(record->tls));
 
 	for (size_t i = 0; i < record->recipient_count; i++)
 		json_array_append_new(recipients, recipient_json(&record->recipients[i]));
 	json_t *json = json_pack("{s:o, s:o, s:o, s:I, s:o, s:o}", "mid",
 		record->mid == 0 ? json_null() : json_integer(record->mid), "time",
-		time_json(record->time_ms), "sender", string(record->sender), "size",
+		time_json(record->time_ms), "sender", track_string(record->sender), "size",
 		(json_int_t)record->size, "inbound", inbound, "recipients", recipients);
 	char *dumped = text_must(json_dumps(json, JSON_COMPACT));
 

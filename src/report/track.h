@@ -1,6 +1,8 @@
 #pragma once
 /* Tracking: why was this mail sent the way it was? Asked by the command line, answered by role `queue` from its store. */
 
+#include <jansson.h>
+
 #include "queue/store.h"
 
 struct frame;
@@ -11,7 +13,10 @@ struct frame;
 int track_page(int channel, const void *owner, const struct store_query *query, struct store_cursor *cursor,
 	struct text *ret_lines);
 
-/* The same from an open store, without asking anybody. */
+/* Stored text as a JSON string; bytes that are no UTF-8 become '?'. */
+json_t *track_string(const char *text);
+
+/* The same as track_page() from an open store, without asking anybody. */
 int track_page_read(struct store *store, const void *owner, const struct store_query *query,
 	struct store_cursor *cursor, struct text *ret_lines);
 

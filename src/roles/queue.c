@@ -18,6 +18,7 @@
 #include "ipc/channel.h"
 #include "ipc/peer.h"
 #include "queue/queue.h"
+#include "queue/queue_admin.h"
 #include "report/metrics.h"
 #include "report/track.h"
 #include "roles/role.h"
@@ -39,6 +40,7 @@ struct served {
 	int fd;
 	enum { FRONT, DELIVER, CLI } who;
 	uint64_t lessee; /* DELIVER: its incarnation */
+	int64_t uid;	 /* CLI: who it is */
 };
 
 static void thread_ended(struct queue *queue)
@@ -87,7 +89,9 @@ static struct frame *answer(const struct served *served, struct frame *ask)
 			return queue_record_answer(store, ask, ask);
 		return NULL;
 	case CLI:
-		return ask->kind == FRAME_TRACK ? track_page_answer(store, ask, ask) : NULL;
+		if (ask->kind == FRAME_TRACK)
+			return track_page_answer(store, ask, ask);
+		return queue_admin_answer(store, ask, ask, served->uid);
 	}
 	return NULL;
 }
@@ -159,6 +163,8 @@ static void serve_peer(struct queue *queue, const struct role_event *event)
 	served.who = strcmp(event->peer, "front") == 0	   ? FRONT
 		     : strcmp(event->peer, "deliver") == 0 ? DELIVER
 							   : CLI;
+	if (served.who == CLI)
+		served.uid = frame_get_number(event->frame);
 	start_thread(&served, served.who == CLI ? channel_run : control_run);
 }
 

@@ -95,7 +95,7 @@ static char *way(const void *owner, const char *yaml, const char *domain)
 {
 	const struct config *config = config_of(yaml);
 	struct route_means means = { .config = config, .stop_fd = -1, .deadline = clock_mono_ms() + 60000 };
-	struct route *route = route_new(owner, &means, domain);
+	struct route *route = route_new(owner, &means, domain, "");
 	char *text = text_must(talloc_strdup(owner, "")), address[IP_TEXT_MAX], source[IP_TEXT_MAX];
 	struct route_stop stop;
 	bool permanent;
@@ -272,7 +272,7 @@ static void test_what_is_not_needed_is_not_asked(void **state)
 	(void)state;
 	zones = some;
 	asked = 0;
-	struct route *route = route_new(owner, &means, "a.test");
+	struct route *route = route_new(owner, &means, "a.test", "");
 	assert_int_equal(asked, 1);
 	assert_true(route_next(route, &stop));
 	assert_int_equal(asked, 3);
@@ -314,7 +314,7 @@ static void test_a_host_that_answered_is_left(void **state)
 
 	(void)state;
 	zones = some;
-	struct route *route = route_new(owner, &means, "a.test");
+	struct route *route = route_new(owner, &means, "a.test", "");
 	assert_true(route_next(route, &stop));
 	assert_true(route_next(route, &stop));
 	assert_string_equal(stop.host, "m.test");
@@ -325,7 +325,7 @@ static void test_a_host_that_answered_is_left(void **state)
 	assert_false(route_next(route, &stop));
 
 	/* also one that was reached before by an open connection */
-	route = route_new(owner, &means, "a.test");
+	route = route_new(owner, &means, "a.test", "");
 	route_skip_host(route, "M.test");
 	assert_true(route_next(route, &stop));
 	assert_string_equal(stop.host, "n.test");
@@ -345,7 +345,7 @@ static void test_after_the_deadline_nothing_is_said_about_the_rest(void **state)
 
 	(void)state;
 	zones = some;
-	struct route *route = route_new(owner, &means, "a.test");
+	struct route *route = route_new(owner, &means, "a.test", "");
 	assert_false(route_next(route, &stop));
 	assert_int_equal(strncmp(route_end(route, &permanent), "451 4.4.3 ", 10), 0);
 	assert_false(permanent);
@@ -370,7 +370,7 @@ static void test_2_17_only_places_on_the_way_may_be_reused(void **state)
 
 	(void)state;
 	zones = some;
-	struct route *route = route_new(owner, &means, "a.test");
+	struct route *route = route_new(owner, &means, "a.test", "");
 	for (size_t i = 0; i < COUNT(places); i++) {
 		assert_int_equal(ip_parse(text_of(places[i].address), &address), 0);
 		assert_int_equal(route_leads_to(route, places[i].host, &address), places[i].want);

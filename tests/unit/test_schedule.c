@@ -806,6 +806,7 @@ static void step_rare(struct schedule *s, struct model *m, int64_t now)
 				.domain = domain_names[m->items[i].domain] };
 
 			schedule_remove(s, &key, 1);
+			schedule_tidy(s);
 			assert_int_equal(key.waited, !m->items[i].lent);
 			m->items[i].there = m->items[i].lent;
 		} else {

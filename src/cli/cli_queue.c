@@ -1,0 +1,288 @@
+/* `queue ...`: what is queued, and orders about it. Asks role `queue` page by page; without a running gateway `list` and `show` read the store. */
+#include <stdio.h>
+#include <string.h>
+
+#include <talloc.h>
+
+#include "base/base.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "cli/cli_private.h"
+#include "cli/cli_queue_private.h"
+#include "config/bundle.h"
+#include "config/config.h"
+#include "config/problems.h"
+#include "queue/queue_admin.h"
+
+enum { ASK_MS = 5000 };
+
+enum needs { FILTER = 1 << 0, MID = 1 << 1, DESTINATION = 1 << 2, GATEWAY = 1 << 3, TO = 1 << 4 };
+
+/* Every verb, and what stands behind it on the command line. */
+static const struct verb {
+	const char *name;
+	unsigned needs;
+	enum store_admin_command command;
+	const char *arguments, *summary;
+} verbs[] = {
+	{ "list", FILTER, 0, "[FILTER]...", "one line for each mail that waits" },
+	{ "show", MID, 0, "MID [--content]", "all that is known of one mail; or its content, as it is" },
+	{ "flush", FILTER | GATEWAY, STORE_ADMIN_FLUSH, "FILTER...|--all",
+		"try now, destinations that could not be reached included" },
+	{ "hold", FILTER | GATEWAY, STORE_ADMIN_HOLD, "FILTER...|--all",
+		"send nothing of it until it is released; it does not expire meanwhile" },
+	{ "release", FILTER | GATEWAY, STORE_ADMIN_RELEASE, "FILTER...|--all", "send again what was held" },
+	{ "delete", FILTER | GATEWAY, STORE_ADMIN_DELETE, "FILTER...|--all [--yes]",
+		"remove it for ever; nobody is told, tracking shows it" },
+	{ "expire", FILTER | GATEWAY, STORE_ADMIN_EXPIRE, "FILTER...|--all [--yes]",
+		"give it up and return it to its sender" },
+	{ "reroute", FILTER | GATEWAY | TO, STORE_ADMIN_REROUTE, "FILTER...|--all --to NEXT_HOP [--yes]",
+		"send it there instead; `--to default`: where the routes lead" },
+	{ "suspend", DESTINATION | GATEWAY, 0, "DESTINATION",
+		"send nothing there; what is under way is finished" },
+	{ "resume", DESTINATION | GATEWAY, 0, "DESTINATION", "send there again" },
+};
+
+static int help(FILE *out, int status)
+{
+	fprintf(out, "usage: postern [-c FILE] queue VERB ... [--json]\n");
+	for (size_t i = 0; i < COUNT(verbs); i++)
+		fprintf(out, "  %s %s\n          %s\n", verbs[i].name, verbs[i].arguments, verbs[i].summary);
+	fprintf(out,
+		"A FILTER is one of these; with several all must match:\n"
+		"  --mid N            the mail of that number, as in \"250 2.0.0 accepted as N\"; N alone means the same\n"
+		"  --sender A         its sender; '' is the null sender\n"
+		"  --recipient A      a recipient\n"
+		"  --domain D         a recipient's domain\n"
+		"  --destination D    where it goes: a next hop or domain as `list --json` shows it\n"
+		"  --state S          queued, deferred, active, held, suspended or expiring\n"
+		"  --older AGE        received before, such as 2h or 2026-11-21T10:20:30Z\n"
+		"  --limit N          stop after N mails, the oldest first\n"
+		"hold, release, flush and reroute concern all recipients of a mail in the same domain; delete and expire just\n"
+		"those that match. delete, expire and reroute say how many match and ask; without a terminal they need --yes.\n"
+		"A DESTINATION is a next hop as the routes write it, or the recipient domain where no route names one.\n");
+	return status;
+}
+
+static const struct verb *find(const char *name)
+{
+	for (size_t i = 0; i < COUNT(verbs); i++)
+		if (strcmp(verbs[i].name, name) == 0)
+			return &verbs[i];
+	return NULL;
+}
+
+static bool wrong(const struct verb *verb, const char *what, const char *value)
+{
+	fprintf(stderr, "postern queue %s: %s%s\nusage: postern [-c FILE] queue %s %s\n", verb->name, what,
+		value, verb->name, verb->arguments);
+	return false;
+}
+
+/* Texts of the command line as they were typed; NULL = not given. */
+struct typed {
+	const char *mid, *state, *older, *limit;
+};
+
+static bool read_state(const char *word, enum store_admin_state *ret_state)
+{
+	for (int i = 1; i < STORE_ADMIN_STATE_END; i++) {
+		if (strcmp(word, store_admin_state_name((enum store_admin_state)i)) == 0) {
+			*ret_state = (enum store_admin_state)i;
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool understand(const struct verb *verb, const struct typed *typed, struct cli_queue_options *options)
+{
+	struct store_admin_filter *filter = &options->filter;
+	uint64_t mid = 0;
+
+	if (typed->mid != NULL && (text_number(text_of(typed->mid), INT64_MAX, &mid) < 0 || mid == 0))
+		return wrong(verb, "the number of a mail is expected, not ", typed->mid);
+	filter->mid = (int64_t)mid;
+	if (typed->state != NULL && !read_state(typed->state, &filter->state))
+		return wrong(verb,
+			"--state takes queued, deferred, active, held, suspended or expiring, not ",
+			typed->state);
+	if (typed->older != NULL && clock_parse(typed->older, clock_wall_ms(), &filter->before_ms) < 0)
+		return wrong(verb, "--older takes an age such as 15m, 2h, 7d, or a time, not ", typed->older);
+	if (typed->limit != NULL &&
+		(text_number(text_of(typed->limit), INT64_MAX, &options->limit) < 0 || options->limit == 0))
+		return wrong(verb, "--limit takes a number, not ", typed->limit);
+	if (filter->sender != NULL && strcmp(filter->sender, "<>") == 0)
+		filter->sender = "";
+	return true;
+}
+
+/* A change of everything must be meant. */
+static bool is_meant(const struct verb *verb, const struct cli_queue_options *options)
+{
+	const struct store_admin_filter *f = &options->filter;
+	const bool any = f->mid != 0 || f->sender != NULL || f->recipient != NULL || f->domain != NULL ||
+			 f->destination != NULL || f->state != STORE_ADMIN_ANY || f->before_ms != 0;
+
+	if ((verb->needs & GATEWAY) == 0 || (verb->needs & FILTER) == 0 || any != options->all)
+		return true;
+	return wrong(verb,
+		any ? "--all and a filter contradict each other" : "say which mail: a filter, or --all", "");
+}
+
+static bool read_options(const struct verb *verb, int argc, char **argv, struct typed *typed,
+	struct cli_queue_options *options)
+{
+	struct store_admin_filter *f = &options->filter;
+	const struct {
+		unsigned needs;
+		struct cli_option option;
+	} known[] = {
+		{ ~0u, { .name = "json", .flag = &options->json } },
+		{ MID, { .name = "content", .flag = &options->content } },
+		{ FILTER | MID, { .name = "mid", .value = &typed->mid } },
+		{ FILTER, { .name = "all", .flag = &options->all } },
+		{ FILTER, { .name = "yes", .flag = &options->yes } },
+		{ FILTER, { .name = "sender", .value = &f->sender } },
+		{ FILTER, { .name = "recipient", .value = &f->recipient } },
+		{ FILTER, { .name = "domain", .value = &f->domain } },
+		{ FILTER, { .name = "destination", .value = &f->destination } },
+		{ FILTER, { .name = "state", .value = &typed->state } },
+		{ FILTER, { .name = "older", .value = &typed->older } },
+		{ FILTER, { .name = "limit", .value = &typed->limit } },
+		{ TO, { .name = "to", .value = &options->to } },
+	};
+	struct cli_option mine[COUNT(known)];
+	size_t count = 0;
+
+	for (size_t i = 0; i < COUNT(known); i++)
+		if (known[i].needs & verb->needs)
+			mine[count++] = known[i].option;
+	if (cli_options("queue", argc, argv, mine, count))
+		return true;
+	fprintf(stderr, "  %s %s; see postern queue --help\n", verb->name, verb->arguments);
+	return false;
+}
+
+int cli_queue_failed(int error)
+{
+	fprintf(stderr, "postern: the queue could not be asked: %s\n", err_text(error));
+	return error == ERR_CLOSED || error == -ETIMEDOUT || error == -ENOSPC ? CLI_TEMPORARY : CLI_FAILED;
+}
+
+static int suspend(int channel, const struct verb *verb, const char *destination, bool json)
+{
+	int r = queue_admin_suspend(channel, destination, strcmp(verb->name, "suspend") == 0);
+
+	if (r < 0)
+		return cli_queue_failed(r);
+	if (json)
+		printf("{\"ok\":true}\n");
+	else
+		printf("%s is %s\n", destination,
+			strcmp(verb->name, "suspend") == 0 ? "suspended" : "not suspended");
+	return CLI_FINE;
+}
+
+static int run(const struct verb *verb, const struct cli_queue_source *source, const char *destination,
+	const struct cli_queue_options *options)
+{
+	if (verb->needs & DESTINATION)
+		return suspend(source->channel, verb, destination, options->json);
+	if (verb->needs & MID)
+		return cli_queue_show(source, options);
+	if (verb->needs & GATEWAY)
+		return cli_queue_order(source->channel, options, verb->command);
+	return cli_queue_list(source, options);
+}
+
+static int run_online(const struct cli_gateway *gateway, const struct verb *verb, const char *destination,
+	const struct cli_queue_options *options, void *scratch)
+{
+	struct frame *answer;
+	int status = cli_ask(gateway, FRAME_CONTROL_QUEUE, ASK_MS, scratch, &answer);
+
+	if (status != CLI_FINE)
+		return status;
+	const bool ok = frame_get_bool(answer);
+	const struct text text = frame_get_text(answer);
+	if (!ok) {
+		fprintf(stderr, "postern: " TEXT_FMT "\n", TEXT_ARG(text));
+		return CLI_TEMPORARY;
+	}
+	CLEANUP(base_close) int channel = frame_get_fd(answer);
+	return run(verb, &(struct cli_queue_source){ .channel = channel }, destination, options);
+}
+
+/* The configuration says which destination a domain has; without a good one the domain stands for it. */
+static const struct config *read_config(const char *file, const void *owner)
+{
+	struct problems *problems = problems_new(owner);
+	const struct config *config = NULL;
+
+	config_gather(problems, file, 0, problems, &config);
+	return config;
+}
+
+static int run_offline(const struct cli_gateway *gateway, const struct verb *verb,
+	const struct cli_queue_options *options, void *scratch)
+{
+	const struct config *config = read_config(gateway->file, scratch);
+	struct cli_queue_source source = { .channel = -1 };
+	const char *why = "queue.db cannot be read";
+	int r = store_open_reader(scratch, gateway->state_dir, &source.store, &why);
+
+	if (r == 0)
+		r = store_admin_prepare_reader(source.store, config);
+	config_release(config);
+	if (r == 0)
+		return run(verb, &source, NULL, options);
+	fprintf(stderr, "postern: no gateway is running, and %s\n", why);
+	return CLI_TEMPORARY;
+}
+
+int cli_queue(const char *file, int argc, char **argv)
+{
+	const struct verb *verb = argc == 0 ? NULL : find(argv[0]);
+	struct cli_queue_options options = { 0 };
+	struct typed typed = { 0 };
+	const char *destination = NULL;
+	struct cli_gateway gateway;
+
+	for (int i = 0; i < argc; i++)
+		if (strcmp(argv[i], "--help") == 0)
+			return help(stdout, CLI_FINE);
+	if (verb == NULL) {
+		if (argc > 0)
+			fprintf(stderr, "postern queue: unknown verb: %s\n", argv[0]);
+		return help(stderr, CLI_USAGE);
+	}
+	options.verb = verb->name;
+	argc--;
+	argv++;
+	/* MID or DESTINATION stands for itself. */
+	const char *plain = argc > 0 && strncmp(argv[0], "--", 2) != 0 ? argv[0] : NULL;
+	if (plain != NULL) {
+		*(verb->needs & DESTINATION ? &destination : &typed.mid) = plain;
+		argc--;
+		argv++;
+	}
+	if (!read_options(verb, argc, argv, &typed, &options) || !understand(verb, &typed, &options) ||
+		!is_meant(verb, &options))
+		return CLI_USAGE;
+	if (verb->needs & MID && options.filter.mid == 0)
+		return wrong(verb, "the number of the mail is missing", ""), CLI_USAGE;
+	if (verb->needs & DESTINATION && (destination == NULL || destination[0] == '\0'))
+		return wrong(verb, "the destination is missing", ""), CLI_USAGE;
+	if (verb->needs & TO && options.to == NULL)
+		return wrong(verb, "--to is missing", ""), CLI_USAGE;
+
+	void *scratch = talloc_new(NULL);
+	int status = CLI_FAILED;
+	if (cli_find(file, scratch, &gateway))
+		status = verb->needs & GATEWAY || cli_is_running(&gateway)
+				 ? run_online(&gateway, verb, destination, &options, scratch)
+				 : run_offline(&gateway, verb, &options, scratch);
+	talloc_free(scratch);
+	return status;
+}
