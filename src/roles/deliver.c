@@ -35,6 +35,7 @@ enum { WORKERS_MAX = 60, REUSE_MS = 1000, WAIT_MS = 20000, AGAIN_MS = 200, AGAIN
 
 struct worker {
 	struct deliver *deliver;
+	bool asking;		/* a lease may have arrived that is not in `held` yet */
 	struct queue_held held; /* mid 0 = nothing */
 };
 
@@ -50,6 +51,7 @@ struct deliver {
 	struct metrics metrics;
 	pthread_mutex_t lock; /* guards what follows */
 	pthread_cond_t ended;
+	pthread_cond_t asked; /* a worker asks no more */
 	struct generation *current, *next;
 	bool stopping;
 	unsigned served;	/* threads that serve `front` */
@@ -106,7 +108,23 @@ static void hold(struct worker *worker, const struct lease *lease)
 	pthread_mutex_lock(&worker->deliver->lock);
 	worker->held = lease == NULL ? (struct queue_held){ 0 }
 				     : (struct queue_held){ .mid = lease->mid, .domain = lease->domain };
+	worker->asking = false;
+	pthread_cond_signal(&worker->deliver->asked);
 	pthread_mutex_unlock(&worker->deliver->lock);
+}
+
+/* Ask for a lease, and hold it before anybody can tell a new `queue` what is held. */
+static int ask(struct worker *worker, const void *owner, const char *prefer, int64_t wait_ms,
+	struct lease **ret_lease)
+{
+	struct deliver *d = worker->deliver;
+
+	pthread_mutex_lock(&d->lock);
+	worker->asking = true;
+	pthread_mutex_unlock(&d->lock);
+	int r = queue_lease(d->queue, owner, prefer, wait_ms, d->role->drain_fd, ret_lease);
+	hold(worker, *ret_lease);
+	return r;
 }
 
 /* Mail for the open link, else (after closing it) any mail. NULL when nothing is due. */
@@ -117,8 +135,7 @@ static struct lease *next_lease(struct worker *worker, struct link **link, const
 	int r = 0;
 
 	if (*link != NULL) {
-		r = queue_lease(
-			d->queue, owner, (*link)->target.destination, REUSE_MS, d->role->drain_fd, &lease);
+		r = ask(worker, owner, (*link)->target.destination, REUSE_MS, &lease);
 		if (lease != NULL)
 			return lease;
 		link_close(*link);
@@ -129,7 +146,7 @@ static struct lease *next_lease(struct worker *worker, struct link **link, const
 	d->idle++;
 	pthread_mutex_unlock(&d->lock);
 	if (r == 0)
-		r = queue_lease(d->queue, owner, NULL, WAIT_MS, d->role->drain_fd, &lease);
+		r = ask(worker, owner, NULL, WAIT_MS, &lease);
 	if (r < 0)
 		pause_ms(d, d->role->drain_fd, AGAIN_MS);
 	pthread_mutex_lock(&d->lock);
@@ -178,7 +195,6 @@ static void deliver_lease(struct worker *worker, struct link **link, const struc
 {
 	struct generation *generation = generation_hold(worker->deliver);
 
-	hold(worker, lease);
 	record(worker, deliver_attempt(&generation->house, link, lease, lease));
 	hold(worker, NULL);
 	generation_release(generation);
@@ -283,13 +299,25 @@ static void *control_run(void *argument)
 	return NULL;
 }
 
-/* A new control socket to `queue`: first say what is held, then ask. */
+static bool somebody_asks(const struct deliver *d)
+{
+	for (size_t i = 0; i < WORKERS_MAX; i++)
+		if (d->slots[i] != NULL && d->slots[i]->asking)
+			return true;
+	return false;
+}
+
+/* A new control socket to `queue`: first say what is held, then ask. The `queue` before it is dead, so who still asks that one hears its last
+ * answer or the end at once, and what it lent last must be said as well. */
 static void connect_queue(struct deliver *d, int fd)
 {
 	struct queue_held held[WORKERS_MAX];
 	size_t count = 0;
 
+	peer_connect(d->queue, -1);
 	pthread_mutex_lock(&d->lock);
+	while (somebody_asks(d))
+		pthread_cond_wait(&d->asked, &d->lock);
 	for (size_t i = 0; i < WORKERS_MAX; i++)
 		if (d->slots[i] != NULL && d->slots[i]->held.mid != 0)
 			held[count++] = d->slots[i]->held;
@@ -399,6 +427,7 @@ int role_deliver(struct role *role)
 	d->resolver = peer_new(d, 64);
 	pthread_mutex_init(&d->lock, NULL);
 	thread_condition(&d->ended);
+	pthread_cond_init(&d->asked, NULL);
 	for (;;) {
 		void *scratch = talloc_new(NULL);
 		struct role_event event = role_next(role, scratch);
