@@ -23,17 +23,18 @@ TYPES = {"A": 1, "NS": 2, "CNAME": 5, "SOA": 6, "PTR": 12, "MX": 15, "TXT": 16, 
 
 class Zone:
     """Records as in a zone file (names relative to the zone, TTL 300), and what is done to them: SIGNED (NSEC), NSEC3, BOGUS (the signatures
-    of all but SOA, NS and keys are damaged), EXPIRED (the signatures were valid in January 2020), INSECURE (not signed, and delegated so)."""
+    of all but SOA, NS and keys are damaged), EXPIRED (the signatures were valid in January 2020), INSECURE (not signed, and delegated so).
+    `host` is the address of its name server; only who resolves from the root on looks at it."""
 
-    def __init__(self, records="", kind=SIGNED):
-        self.records, self.kind = records, kind
+    def __init__(self, records="", kind=SIGNED, host="127.0.0.1"):
+        self.records, self.kind, self.host = records, kind, host
 
     def text(self, name):
-        return (f"$ORIGIN {name}.\n$TTL 300\n@ SOA ns hostmaster 1 3600 600 86400 60\n@ NS ns\nns A 127.0.0.1\n"
+        return (f"$ORIGIN {name}.\n$TTL 300\n@ SOA ns hostmaster 1 3600 600 86400 60\n@ NS ns\nns A {self.host}\n"
             + "\n".join(line.strip() for line in self.records.splitlines()) + "\n")
 
 
-def standard():
+def standard(host="127.0.0.1"):
     """The zones that a delivery meets: {name: Zone}. Each has an MX, mx1, TLSA of nobody's key, an alias and an address."""
     records = """
         @ MX 10 mx1
@@ -44,7 +45,7 @@ def standard():
         alias CNAME mx1
         _mta-sts TXT "v=STSv1; id=20261121000000Z;"
     """
-    return {f"{kind if kind != SIGNED else 'good'}.test": Zone(records, kind) for kind in (SIGNED, NSEC3, BOGUS, EXPIRED, INSECURE)}
+    return {f"{kind if kind != SIGNED else 'good'}.test": Zone(records, kind, host) for kind in (SIGNED, NSEC3, BOGUS, EXPIRED, INSECURE)}
 
 
 def free_port():
@@ -71,7 +72,8 @@ class Server:
         self.outside = dict(outside or {})
         for name, zone in {**zones, **self.outside}.items():
             self._write(name, zone)
-        self._write("test", Zone("\n".join(self._delegation(name, zone) for name, zone in zones.items())))
+        hosts = [zone.host for zone in zones.values()]
+        self._write("test", Zone("\n".join(self._delegation(name, zone) for name, zone in zones.items()), host=hosts[0]))
         self.anchor.write_text((self.folder / "Ktest.ds").read_text())
         self.zones = ["test", *zones, *self.outside]
 
@@ -90,6 +92,17 @@ class Server:
         for suffix in ("key", "private", "ds"):
             (self.folder / f"{key}.{suffix}").rename(self.folder / f"K{name}.{suffix}")
         self.sign(name, zone.kind)
+
+    def add_root(self):
+        """A signed root zone above `test.`, at one of the addresses of the Internet's root servers; its key is a further anchor."""
+        (self.folder / "root.zone").write_text("$ORIGIN .\n$TTL 300\n@ SOA a.root-servers.net. hostmaster 1 3600 600 86400 60\n"
+            "@ NS a.root-servers.net.\na.root-servers.net. A 198.41.0.4\ntest. NS ns.test.\nns.test. A 198.51.100.53\n"
+            + (self.folder / "Ktest.ds").read_text())
+        key = self._tool("ldns-keygen", "-a", self.algorithm, "-k", ".")
+        self._tool("ldns-signzone", "-e", "20361231000000", "-o", ".", "root.zone", key)
+        (self.folder / "root.zone.signed").rename(self.folder / "..zone.signed")
+        self.anchor.write_text(self.anchor.read_text() + (self.folder / f"{key}.ds").read_text())
+        self.zones.append(".")
 
     def sign(self, name, kind=SIGNED, *more_keys):
         """Sign the zone file NAME.zone with its key (and others)."""
@@ -111,7 +124,7 @@ class Server:
 
     def _delegation(self, name, zone):
         ds = "" if zone.kind == INSECURE else (self.folder / f"K{name}.ds").read_text()
-        return f"{name}. NS ns.{name}.\nns.{name}. A 127.0.0.1\n{ds}"
+        return f"{name}. NS ns.{name}.\nns.{name}. A {zone.host}\n{ds}"
 
     def settings(self, **more):
         """The section `dns` of a gateway that asks this server."""
@@ -121,16 +134,19 @@ class Server:
 
     # Life
 
-    def start(self, port=None):
+    def start(self, port=None, address="127.0.0.1", inside=()):
+        """`inside` (a command's beginning) runs NSD elsewhere, such as in a network namespace; then nobody waits for its answers."""
         self.port = port or free_port()
-        config = [f"server:\n  ip-address: 127.0.0.1@{self.port}\n  username: \"\"\n  chroot: \"\"\n  zonesdir: \"{self.folder}\"",
+        config = [f"server:\n  ip-address: {address}@{self.port}\n  username: \"\"\n  chroot: \"\"\n  zonesdir: \"{self.folder}\"",
             f"  database: \"\"\n  pidfile: \"{self.folder}/nsd.pid\"\n  xfrdfile: \"{self.folder}/xfrd.state\"",
             f"  zonelistfile: \"{self.folder}/zone.list\"\n  logfile: \"{self.folder}/nsd.log\"\n  server-count: 1",
             "  rrl-ratelimit: 0\n  rrl-whitelist-ratelimit: 0\nremote-control:\n  control-enable: no"]
         config += [f"zone:\n  name: \"{name}\"\n  zonefile: \"{name}.zone.signed\"" for name in self.zones]
         (self.folder / "nsd.conf").write_text("\n".join(config) + "\n")
-        self.process = subprocess.Popen(["nsd", "-d", "-c", str(self.folder / "nsd.conf")], stdin=subprocess.DEVNULL,
+        self.process = subprocess.Popen([*inside, "nsd", "-d", "-c", str(self.folder / "nsd.conf")], stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=open(self.folder / "nsd.err", "wb"), env=harness.environment())
+        if inside:
+            return self
         harness.wait_for(lambda: f"NSD answers on port {self.port}\n{self.log()}", self.answers)
         return self
 

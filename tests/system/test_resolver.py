@@ -195,6 +195,40 @@ def test_11_07_answers_are_bounded_and_names_that_lie_are_left_out(make_gateway)
         assert gateway.roles()["resolver"]["restarts"] == 0
 
 
+# From the root on
+
+NETWORK = "ip link set lo up && ip route add local 0.0.0.0/0 dev lo && echo ready && exec cat"
+
+
+def can_unshare():
+    return os.geteuid() == 0 and harness.run("unshare", "--net", "true").returncode == 0
+
+
+@pytest.mark.skipif(not can_unshare(), reason="needs a network namespace (root)")
+def test_from_the_root_on(make_gateway, monkeypatch):
+    """In a network where every address is NSD: the servers of each zone are found from the root's on."""
+    holder = subprocess.Popen(["unshare", "--net", "sh", "-c", NETWORK], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout.readline() == "ready\n"
+        inside = ["nsenter", "--net", "--target", str(holder.pid), "--"]
+        server = dns.Server(dns.standard("198.51.100.53"))
+        server.add_root()
+        server.start(53, "0.0.0.0", inside)
+        script = server.folder / "postern"
+        script.write_text(f'#!/bin/sh\nexec {" ".join(inside)} {harness.BINARY} "$@"\n')
+        script.chmod(0o755)
+        monkeypatch.setattr(harness, "BINARY", script)
+        gateway = make_gateway(dns={"trust_anchor_file": str(server.anchor), "private_zones": ["test"]})
+        harness.wait_for("it answers", lambda: gateway.command("dns", "ns.test").returncode == 0)
+        for zone, security in KINDS.items():
+            assert ask(gateway, zone, "MX")[1]["security"] == security, zone
+        gateway.stop()
+        server.stop()
+    finally:
+        holder.stdin.close()
+        holder.wait(timeout=harness.PATIENCE)
+
+
 # Many at once
 
 
