@@ -27,6 +27,7 @@ from storm import Storm
 
 KILLS = int(os.environ.get("POSTERN_KILLS", "30"))
 CLIENTS = 30
+ROLES = ("front", "queue", "deliver", "resolver", "admin")
 IN_DATA = 10  # transactions that are between DATA and 250 at each kill, at least
 HITS = 10 * KILLS // 30  # kills at which each state was there, at least
 STATES = ("S1", "S2", "S3", "S4", "S5", "S6", "S7")
@@ -206,7 +207,7 @@ class Battle:
     def start(self):
         self.gateway.start(wait=False)
         self.storm.until(lambda: "the gateway runs\n" + self.gateway.stderr()[-3000:],
-            lambda: len([pid for pid in self.processes.look().values() if harness.is_alive(pid)]) == len(self.processes.pids) > 4)
+            lambda: {name for name, pid in self.processes.look().items() if harness.is_alive(pid)} == {"master", *ROLES})
         self.storm.until("the gateway answers `status`", self.gateway.is_ready)
         self.storm.address = self.gateway.address()
 
@@ -251,7 +252,7 @@ def victims(dice, count):
     """A few of each role, then master: its end takes their growing pauses away."""
     order = []
     while len(order) < count:
-        some = ["front", "queue", "deliver"] * 2 + ["admin"]
+        some = [*ROLES, "front", "queue", "deliver"]
         dice.shuffle(some)
         order += [*some, "master"]
     return order[:count]
