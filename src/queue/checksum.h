@@ -15,8 +15,8 @@
 
 /* All columns but the sum, in the order of their place in it. A new column goes to the end. */
 #define CHECKSUM_MESSAGE                                                                                     \
-	"mid, received, icid, client, helo, tls, sender, size, file, digest, eight_bit, utf8, ret, envid"
-#define CHECKSUM_RECIPIENT "mid, rid, address, domain, state, attempts, due, notify, orcpt"
+	"mid, received, icid, client, helo, tls, sender, size, file, digest, eight_bit, utf8, ret, envid, queued"
+#define CHECKSUM_RECIPIENT "mid, rid, address, domain, state, attempts, due, notify, orcpt, warned"
 
 /* What `sum` of a row must be. */
 #define CHECKSUM_OF_MESSAGE   "row_sum('message', " CHECKSUM_MESSAGE ")"

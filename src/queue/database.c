@@ -34,7 +34,8 @@ static const char schema[] =
 	" sender TEXT NOT NULL, size INTEGER NOT NULL, file TEXT, digest BLOB,"
 	" eight_bit INTEGER NOT NULL DEFAULT 0, utf8 INTEGER NOT NULL DEFAULT 0, ret INTEGER NOT NULL DEFAULT 0,"
 	" envid TEXT NOT NULL DEFAULT '',"
-	" sum INTEGER NOT NULL DEFAULT 0) STRICT;"
+	" sum INTEGER NOT NULL DEFAULT 0,"
+	" queued INTEGER NOT NULL DEFAULT 0) STRICT;"
 
 	"CREATE TABLE content (mid INTEGER PRIMARY KEY, bytes BLOB NOT NULL) STRICT;"
 
@@ -42,6 +43,7 @@ static const char schema[] =
 	" domain TEXT NOT NULL, state INTEGER NOT NULL, attempts INTEGER NOT NULL, due INTEGER NOT NULL,"
 	" notify INTEGER NOT NULL DEFAULT 0, orcpt TEXT NOT NULL DEFAULT '',"
 	" sum INTEGER NOT NULL DEFAULT 0,"
+	" warned INTEGER NOT NULL DEFAULT 0,"
 	" PRIMARY KEY (mid, rid)) STRICT, WITHOUT ROWID;"
 	"CREATE INDEX recipient_live ON recipient (mid, domain, due) WHERE state = 0;"
 	"CREATE INDEX recipient_corrupt ON recipient (mid) WHERE state = 3;"
@@ -55,6 +57,8 @@ static const char schema[] =
 	" client TEXT NOT NULL, helo TEXT NOT NULL, tls TEXT NOT NULL, sender TEXT NOT NULL,"
 	" recipient TEXT NOT NULL, reply TEXT NOT NULL) STRICT;"
 
+	"CREATE TABLE clock (id INTEGER PRIMARY KEY CHECK (id = 1), now INTEGER NOT NULL, wall INTEGER NOT NULL) STRICT;"
+
 	DIRECTIVES;
 
 /* What each older schema lacks, by its version. */
@@ -67,7 +71,11 @@ static const char *const upgrades[DATABASE_SCHEMA] = {
 	      "ALTER TABLE recipient ADD COLUMN orcpt TEXT NOT NULL DEFAULT '';",
 	[2] = "ALTER TABLE message ADD COLUMN sum INTEGER NOT NULL DEFAULT 0;"
 	      "ALTER TABLE recipient ADD COLUMN sum INTEGER NOT NULL DEFAULT 0;"
-	      "CREATE INDEX recipient_corrupt ON recipient (mid) WHERE state = 3;" DIRECTIVES,
+	      "CREATE INDEX recipient_corrupt ON recipient (mid) WHERE state = 3;"
+	      "ALTER TABLE recipient ADD COLUMN warned INTEGER NOT NULL DEFAULT 0;"
+	      "ALTER TABLE message ADD COLUMN queued INTEGER NOT NULL DEFAULT 0;"
+	      "UPDATE message SET queued = received;"
+	      "CREATE TABLE clock (id INTEGER PRIMARY KEY CHECK (id = 1), now INTEGER NOT NULL, wall INTEGER NOT NULL) STRICT;" DIRECTIVES,
 };
 
 /* After any upgrade: what is live is summed up, with the columns that it has now. */

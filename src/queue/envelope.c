@@ -112,6 +112,9 @@ void envelope_put_lease(struct frame *frame, const struct lease *lease)
 	envelope_put(frame, &lease->envelope);
 	for (size_t i = 0; i < lease->envelope.recipient_count; i++)
 		frame_put_number(frame, lease->rids[i]);
+	for (size_t i = 0; i < lease->envelope.recipient_count; i++)
+		frame_put_bool(frame, lease->warned != NULL && lease->warned[i]);
+	frame_put_number(frame, lease->age_ms);
 	envelope_put_content(frame, &lease->content);
 }
 
@@ -139,6 +142,11 @@ struct lease *envelope_get_lease(struct frame *frame, const void *owner)
 		text_must(talloc_zero_array(lease, int64_t, (unsigned)lease->envelope.recipient_count + 1));
 	for (size_t i = 0; i < lease->envelope.recipient_count; i++)
 		lease->rids[i] = frame_get_number(frame);
+	lease->warned =
+		text_must(talloc_zero_array(lease, bool, (unsigned)lease->envelope.recipient_count + 1));
+	for (size_t i = 0; i < lease->envelope.recipient_count; i++)
+		lease->warned[i] = frame_get_bool(frame);
+	lease->age_ms = frame_get_number(frame);
 	envelope_get_content(frame, &content);
 	lease->content = content;
 	if (content.fd < 0)
@@ -184,6 +192,7 @@ void envelope_put_outcome(struct frame *frame, const struct outcome *outcome)
 		frame_put_number(frame, outcome->recipients[i].state);
 		put_string(frame, outcome->recipients[i].reply);
 		frame_put_number(frame, (int64_t)outcome->recipients[i].leg);
+		frame_put_bool(frame, outcome->recipients[i].warned);
 	}
 	frame_put_bool(frame, outcome->dsn != NULL);
 	if (outcome->dsn != NULL) {
@@ -222,6 +231,7 @@ struct outcome *envelope_get_outcome(struct frame *frame, const void *owner)
 			(enum outcome_state)frame_get_range(frame, OUTCOME_DELIVERED, OUTCOME_BOUNCED);
 		o->recipients[i].reply = frame_get_copy(frame, o);
 		o->recipients[i].leg = (size_t)frame_get_range(frame, 0, (int64_t)o->leg_count);
+		o->recipients[i].warned = frame_get_bool(frame);
 	}
 	if (frame_get_bool(frame)) {
 		o->dsn = text_must(talloc_zero(o, struct envelope));

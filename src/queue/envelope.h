@@ -54,8 +54,10 @@ struct lease {
 	bool expired;		  /* the operator gave it up: it is not sent, and its sender told so */
 	struct envelope envelope; /* its recipients are those of this domain that are still queued */
 	int64_t *rids;		  /* the recipients' ids, in the same order */
-	uint32_t attempts;	  /* made before this one */
-	struct content content;	  /* fd is owned by the lease */
+	bool *warned;		  /* of each: the sender was told that it is late; NULL = none was */
+	int64_t age_ms;	   /* how long it waits already, whatever the wall clock says (policy/steady.h) */
+	uint32_t attempts; /* made before this one */
+	struct content content; /* fd is owned by the lease */
 };
 
 /* Only `queue` says deleted: the operator did it, and the sender is told nothing. */
@@ -65,6 +67,7 @@ struct outcome_recipient {
 	int64_t rid;
 	enum outcome_state state;
 	const char *reply; /* of the peer, or our own words: "450 4.4.1 ..." */
+	bool warned;	   /* the report of this outcome says that it is late */
 	size_t leg; /* where it was settled: 0 = over the outcome's own connection, n = over legs[n - 1] */
 };
 
@@ -89,6 +92,7 @@ struct outcome {
 	bool unreachable; /* the destination as a whole failed: nothing more goes there until a probe succeeds */
 	struct outcome_recipient *recipients;
 	size_t recipient_count;
+	bool peer_reports;    /* the next hop took NOTIFY over; known in `deliver` only */
 	struct envelope *dsn; /* a report to commit in the same transaction, or NULL */
 	struct text dsn_content;
 };

@@ -85,7 +85,7 @@ static int requeue_corrupt(sqlite3 *db)
 {
 	return database_exec(db,
 		"UPDATE recipient SET state = 0,"
-		" sum = row_sum('recipient', mid, rid, address, domain, 0, attempts, due, notify, orcpt)"
+		" sum = row_sum('recipient', mid, rid, address, domain, 0, attempts, due, notify, orcpt, warned)"
 		" WHERE state = 3 AND sum = " CHECKSUM_OF_RECIPIENT);
 }
 
@@ -195,6 +195,8 @@ int store_open(const void *owner, int dir_fd, const struct config *config, struc
 	r = load_schedule(store);
 	if (r == 0)
 		r = store_admin_load(store);
+	if (r == 0)
+		r = store_clock_open(store);
 	if (r == 0)
 		r = load_quota(store);
 	if (r == 0)

@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 
+#include "policy/steady.h"
 #include "queue/storage_fault.h"
 #include "queue/store.h"
 
@@ -20,8 +21,10 @@ struct store {
 	bool directed;	     /* something may be ordered about a mail (directive.h) */
 	bool low;	     /* there was too little room when last looked */
 	struct storage_fault fault;
-	uint64_t lessee; /* who may lease; 0 = nobody */
-	int64_t oldest;	 /* when the oldest queued mail was received, as store_gauges() last saw it */
+	uint64_t lessee;     /* who may lease; 0 = nobody */
+	int64_t oldest;	     /* when the oldest queued mail was queued, as store_gauges() last saw it */
+	struct steady clock; /* what ages are counted by */
+	int64_t clock_saved; /* what it said when it was saved last */
 	const struct config *config;
 };
 
@@ -40,6 +43,15 @@ int64_t store_longest_wait_ms(const struct store *store);
 struct writer_outcome;
 void store_finish(struct store *store, const struct writer_outcome *job);
 
-/* When the oldest mail was received that still has a recipient to serve; 0, -ENOENT when there is none, -EAGAIN when all readers are lent,
+/* Resume the clock; after the schedule was loaded. 0 or a negative error. */
+int store_clock_open(struct store *store);
+
+/* What the clock says now, after looking at it. */
+int64_t store_clock(struct store *store);
+
+/* To be called at least each minute: looks at the clock, and saves it when it is time. */
+void store_clock_keep(struct store *store);
+
+/* When the oldest mail was queued that still has a recipient to serve; 0, -ENOENT when there is none, -EAGAIN when all readers are lent,
  * or another negative error. */
-int store_find_oldest(struct store *store, int64_t *ret_received_ms);
+int store_find_oldest(struct store *store, int64_t *ret_queued_ms);

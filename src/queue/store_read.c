@@ -29,7 +29,7 @@ static int read_recipients(sqlite3 *db, struct lease *lease)
 {
 	sqlite3_stmt *statement = database_prepare(db,
 		"SELECT rid, address, attempts, notify, orcpt, sum = " CHECKSUM_OF_RECIPIENT
-		" FROM recipient WHERE mid = ? AND domain = ? AND state = 0 ORDER BY rid");
+		", warned FROM recipient WHERE mid = ? AND domain = ? AND state = 0 ORDER BY rid");
 	struct envelope *e = &lease->envelope;
 	bool whole = true;
 	int r;
@@ -47,6 +47,9 @@ static int read_recipients(sqlite3 *db, struct lease *lease)
 			talloc_realloc(lease, e->orcpt, const char *, (unsigned)e->recipient_count + 1));
 		e->notify[e->recipient_count] = (unsigned)sqlite3_column_int64(statement, 3);
 		e->orcpt[e->recipient_count] = column_copy(lease, statement, 4);
+		lease->warned = text_must(
+			talloc_realloc(lease, lease->warned, bool, (unsigned)e->recipient_count + 1));
+		lease->warned[e->recipient_count] = sqlite3_column_int64(statement, 6) != 0;
 		lease->rids[e->recipient_count] = sqlite3_column_int64(statement, 0);
 		lease->attempts = (uint32_t)sqlite3_column_int64(statement, 2);
 		whole = whole && sqlite3_column_int(statement, 5) != 0 && !holds_nul(statement, 1) &&
@@ -95,7 +98,8 @@ static int read_mail(struct store *store, sqlite3 *db, struct lease *lease, enum
 {
 	sqlite3_stmt *row = database_prepare(db,
 		"SELECT received, icid, client, helo, tls, sender, size, file, digest, bytes, eight_bit, utf8, ret, envid,"
-		" sum = " CHECKSUM_OF_MESSAGE " FROM message LEFT JOIN content USING (mid) WHERE mid = ?");
+		" sum = " CHECKSUM_OF_MESSAGE
+		", queued FROM message LEFT JOIN content USING (mid) WHERE mid = ?");
 	struct envelope *e = &lease->envelope;
 
 	database_bind_number(row, 1, lease->mid);
@@ -115,6 +119,7 @@ static int read_mail(struct store *store, sqlite3 *db, struct lease *lease, enum
 		e->envid = column_copy(lease, row, 13);
 		const bool whole =
 			sqlite3_column_int(row, 14) != 0 && !holds_nul(row, 5) && !holds_nul(row, 13);
+		lease->age_ms = MAX(0, store_clock(store) - sqlite3_column_int64(row, 15));
 		*ret_damage = whole ? DAMAGE_CONTENT : DAMAGE_MESSAGE;
 		r = whole ? read_content(store, row, lease) : -EBADMSG;
 	}
@@ -321,7 +326,7 @@ int store_track(struct store *store, const void *owner, const struct store_query
 }
 
 /* Numbers of mails grow, so the oldest has the smallest, and the index of live recipients begins with it. */
-int store_find_oldest(struct store *store, int64_t *ret_received_ms)
+int store_find_oldest(struct store *store, int64_t *ret_queued_ms)
 {
 	sqlite3 *db = readers_try(store->readers);
 
@@ -329,10 +334,10 @@ int store_find_oldest(struct store *store, int64_t *ret_received_ms)
 		return -EAGAIN;
 
 	sqlite3_stmt *row = database_prepare(db,
-		"SELECT received FROM message WHERE mid = (SELECT min(mid) FROM recipient WHERE state = 0)");
+		"SELECT queued FROM message WHERE mid = (SELECT min(mid) FROM recipient WHERE state = 0)");
 	int r = database_step(row);
 	if (r == 1)
-		*ret_received_ms = sqlite3_column_int64(row, 0);
+		*ret_queued_ms = sqlite3_column_int64(row, 0);
 	sqlite3_finalize(row);
 	readers_give(store->readers, db);
 	return r == 0 ? -ENOENT : MIN(r, 0);

@@ -124,7 +124,8 @@ int store_commit(
 	struct writer_mail mail = { .envelope = envelope,
 		.bytes = content->bytes,
 		.size = content->size,
-		.due_ms = clock_wall_ms() };
+		.due_ms = clock_wall_ms(),
+		.queued_ms = store_clock(store) };
 	char name[CONTENT_NAME_MAX];
 	struct digest digest;
 	int r = 0;
@@ -240,6 +241,7 @@ int store_lease(struct store *store, const void *parent, uint64_t owner, const c
 		struct schedule_item item;
 		char *domain, *destination;
 
+		store_clock_keep(store);
 		pthread_mutex_lock(&store->lock);
 		if (prefer != NULL)
 			schedule_reserve(store->schedule, prefer, true);
@@ -373,7 +375,8 @@ int store_record(struct store *store, const struct outcome *outcome)
 		.bytes = outcome->dsn_content,
 		.digest = &digest,
 		.size = outcome->dsn_content.len,
-		.due_ms = clock_wall_ms() };
+		.due_ms = clock_wall_ms(),
+		.queued_ms = store_clock(store) };
 	struct writer_outcome job = { .outcome = outcome,
 		.due_ms = clock_wall_ms() + wait,
 		.dsn = outcome->dsn == NULL ? NULL : &dsn };
@@ -411,7 +414,7 @@ uint64_t store_queued(struct store *store)
 
 struct store_gauges store_gauges(struct store *store)
 {
-	int64_t found = 0;
+	int64_t found = 0, now = store_clock(store);
 	int r = store_find_oldest(store, &found);
 
 	pthread_mutex_lock(&store->lock);
@@ -421,7 +424,7 @@ struct store_gauges store_gauges(struct store *store)
 	const struct store_gauges gauges = { .ready = counts.ready,
 		.deferred = counts.deferred,
 		.leased = counts.lent,
-		.oldest_ms = store->oldest == 0 ? 0 : MAX(0, clock_wall_ms() - store->oldest) };
+		.oldest_ms = store->oldest == 0 ? 0 : MAX(0, now - store->oldest) };
 	pthread_mutex_unlock(&store->lock);
 	return gauges;
 }

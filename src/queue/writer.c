@@ -21,7 +21,7 @@
 #include "queue/directive.h"
 #include "queue/storage_fault.h"
 
-enum job_kind { JOB_MAIL, JOB_OUTCOME, JOB_DAMAGE, JOB_DIRECTIVES, JOB_NOTES };
+enum job_kind { JOB_MAIL, JOB_OUTCOME, JOB_DAMAGE, JOB_DIRECTIVES, JOB_NOTES, JOB_CLOCK };
 
 struct job {
 	STAILQ_ENTRY(job) next;
@@ -32,6 +32,7 @@ struct job {
 	const struct directive *directives;
 	const struct store_refusal *refusals;
 	size_t count;
+	const struct steady *clock;
 	int result;
 	bool done;
 	pthread_cond_t finished;
@@ -53,12 +54,12 @@ struct writer {
 	sqlite3_stmt *add_message, *add_content, *add_recipient, *add_attempt, *add_refusal;
 	sqlite3_stmt *set_recipient, *domain_live, *mail_live, *mail_kept, *drop_content, *mail_file,
 		*drop_file;
-	sqlite3_stmt *set_corrupt, *set_corrupt_domain;
+	sqlite3_stmt *set_corrupt, *set_corrupt_domain, *set_clock;
 };
 
 /* As many as CHECKSUM_MESSAGE and CHECKSUM_RECIPIENT have columns. */
-#define MESSAGE_VALUES	 "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14"
-#define RECIPIENT_VALUES "?1, ?2, ?3, ?4, 0, 0, ?5, ?6, ?7"
+#define MESSAGE_VALUES	 "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15"
+#define RECIPIENT_VALUES "?1, ?2, ?3, ?4, 0, 0, ?5, ?6, ?7, 0"
 
 static void prepare(struct writer *w)
 {
@@ -80,8 +81,8 @@ static void prepare(struct writer *w)
 		{ &w->add_refusal,
 			"INSERT INTO refusal (time, icid, client, helo, tls, sender, recipient, reply) VALUES (?, ?, ?, ?, ?, ?, ?, ?)" },
 		{ &w->set_recipient,
-			"UPDATE recipient SET state = ?1, attempts = ?2, due = ?3,"
-			" sum = row_sum('recipient', mid, rid, address, domain, ?1, ?2, ?3, notify, orcpt)"
+			"UPDATE recipient SET state = ?1, attempts = ?2, due = ?3, warned = max(warned, ?7),"
+			" sum = row_sum('recipient', mid, rid, address, domain, ?1, ?2, ?3, notify, orcpt, max(warned, ?7))"
 			" WHERE mid = ?4 AND rid = ?5 AND state = 0 AND attempts = ?6 AND sum = " CHECKSUM_OF_RECIPIENT },
 		{ &w->domain_live,
 			"SELECT 1 FROM recipient WHERE mid = ? AND domain = ? AND state = 0 LIMIT 1" },
@@ -93,10 +94,11 @@ static void prepare(struct writer *w)
 		/* A wrong sum stays as evidence; a right one lets the recipient be queued again (database.c). */
 		{ &w->set_corrupt,
 			"UPDATE recipient SET state = 3, sum = CASE sum WHEN " CHECKSUM_OF_RECIPIENT
-			" THEN row_sum('recipient', mid, rid, address, domain, 3, attempts, due, notify, orcpt) ELSE sum END"
+			" THEN row_sum('recipient', mid, rid, address, domain, 3, attempts, due, notify, orcpt, warned) ELSE sum END"
 			" WHERE mid = ? AND state = 0" },
 		{ &w->set_corrupt_domain,
 			"UPDATE recipient SET state = 3 WHERE mid = ? AND domain = ? AND state = 0 AND sum <> " CHECKSUM_OF_RECIPIENT },
+		{ &w->set_clock, "INSERT OR REPLACE INTO clock (id, now, wall) VALUES (1, ?, ?)" },
 	};
 
 	for (size_t i = 0; i < COUNT(table); i++)
@@ -151,6 +153,7 @@ static int run_mail(struct writer *w, struct writer_mail *mail)
 	for (int i = 0; i < (int)COUNT(flags); i++)
 		database_bind_number(w->add_message, i + 11, flags[i]);
 	database_bind_text(w->add_message, 14, text_of(e->envid));
+	database_bind_number(w->add_message, 15, mail->queued_ms);
 	int r = database_step(w->add_message);
 	if (r < 0)
 		return r;
@@ -179,7 +182,7 @@ static int run_recipient(
 	const struct text texts[] = { text_of(leg.dcid), text_of(leg.host), text_of(leg.address) };
 
 	const int64_t numbers[] = { states[recipient->state], o->attempt, job->due_ms, o->mid, recipient->rid,
-		(int64_t)o->attempt - 1 };
+		(int64_t)o->attempt - 1, recipient->warned };
 	for (int i = 0; i < (int)COUNT(numbers); i++)
 		database_bind_number(w->set_recipient, i + 1, numbers[i]);
 	int r = database_step(w->set_recipient);
@@ -311,6 +314,13 @@ static int run_notes(struct writer *w, const struct store_refusal *refusals, siz
 	return r;
 }
 
+static int run_clock(struct writer *w, const struct steady *clock)
+{
+	database_bind_number(w->set_clock, 1, clock->now_ms);
+	database_bind_number(w->set_clock, 2, clock->wall_ms);
+	return database_step(w->set_clock);
+}
+
 static int run_job(struct writer *w, struct job *job)
 {
 	switch (job->kind) {
@@ -324,6 +334,8 @@ static int run_job(struct writer *w, struct job *job)
 		return directive_run(w->db, job->directives, job->count);
 	case JOB_NOTES:
 		return run_notes(w, job->refusals, job->count);
+	case JOB_CLOCK:
+		return run_clock(w, job->clock);
 	}
 	return -EINVAL;
 }
@@ -502,4 +514,9 @@ int writer_directives(struct writer *w, const struct directive *directives, size
 int writer_notes(struct writer *w, const struct store_refusal *refusals, size_t count)
 {
 	return submit(w, &(struct job){ .kind = JOB_NOTES, .refusals = refusals, .count = count });
+}
+
+int writer_clock(struct writer *w, const struct steady *clock)
+{
+	return submit(w, &(struct job){ .kind = JOB_CLOCK, .clock = clock });
 }

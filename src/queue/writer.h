@@ -6,6 +6,7 @@
 #include <sqlite3.h>
 
 #include "base/digest.h"
+#include "policy/steady.h"
 #include "queue/envelope.h"
 #include "queue/store.h"
 
@@ -30,7 +31,8 @@ struct writer_mail {
 	const struct digest *digest; /* of the content */
 	uint64_t size;
 	int64_t due_ms;
-	int64_t mid; /* out */
+	int64_t queued_ms; /* policy/steady.h */
+	int64_t mid;	   /* out */
 };
 
 /* An outcome to record. */
@@ -64,3 +66,6 @@ int writer_notes(struct writer *writer, const struct store_refusal *refusals, si
 
 /* The same for many at once, each for itself; returns when all are durable or have failed, which `result` of each says. */
 void writer_outcomes(struct writer *writer, struct writer_outcome *outcomes, size_t count);
+
+/* Save what the queue's clock says, and the wall clock beside it. */
+int writer_clock(struct writer *writer, const struct steady *clock);

@@ -14,6 +14,7 @@
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
+#include <sqlite3.h>
 #include <talloc.h>
 
 #include "base/base.h"
@@ -21,6 +22,7 @@
 #include "config/bundle.h"
 #include "config/config.h"
 #include "config/problems.h"
+#include "queue/checksum.h"
 
 /* A configuration with `yaml` behind hostname, directories and a listener; one reference. */
 static inline const struct config *help_config(const char *yaml)
@@ -61,6 +63,23 @@ static inline int help_remove_one(const char *path, const struct stat *status, i
 static inline void help_remove(const char *path)
 {
 	nftw(path, help_remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+/* Change the database of a store in `directory` behind its back, with sums that are right again where it has any. */
+static inline void help_sql(const char *directory, const char *statement)
+{
+	static const char seal[] = "UPDATE message SET sum = " CHECKSUM_OF_MESSAGE
+				   ";UPDATE recipient SET sum = " CHECKSUM_OF_RECIPIENT;
+	char path[100];
+	sqlite3 *db;
+
+	snprintf(path, sizeof path, "%s/queue.db", directory);
+	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	checksum_register(db);
+	if (sqlite3_exec(db, statement, NULL, NULL, NULL) != SQLITE_OK)
+		fail_msg("%s: %s", statement, sqlite3_errmsg(db));
+	sqlite3_exec(db, seal, NULL, NULL, NULL);
+	sqlite3_close(db);
 }
 
 /* A listening socket on loopback with a port of the kernel's choice. */
