@@ -113,10 +113,13 @@ struct config_delivery {
 	unsigned line;
 	int64_t *retry_ms; /* waiting time before attempt 2, 3, ...; the last one repeats */
 	size_t retry_count;
-	int64_t expire_ms;    /* age at which a deferred mail is returned */
-	uint64_t concurrency; /* connections to one destination */
-	uint64_t connections; /* connections in all, at most 64 */
-	uint64_t port;	      /* of the hosts that MX records name */
+	int64_t expire_ms;	   /* age at which a deferred mail is returned */
+	int64_t delay_warning_ms;  /* age from which a waiting mail is reported, 0 = never */
+	uint64_t bounce_size;	   /* the largest mail that is returned whole */
+	const char *double_bounce; /* who is told of mail without a sender that fails; NULL = nobody */
+	uint64_t concurrency;	   /* connections to one destination */
+	uint64_t connections;	   /* connections in all, at most 64 */
+	uint64_t port;		   /* of the hosts that MX records name */
 	struct config_timeouts timeouts;
 	uint64_t rate; /* mails a minute to one destination; 0 = any number */
 };

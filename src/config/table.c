@@ -329,12 +329,27 @@ static const struct table_section timeouts = {
 
 static const struct table_row delivery_rows[] = {
 	{ "retry", TABLE_DURATIONS, AT(delivery, retry_ms), AT(delivery, retry_count),
-		.standard = "1m, 5m, 15m, 30m, 1h", LIMITS(100, DAYS(7)),
+		.standard = "15m, 15m, 30m, 1h, 2h", LIMITS(100, DAYS(7)),
 		.manual =
 			"Waiting times before the second, third, ... attempt; the last one repeats. A change counts "
 			"from the next attempt on. A next hop that cannot be reached pauses as a whole by the same times, ten minutes at most." },
 	{ "expire", TABLE_DURATION, AT(delivery, expire_ms), .standard = "5d", LIMITS(SECONDS(1), DAYS(30)),
-		.manual = "Age at which a mail that could not be delivered is returned to its sender." },
+		.manual =
+			"Age at which a mail that could not be delivered is returned to its sender. Only time counts in "
+			"which the gateway ran (and a rest of an hour at most): a jump of the clock returns nothing." },
+	{ "delay_warning", TABLE_DURATION, AT(delivery, delay_warning_ms), .standard = "4h",
+		LIMITS(SECONDS(1), DAYS(30)), .or_zero = true,
+		.manual =
+			"Age from which the sender of a mail that still waits is told so, once for each recipient; "
+			"0 = never. A sender who says `NOTIFY=` without `DELAY` is not told." },
+	{ "bounce_size", TABLE_SIZE, AT(delivery, bounce_size), .standard = "50KiB", LIMITS(0, MiB(10)),
+		.manual =
+			"Largest mail that is returned whole in a failure report, when its sender said `RET=FULL`. "
+			"Without that, and above it, a report has the header only." },
+	{ "double_bounce", TABLE_MAILBOX, AT(delivery, double_bounce),
+		.manual =
+			"Address that is told when mail without a sender, such as a report, fails: with the header of "
+			"that mail. Without it such mail is dropped, with the event `dsn_dropped`." },
 	{ "concurrency", TABLE_NUMBER, AT(delivery, concurrency), .standard = "20", LIMITS(1, 64),
 		.manual =
 			"Connections at once to one destination. It begins with two and earns one more with each mail it answers; a failure halves them. All destinations share `connections`: none gets more than it leaves free." },

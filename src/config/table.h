@@ -12,6 +12,7 @@ enum table_type {
 	TABLE_TEXT,	/* const char * as written */
 	TABLE_NAME,	/* const char * */
 	TABLE_HOSTNAME, /* const char * */
+	TABLE_MAILBOX,	/* const char *, a mail address */
 	TABLE_DOMAIN,	/* const char *, lower case: `example.com`, `.example.com` or `default` */
 	TABLE_PATH,	/* const char *, joined with the directory of the file */
 	TABLE_BOOL,	/* bool */

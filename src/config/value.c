@@ -19,6 +19,7 @@
 #include "config/routes.h"
 #include "config/table.h"
 #include "config/units.h"
+#include "wire/address.h"
 
 enum { PATH_MAX_LEN = 1024, TEXT_MAX_LEN = 1024, SHORT_MAX = 60 };
 
@@ -75,6 +76,16 @@ static int read_reference(const struct target *target, struct text t, void *at)
 static int read_hostname(const struct target *target, struct text t, void *at)
 {
 	if (!names_is_domain(t, 2))
+		return -EINVAL;
+	store_text(target, t, at);
+	return 0;
+}
+
+static int read_mailbox(const struct target *target, struct text t, void *at)
+{
+	struct address address;
+
+	if (address_parse(t, &address) < 0 || address.utf8)
 		return -EINVAL;
 	store_text(target, t, at);
 	return 0;
@@ -162,8 +173,9 @@ static int read_size(const struct target *target, struct text t, void *at)
 
 static int read_duration(const struct target *target, struct text t, void *at)
 {
-	uint64_t number;
-	int r = units_read_duration(t, &number);
+	uint64_t number = 0;
+	/* Nothing needs no unit. */
+	int r = target->row->or_zero && text_equal(t, TEXT("0")) ? 0 : units_read_duration(t, &number);
 
 	if (r == 0)
 		r = in_range(target->row, number);
@@ -416,6 +428,8 @@ static const struct kind {
 	[TABLE_NAME] = { "name", NAME_EXPECTED, sizeof(char *), read_name, show_text },
 	[TABLE_HOSTNAME] = { "host name", "a full host name such as mail.example.com", sizeof(char *),
 		read_hostname, show_text },
+	[TABLE_MAILBOX] = { "mail address", "a mail address such as postmaster@example.com (ASCII only)",
+		sizeof(char *), read_mailbox, show_text },
 	[TABLE_DOMAIN] = { "domain",
 		"a domain such as example.com, `.example.com` for all domains below it, or "
 		"`default` (non-ASCII names in their xn-- form)",

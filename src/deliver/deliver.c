@@ -183,6 +183,9 @@ static bool send_over(struct attempt *a)
 	a->tried = a->connected = a->reached = true;
 	int r = send_mail(link, a->lease, outcome, &untouched);
 	bool uncertain = link->uncertain;
+	for (size_t i = 0; i < outcome->recipient_count; i++)
+		if (outcome->recipients[i].state == OUTCOME_DELIVERED && outcome->recipients[i].leg == 0)
+			outcome->recipients[i].peer_reports = link->offers.has_dsn;
 	if (r < 0)
 		drop(a->link);
 	else
@@ -261,9 +264,9 @@ static bool transact(const struct deliver_house *house, struct link **link, cons
 }
 
 /* What is still deferred when the mail is too old becomes final. */
-static void expire(const struct config *config, const struct lease *lease, struct outcome *outcome)
+static void expire(const struct config *config, int64_t age_ms, struct outcome *outcome)
 {
-	if (outcome->time_ms - lease->envelope.received_ms < config->delivery.expire_ms)
+	if (age_ms < config->delivery.expire_ms)
 		return;
 
 	for (size_t i = 0; i < outcome->recipient_count; i++) {
@@ -279,14 +282,13 @@ static void expire(const struct config *config, const struct lease *lease, struc
 
 /* Count and log every recipient; `level` as docs/metrics.md says. */
 static void report(const struct deliver_house *house, const struct lease *lease,
-	const struct outcome *outcome, enum tls_level level)
+	const struct outcome *outcome, int64_t age_ms, enum tls_level level)
 {
 	static const enum metric counters[] = {
 		[OUTCOME_DELIVERED] = METRIC_DELIVERED,
 		[OUTCOME_DEFERRED] = METRIC_DEFERRED,
 		[OUTCOME_BOUNCED] = METRIC_BOUNCED,
 	};
-	const int64_t age_us = (clock_wall_ms() - lease->envelope.received_ms) * 1000;
 
 	for (size_t i = 0; i < outcome->recipient_count; i++) {
 		const struct outcome_recipient *recipient = &outcome->recipients[i];
@@ -294,7 +296,7 @@ static void report(const struct deliver_house *house, const struct lease *lease,
 
 		metrics_count(house->metrics, (enum metric)((int)counters[recipient->state] + (int)level));
 		if (recipient->state == OUTCOME_DELIVERED)
-			metrics_observe(house->metrics, METRIC_DELIVERY_TIME, age_us);
+			metrics_observe(house->metrics, METRIC_DELIVERY_TIME, age_ms * 1000);
 		log_event(recipient->state == OUTCOME_DELIVERED ? LOG_INFO : LOG_WARN,
 			envelope_state_name(recipient->state), log_num("mid", outcome->mid),
 			log_num("rid", recipient->rid), log_str("dcid", leg.dcid),
@@ -320,14 +322,16 @@ struct outcome *deliver_attempt(
 	struct tls_facts facts = tls_facts_gather(house->config, lease->domain);
 	struct tls_decision decision = tls_decide(&facts);
 	struct outcome *outcome = outcome_new(lease, owner);
+	const int64_t start = clock_mono_ms();
 
 	bool connected = false;
 	if (lease->expired)
 		give_up(outcome);
 	else if (send_check(lease, outcome))
 		connected = transact(house, link, lease, &decision, outcome);
-	expire(house->config, lease, outcome);
-	dsn_add(house->config, lease, outcome);
-	report(house, lease, outcome, connected ? facts.level : TLS_LEVEL_NONE);
+	const int64_t age_ms = lease->age_ms + clock_mono_ms() - start;
+	expire(house->config, age_ms, outcome);
+	dsn_add(house->config, lease, age_ms, outcome);
+	report(house, lease, outcome, age_ms, connected ? facts.level : TLS_LEVEL_NONE);
 	return outcome;
 }

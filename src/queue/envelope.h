@@ -67,8 +67,9 @@ struct outcome_recipient {
 	int64_t rid;
 	enum outcome_state state;
 	const char *reply; /* of the peer, or our own words: "450 4.4.1 ..." */
-	bool warned;	   /* the report of this outcome says that it is late */
-	size_t leg; /* where it was settled: 0 = over the outcome's own connection, n = over legs[n - 1] */
+	size_t leg;  /* where it was settled: 0 = over the outcome's own connection, n = over legs[n - 1] */
+	bool warned; /* the report of this outcome says that it is late */
+	bool peer_reports; /* the next hop took NOTIFY over; known in `deliver` only */
 };
 
 /* A connection, or the try to make one. */
@@ -92,7 +93,6 @@ struct outcome {
 	bool unreachable; /* the destination as a whole failed: nothing more goes there until a probe succeeds */
 	struct outcome_recipient *recipients;
 	size_t recipient_count;
-	bool peer_reports;    /* the next hop took NOTIFY over; known in `deliver` only */
 	struct envelope *dsn; /* a report to commit in the same transaction, or NULL */
 	struct text dsn_content;
 };

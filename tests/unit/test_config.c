@@ -36,7 +36,7 @@ static const struct config *read_as(const char *file, const char *yaml)
 
 static void defaults_are_those_of_the_manual(void **state)
 {
-	static const int64_t retry[] = { 60000, 300000, 900000, 1800000, 3600000 };
+	static const int64_t retry[] = { 900000, 900000, 1800000, 3600000, 7200000 };
 	const struct config *c = read_as("x.yaml", BASE);
 
 	(void)state;
@@ -49,6 +49,9 @@ static void defaults_are_those_of_the_manual(void **state)
 	assert_int_equal(c->delivery.retry_count, COUNT(retry));
 	assert_memory_equal(c->delivery.retry_ms, retry, sizeof retry);
 	assert_int_equal(c->delivery.expire_ms, 5 * 24 * 3600 * INT64_C(1000));
+	assert_int_equal(c->delivery.delay_warning_ms, 4 * 3600 * 1000);
+	assert_int_equal(c->delivery.bounce_size, 50 << 10);
+	assert_null(c->delivery.double_bounce);
 	assert_int_equal(c->delivery.concurrency, 20);
 	assert_int_equal(c->delivery.connections, 40);
 	assert_int_equal(c->delivery.port, 25);
@@ -197,53 +200,54 @@ static void a_log_goes_to_a_word_or_a_path(void **state)
 
 static void every_key_reaches_its_field(void **state)
 {
-	const struct config *c = read_as("/etc/postern/p.yaml",
-		DIRS "user: mail\n"
-		     "certificates:\n"
-		     "  - {name: spare, chain: a.pem, key: a.key}\n"
-		     "  - {key: /keys/m.key, chain: pki/m.pem, name: main}\n"
-		     "authorities: {system: false, custom: ca.pem}\n"
-		     "listeners:\n"
-		     "  - name: in\n"
-		     "    type: private\n"
-		     "    address: '[::1]:2525'\n"
-		     "    certificate: main\n"
-		     "    policy: trusted\n"
-		     "    tls_profile: modern\n"
-		     "    proxy_protocol_from: [192.0.2.9, '2001:db8:9::/48']\n"
-		     "    xclient_from: [127.0.0.0/8]\n"
-		     "tls_profiles:\n"
-		     "  - {name: old, min_version: 1.0, max_version: 1.1}\n"
-		     "  - name: modern\n"
-		     "    min_version: 1.3\n"
-		     "    ciphers: ECDHE+AESGCM:ECDHE+CHACHA20\n"
-		     "    groups: X25519:P-256\n"
-		     "    pfs: required\n"
-		     "    compliance: false\n"
-		     "mail_flow_policies:\n"
-		     "  - name: trusted\n"
-		     "    action: relay\n"
-		     "    tls: required\n"
-		     "  - {name: shut, action: reject}\n"
-		     "sender_groups:\n"
-		     "  - {name: ours, networks: [192.0.2.0/24, '2001:db8::/32'], policy: trusted}\n"
-		     "  - {name: rest, networks: [0.0.0.0/0], policy: shut}\n"
-		     "accepted_domains: [Good.Test, other.test]\n"
-		     "routes:\n"
-		     "  - {domain: GOOD.test, next_hop: 192.0.2.7}\n"
-		     "  - {domain: default, next_hop: '[2001:db8::7]:2526'}\n"
-		     "destinations: [{domain: .test, tls: required}]\n"
-		     "delivery: {retry: [500ms, 2s], expire: 1h, concurrency: 3, connections: 4, rate: 600, port: 26,\n"
-		     "  timeouts: {connect: 1s, end: 2s}}\n"
-		     "recipients: {file: people, call_ahead: on, cache: 2h}\n"
-		     "metrics: {address: '127.0.0.1:9464'}\n"
-		     "dns: {forward: [127.0.0.53@5300, '2001:db8::53'], trust_anchor_file: dns/ta.test, "
-		     "private_zones: [Test., 10.in-addr.arpa], timeout: 2s}\n"
-		     "limits: {connections: 5, errors: 6, recipients: 100, message_size: 64k, idle_time: 8s, "
-		     "session_time: 1d, connections_per_network: 7, rate: 8, commands: 9, line: 998, header: "
-		     "8KiB, tls_rate: 11, "
-		     "queue_quota: 11, min_free_space: 1GiB, min_free_inodes: 12}\n"
-		     "log: {to: postern.log, level: debug, format: json}\n");
+	const struct config *c = read_as("/etc/postern/p.yaml", DIRS
+		"user: mail\n"
+		"certificates:\n"
+		"  - {name: spare, chain: a.pem, key: a.key}\n"
+		"  - {key: /keys/m.key, chain: pki/m.pem, name: main}\n"
+		"authorities: {system: false, custom: ca.pem}\n"
+		"listeners:\n"
+		"  - name: in\n"
+		"    type: private\n"
+		"    address: '[::1]:2525'\n"
+		"    certificate: main\n"
+		"    policy: trusted\n"
+		"    tls_profile: modern\n"
+		"    proxy_protocol_from: [192.0.2.9, '2001:db8:9::/48']\n"
+		"    xclient_from: [127.0.0.0/8]\n"
+		"tls_profiles:\n"
+		"  - {name: old, min_version: 1.0, max_version: 1.1}\n"
+		"  - name: modern\n"
+		"    min_version: 1.3\n"
+		"    ciphers: ECDHE+AESGCM:ECDHE+CHACHA20\n"
+		"    groups: X25519:P-256\n"
+		"    pfs: required\n"
+		"    compliance: false\n"
+		"mail_flow_policies:\n"
+		"  - name: trusted\n"
+		"    action: relay\n"
+		"    tls: required\n"
+		"  - {name: shut, action: reject}\n"
+		"sender_groups:\n"
+		"  - {name: ours, networks: [192.0.2.0/24, '2001:db8::/32'], policy: trusted}\n"
+		"  - {name: rest, networks: [0.0.0.0/0], policy: shut}\n"
+		"accepted_domains: [Good.Test, other.test]\n"
+		"routes:\n"
+		"  - {domain: GOOD.test, next_hop: 192.0.2.7}\n"
+		"  - {domain: default, next_hop: '[2001:db8::7]:2526'}\n"
+		"destinations: [{domain: .test, tls: required}]\n"
+		"delivery: {retry: [500ms, 2s], expire: 1h, delay_warning: 0, bounce_size: 0, "
+		"double_bounce: Postmaster@good.test, concurrency: 3, connections: 4, rate: 600, port: 26,\n"
+		"  timeouts: {connect: 1s, end: 2s}}\n"
+		"recipients: {file: people, call_ahead: on, cache: 2h}\n"
+		"metrics: {address: '127.0.0.1:9464'}\n"
+		"dns: {forward: [127.0.0.53@5300, '2001:db8::53'], trust_anchor_file: dns/ta.test, "
+		"private_zones: [Test., 10.in-addr.arpa], timeout: 2s}\n"
+		"limits: {connections: 5, errors: 6, recipients: 100, message_size: 64k, idle_time: 8s, "
+		"session_time: 1d, connections_per_network: 7, rate: 8, commands: 9, line: 998, header: "
+		"8KiB, tls_rate: 11, "
+		"queue_quota: 11, min_free_space: 1GiB, min_free_inodes: 12}\n"
+		"log: {to: postern.log, level: debug, format: json}\n");
 
 	(void)state;
 	assert_string_equal(c->hostname, "gw.good.test");
@@ -322,6 +326,9 @@ static void every_key_reaches_its_field(void **state)
 	assert_int_equal(c->delivery.retry_ms[0], 500);
 	assert_int_equal(c->delivery.retry_ms[1], 2000);
 	assert_int_equal(c->delivery.expire_ms, 3600000);
+	assert_int_equal(c->delivery.delay_warning_ms, 0);
+	assert_int_equal(c->delivery.bounce_size, 0);
+	assert_string_equal(c->delivery.double_bounce, "Postmaster@good.test");
 	assert_int_equal(c->delivery.concurrency, 3);
 	assert_int_equal(c->delivery.rate, 600);
 	assert_int_equal(c->delivery.connections, 4);

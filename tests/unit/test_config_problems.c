@@ -161,6 +161,12 @@ static const struct {
 		"7: delivery.retry[2]: expected a time with its unit, such as 500ms, 15s, 5m, 1h or 5d; "
 		"found `5x`\n"
 		"7: delivery.expire: `31d` is out of range: expected 1s to 30d\n" },
+	{ "a mail address",
+		BASE "delivery: {double_bounce: postmaster, delay_warning: 31d, bounce_size: 11MiB}\n",
+		"6: delivery.double_bounce: expected a mail address such as postmaster@example.com (ASCII only); "
+		"found `postmaster`\n"
+		"6: delivery.delay_warning: `31d` is out of range: expected 0, or 1s to 30d\n"
+		"6: delivery.bounce_size: `11MiB` is out of range: expected 0 to 10MiB\n" },
 	{ "a choice",
 		BASE "destinations: [{domain: default, tls: requierd}]\nlog: {level: loud, format: plain}\n",
 		"6: destinations[default].tls: expected one of none, preferred, required; found `requierd` "

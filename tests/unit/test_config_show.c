@@ -53,7 +53,8 @@
 	"destinations:\n  - domain: default\n    tls: preferred\n"                                           \
 	"recipients:\n  call_ahead: off\n  cache: 1h\n"                                                      \
 	"dns:\n  forward: []\n  private_zones: []\n  timeout: 10s\n"                                         \
-	"delivery:\n  retry:\n    - 1m\n    - 5m\n    - 15m\n    - 30m\n    - 1h\n  expire: 5d\n"            \
+	"delivery:\n  retry:\n    - 15m\n    - 15m\n    - 30m\n    - 1h\n    - 2h\n  expire: 5d\n"           \
+	"  delay_warning: 4h\n  bounce_size: 50KiB\n"                                                        \
 	"  concurrency: 20\n  connections: 40\n  rate: 0\n  port: 25\n"                                      \
 	"  timeouts:\n    connect: 30s\n    greeting: 5m\n    hello: 5m\n    starttls: 2m\n"                 \
 	"    mail: 5m\n    rcpt: 5m\n    data: 2m\n    block: 3m\n    end: 10m\n"                            \
@@ -172,6 +173,8 @@ static void values_are_shown_in_their_shortest_form(void **state)
 		{ "limits: {idle_time: 1001ms}", "  idle_time: 1001ms\n" },
 		{ "delivery: {expire: 48h}", "  expire: 2d\n" },
 		{ "delivery: {expire: 25h}", "  expire: 25h\n" },
+		{ "delivery: {delay_warning: 0}", "  delay_warning: 0ms\n" },
+		{ "delivery: {double_bounce: p@x.test}", "  double_bounce: \"p@x.test\"\n" },
 		{ "log: {to: ./syslog}", "  to: ./syslog\n" },
 		{ "log: {to: journal}", "  to: journal\n" },
 		{ "dns: {forward: ['2001:db8::53'], private_zones: [Test.]}",
@@ -257,7 +260,7 @@ static void the_manual_names_every_key_that_is_shown(void **state)
 	assert_non_null(strstr(
 		manual, "| `message_size` | size | `50MiB` | 64KiB to 1GiB | Size of one message. |\n"));
 	assert_non_null(
-		strstr(manual, "| `retry` | list of durations | `[1m, 5m, 15m, 30m, 1h]` | 100ms to 7d | "));
+		strstr(manual, "| `retry` | list of durations | `[15m, 15m, 30m, 1h, 2h]` | 100ms to 7d | "));
 	assert_non_null(strstr(manual, "| `line` | size | `0` | 0, or 998 to 10MiB | "));
 	assert_non_null(
 		strstr(manual, "| `tls_profile` | name in `tls_profiles` | `TLS-Server.Standard` |  | "));
