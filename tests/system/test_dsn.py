@@ -2,6 +2,7 @@
 
 import email
 import email.policy
+import email.utils
 import re
 
 import pytest
@@ -143,3 +144,214 @@ def test_large_mail_is_reported_without_its_body(make_gateway, make_peer, routes
     assert line["size"] < 200_000
     _, _, _, _, returned = read_report(routes.back.content(line))
     assert "large" in str(returned)
+
+
+# What the sender asked for (RFC 3461)
+
+
+def hand_in(gateway, content, *recipients, sender="alice@sender.test", mail=""):
+    """Submit with parameters: each recipient is (address, parameters)."""
+    with smtp.Client(gateway.address()) as client:
+        client.do("EHLO client.test")
+        assert client.do(f"MAIL FROM:<{sender}>{mail}").code == 250
+        for address, parameters in recipients:
+            assert client.do(f"RCPT TO:<{address}>{parameters}").code == 250
+        assert client.do("DATA").code == 354
+        client.send(content if isinstance(content, bytes) else content.encode())
+        assert client.do(".").code == 250
+        client.do("QUIT")
+
+
+def lone_report(routes, gateway):
+    """The one report that came, when everything has ended."""
+    (line,) = routes.back.wait()
+    harness.wait_for("nothing is left in the queue", lambda: gateway.counters()["queued"] == 0)
+    assert len(routes.back.messages) == 1
+    return routes.back.content(line)
+
+
+BODY = "Subject: the subject\r\n\r\nthe body\r\n..a dot\r\n"
+
+
+@pytest.mark.parametrize("ret,size,kind", [
+    (" RET=FULL", 0, "message/rfc822"),
+    (" RET=HDRS", 0, "text/rfc822-headers"),
+    ("", 0, "text/rfc822-headers"),
+    (" RET=FULL", 60_000, "text/rfc822-headers"),
+])
+def test_2_27_ret_envid_and_orcpt_come_back(make_gateway, make_peer, routes, ret, size, kind):
+    peer = make_peer(rcpt="550 5.1.1 no such user here")
+    gateway = make_gateway(routes(peer))
+    filler = ("x" * 70 + "\r\n") * (size // 72)
+    hand_in(gateway, BODY + filler, ("bob@good.test", " ORCPT=rfc822;b+2Bo+2Bb@old.test"), mail=f"{ret} ENVID=QQ+2B31")
+    content = lone_report(routes, gateway)
+    _, _, per_message, (recipient,), returned = read_report(content)
+    assert per_message["Original-Envelope-Id"] == "QQ+31"
+    assert email.utils.parsedate_to_datetime(per_message["Arrival-Date"])
+    assert recipient["Original-Recipient"] == "rfc822; b+o+b@old.test"
+    assert recipient["Final-Recipient"] == "rfc822; bob@good.test"
+    assert recipient["Remote-MTA"] == "dns; [127.0.0.1]"
+    assert email.utils.parsedate_to_datetime(recipient["Last-Attempt-Date"])
+    assert returned.get_content_type() == kind
+    original = returned.get_payload()
+    if kind == "message/rfc822":
+        assert original[0]["Subject"] == "the subject"
+        assert original[0].get_payload().replace("\r\n", "\n") == "the body\n.a dot\n"
+    else:
+        assert "Subject: the subject" in original and "the body" not in original
+
+
+def test_2_27_two_reports_differ_in_id_and_boundary_and_say_never(make_gateway, make_peer, routes, pki):
+    peer = make_peer(rcpt="550 5.1.1 no such user here")
+    back = make_peer(offers=("DSN",))
+    settings = routes(peer)
+    settings["routes"][1]["next_hop"] = back.address
+    gateway = make_gateway(settings)
+    for _ in range(2):
+        hand_in(gateway, BODY, ("bob@good.test", ""))
+    reports = [m.content for m in back.wait(2)]
+    wholes = [email.message_from_bytes(r, policy=email.policy.default) for r in reports]
+    assert len({w["Message-ID"] for w in wholes}) == 2
+    assert len({w.get_boundary() for w in wholes}) == 2
+    for report, whole in zip(reports, wholes):
+        assert report.count(b"\r\n--" + whole.get_boundary().encode()) == 4
+    rcpts = [line for s in back.sessions for line, _ in s.commands if line.startswith("RCPT")]
+    assert rcpts == ["RCPT TO:<alice@sender.test> NOTIFY=NEVER"] * 2
+
+
+@pytest.mark.parametrize("notify,rcpt,offers,action", [
+    ("NEVER", "550 5.1.1 no", (), None),
+    ("NEVER", "250 2.1.5 ok", (), None),
+    ("SUCCESS", "250 2.1.5 ok", (), "relayed"),
+    ("SUCCESS", "250 2.1.5 ok", ("DSN",), None),
+    ("SUCCESS", "550 5.1.1 no", (), None),
+    ("FAILURE", "250 2.1.5 ok", (), None),
+    ("FAILURE,SUCCESS", "550 5.1.1 no", (), "failed"),
+    ("DELAY", "550 5.1.1 no", (), None),
+])
+def test_2_29_notify_is_obeyed(make_gateway, make_peer, routes, notify, rcpt, offers, action):
+    peer = make_peer(rcpt={"bob@good.test": rcpt, "last@good.test": "550 5.1.1 the marker"}, offers=offers)
+    gateway = make_gateway(routes(peer))
+    hand_in(gateway, BODY, ("bob@good.test", f" NOTIFY={notify}"), mail=" RET=FULL")
+    harness.wait_for("it has ended", lambda: peer.sessions and gateway.track(recipient="bob@good.test")[0]["recipients"][0][
+        "state"] in ("delivered", "bounced"))
+    hand_in(gateway, BODY, ("last@good.test", ""))
+    lines = routes.back.wait(2 if action else 1)
+    harness.wait_for("nothing is left in the queue", lambda: gateway.counters()["queued"] == 0)
+    reports = [read_report(routes.back.content(line)) for line in lines]
+    actions = {r["Final-Recipient"]: r["Action"] for report in reports for r in report[3]}
+    assert actions.pop("rfc822; last@good.test") == "failed"
+    assert actions == ({"rfc822; bob@good.test": action} if action else {})
+    if action == "relayed":
+        (report,) = [r for r in reports if r[3][0]["Action"] == "relayed"]
+        assert report[3][0]["Status"].startswith("2.")
+        assert report[4].get_content_type() == "text/rfc822-headers", "only a failure returns the whole message"
+    said = [line for s in peer.sessions for line, _ in s.commands if "bob@" in line]
+    assert said[0] == "RCPT TO:<bob@good.test>" + (f" NOTIFY={notify}" if offers else "")
+
+
+def test_2_26_a_delay_is_reported_once_and_never_again_after_a_restart(make_gateway, make_peer, routes):
+    peer = make_peer(rcpt="450 4.2.2 mailbox full")
+    gateway = make_gateway(routes(peer, delivery={"retry": ["200ms"], "expire": "1h", "delay_warning": "1s"}))
+    hand_in(gateway, BODY, ("bob@good.test", ""), ("eve@good.test", " NOTIFY=FAILURE"), ("joe@good.test", " NOTIFY=DELAY"))
+    (line,) = routes.back.wait()
+
+    def attempts():
+        return [len(r["attempts"]) for r in gateway.track(sender="alice@sender.test")[0]["recipients"]]
+
+    whole, text, _, recipients, returned = read_report(routes.back.content(line))
+    assert {r["Final-Recipient"]: r["Action"] for r in recipients} == {
+        "rfc822; bob@good.test": "delayed", "rfc822; joe@good.test": "delayed"}
+    for recipient in recipients:
+        assert recipient["Status"] == "4.2.2"
+        until = email.utils.parsedate_to_datetime(recipient["Will-Retry-Until"])
+        last = email.utils.parsedate_to_datetime(recipient["Last-Attempt-Date"])
+        assert 3500 < (until - last).total_seconds() <= 3600
+    assert "mailbox full" in text.get_content() and "need not send" in text.get_content()
+    assert returned.get_content_type() == "text/rfc822-headers"
+    for _ in range(2):
+        before = attempts()[0]
+        harness.wait_for("three more attempts", lambda: attempts()[0] >= before + 3)
+        gateway.kill_all()
+        gateway.start()
+    before = attempts()[0]
+    harness.wait_for("three more attempts", lambda: attempts()[0] >= before + 3)
+    assert len(routes.back.messages) == 1
+
+
+def test_2_26_nobody_is_told_of_a_delay_by_0(make_gateway, make_peer, routes):
+    peer = make_peer(rcpt="450 4.2.2 mailbox full")
+    gateway = make_gateway(routes(peer, delivery={"retry": ["200ms"], "expire": "2s", "delay_warning": 0}))
+    hand_in(gateway, BODY, ("bob@good.test", ""))
+    _, _, _, (recipient,), _ = read_report(lone_report(routes, gateway))
+    assert recipient["Action"] == "failed"
+
+
+def test_2_30_a_report_that_fails_goes_to_the_double_bounce_address(make_gateway, make_peer, routes, make_sink):
+    peer = make_peer(rcpt="550 5.1.1 nobody")
+    office = make_sink()
+    settings = routes(peer, delivery={"retry": ["200ms"], "expire": "1h", "double_bounce": "postmaster@office.test"})
+    settings["routes"][1]["next_hop"] = peer.address
+    settings["routes"].append({"domain": "office.test", "next_hop": office.address})
+    gateway = make_gateway(settings)
+    hand_in(gateway, BODY, ("bob@good.test", ""))
+    (line,) = office.wait()
+    assert line["sender"] == "" and line["recipients"] == ["postmaster@office.test"]
+    whole, _, _, (recipient,), returned = read_report(office.content(line))
+    assert recipient["Final-Recipient"] == "rfc822; alice@sender.test"
+    assert "Auto-Submitted: auto-replied" in str(returned) and "Undelivered mail" in str(returned)
+    assert "the body" not in str(whole)
+    harness.wait_for("nothing is left in the queue", lambda: gateway.counters()["queued"] == 0)
+    assert "dsn_dropped" not in gateway.stderr()
+
+
+def test_2_30_a_double_bounce_that_fails_is_dropped(make_gateway, make_peer, routes):
+    peer = make_peer(rcpt="550 5.1.1 nobody")
+    settings = routes(peer, delivery={"retry": ["200ms"], "double_bounce": "Postmaster@good.test"})
+    settings["routes"][1]["next_hop"] = peer.address
+    gateway = make_gateway(settings)
+    hand_in(gateway, BODY, ("bob@good.test", ""))
+    gateway.tracked("bounced", recipient="postmaster@good.test")
+    harness.wait_for("nothing is left in the queue", lambda: gateway.counters()["queued"] == 0)
+    assert [r["sender"] for r in gateway.track(since="1h")] == ["alice@sender.test", "", ""]
+    assert len(re.findall(" dsn_dropped .*recipient=Postmaster@good.test", gateway.stderr())) == 1
+
+
+def test_2_28_hostile_addresses_and_headers_stay_on_their_lines(make_gateway, make_peer, routes):
+    peer = make_peer(rcpt="550 5.1.1 <bob@good.test>: no <script>alert(1)</script>")
+    gateway = make_gateway(routes(peer))
+    hand_in(gateway, b"Subject: \xff\x0b\x1b[31m <script>\r\nX: --\r\n\r\n--=_\r\n",
+        ("bob@good.test", " ORCPT=rfc822;+3Cscript>@x"), mail=" ENVID=+3Cb>")
+    content = lone_report(routes, gateway)
+    _, text, per_message, (recipient,), _ = read_report(content)
+    assert recipient["Diagnostic-Code"] == "smtp; 550 5.1.1 <bob@good.test>: no (script)alert(1)(/script)"
+    assert recipient["Original-Recipient"] == "rfc822; (script)@x"
+    assert per_message["Original-Envelope-Id"] == "(b)"
+    assert "<script>" not in text.get_content()
+    assert not re.search(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\xff]", content)
+
+
+def test_2_28_global_types_only_for_a_sender_who_is_known_to_take_them(make_gateway, make_peer, routes):
+    peer = make_peer(rcpt="550 5.1.1 no", offers=("SMTPUTF8",))
+    back = make_peer(offers=("SMTPUTF8",))
+    settings = routes(peer)
+    settings["routes"][1]["next_hop"] = back.address
+    gateway = make_gateway(settings)
+    mail = "Subject: Grüße\r\n\r\nhallo\r\n".encode()
+    for sender in ("älice@sender.test", "alice@sender.test"):
+        with smtp.Client(gateway.address()) as client:
+            client.do("EHLO client.test")
+            assert client.do(f"MAIL FROM:<{sender}> SMTPUTF8 BODY=8BITMIME RET=FULL".encode()).code == 250
+            assert client.do("RCPT TO:<bøb@good.test>".encode()).code == 250
+            assert client.do("DATA").code == 354
+            client.send(mail)
+            assert client.do(".").code == 250
+    back.wait(2)
+    wide, narrow = sorted((m.content for m in back.messages), key=lambda c: b"global" not in c)
+    assert "To: <älice@sender.test>\r\n".encode() in wide
+    assert b"Content-Type: message/global-delivery-status\r\n" in wide and b"Content-Type: message/global\r\n" in wide
+    assert "Final-Recipient: utf-8; bøb@good.test\r\n".encode() in wide and "Grüße".encode() in wide
+    assert b"global" not in narrow and all(b < 0x80 for b in narrow)
+    assert b"Final-Recipient: utf-8; b\\x{F8}b@good.test\r\n" in narrow
+    said = [line for s in back.sessions for line, _ in s.commands if line.startswith("MAIL")]
+    assert sorted("SMTPUTF8" in line for line in said) == [False, True]

@@ -68,12 +68,35 @@ static void test_a_month_does_not_overflow(void **state)
 	assert_true(retry_wait_ms(&month, 1, 9, 999) <= month + month / 10);
 }
 
+/* The manual's default; test_config.c holds that the table says the same. */
+static void test_2_26_the_default_begins_with_15_minutes_and_tries_when_a_delay_is_reported(void **state)
+{
+	static const int64_t standard[] = { 900000, 900000, 1800000, 3600000, 7200000 };
+	const int64_t warning = INT64_C(4) * 3600 * 1000, expire = INT64_C(5) * 24 * 3600 * 1000;
+
+	(void)state;
+	for (unsigned dice = 0; dice < 1000; dice++) {
+		int64_t at = 0;
+		unsigned tries = 1;
+
+		assert_true(retry_wait_ms(standard, COUNT(standard), 1, dice) >= 15 * 60000);
+		for (; at < expire; tries++) {
+			at += retry_wait_ms(standard, COUNT(standard), tries, dice);
+			if (tries == 5)
+				assert_in_range(at, warning, warning + warning / 10);
+		}
+		assert_in_range(tries, 50, 70);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_waits_in_order_then_the_last_for_ever),
 		cmocka_unit_test(test_jitter_stays_within_a_tenth_for_every_dice),
 		cmocka_unit_test(test_one_wait_is_enough),
+		cmocka_unit_test(
+			test_2_26_the_default_begins_with_15_minutes_and_tries_when_a_delay_is_reported),
 		cmocka_unit_test(test_a_month_does_not_overflow),
 	};
 
