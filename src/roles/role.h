@@ -31,10 +31,10 @@ enum role_event_kind {
 	ROLE_PREPARE, /* config, bundle, extra_fds are set; answer role_ready() or role_refuse() */
 	ROLE_USE,     /* what was prepared is in force now */
 	ROLE_DROP,    /* forget what was prepared */
-	ROLE_PEER,    /* `peer` and `fd`: a control socket (or for "cli" one channel, and the user id follows in `frame`) to another role */
-	ROLE_STATS,   /* answer with role_stats() */
-	ROLE_STOP,    /* drain and end */
-	ROLE_GONE,    /* master is gone: end now */
+	ROLE_PEER, /* `peer` and `fd`: a control socket (or for "cli" one channel, and the user id follows in `frame`) to another role */
+	ROLE_STATS, /* answer with role_stats() */
+	ROLE_STOP,  /* drain and end */
+	ROLE_GONE,  /* master is gone: end now */
 };
 
 struct role_event {
