@@ -218,7 +218,7 @@ static void print_waiting(const struct store_admin_mail *mail)
 static int print_content(const struct cli_queue_source *source, int64_t mid, void *scratch)
 {
 	struct content content;
-	char buffer[16384];
+	char buffer[8192];
 	ssize_t len = 0;
 	int r = source->store == NULL ? queue_admin_content(source->channel, scratch, mid, &content)
 				      : store_admin_content(source->store, scratch, mid, &content);
