@@ -34,6 +34,12 @@ char *deliver_next_dcid(const struct deliver_house *house, const void *owner)
 		(unsigned long long)atomic_fetch_add(&counter, 1) + 1));
 }
 
+/* Where the operator sends it, or empty. */
+static const char *next_hop_of(const struct lease *lease)
+{
+	return lease->next_hop == NULL ? "" : lease->next_hop;
+}
+
 static struct outcome *outcome_new(const struct lease *lease, const void *owner)
 {
 	struct outcome *outcome = text_must(talloc_zero(owner, struct outcome));
@@ -257,7 +263,7 @@ static bool transact(const struct deliver_house *house, struct link **link, cons
 		settle_rest(outcome, OUTCOME_DEFERRED, reply);
 		return false;
 	}
-	a.route = route_new(outcome, &means, lease->domain, lease->next_hop == NULL ? "" : lease->next_hop);
+	a.route = route_new(outcome, &means, lease->domain, next_hop_of(lease));
 	try_all(&a);
 	explain(&a);
 	return a.connected;
@@ -319,7 +325,8 @@ static void give_up(struct outcome *outcome)
 struct outcome *deliver_attempt(
 	const struct deliver_house *house, struct link **link, const struct lease *lease, const void *owner)
 {
-	struct tls_facts facts = tls_facts_gather(house->config, lease->domain);
+	struct tls_facts facts =
+		tls_facts_gather(house->config, lease->domain, next_hop_of(lease)[0] != '\0');
 	struct tls_decision decision = tls_decide(&facts);
 	struct outcome *outcome = outcome_new(lease, owner);
 	const int64_t start = clock_mono_ms();

@@ -91,7 +91,7 @@ static struct finding verify(const struct deliver_house *house, const char *reci
 		.stop_fd = house->stop_fd,
 		.deadline = until };
 	struct finding finding = { RECIPIENT_LATER, route_destination(house->config, domain), "" };
-	struct tls_facts facts = tls_facts_gather(house->config, domain);
+	struct tls_facts facts = tls_facts_gather(house->config, domain, false);
 	struct tls_decision decision = tls_decide(&facts);
 	if (decision.conflict) {
 		finding.reply = text_must(talloc_asprintf(scratch, "450 4.7.5 TLS: %s", decision.reason));

@@ -3,7 +3,7 @@
 
 #include "config/config.h"
 
-struct tls_facts tls_facts_gather(const struct config *config, const char *domain)
+struct tls_facts tls_facts_gather(const struct config *config, const char *domain, bool rerouted)
 {
 	static const enum tls_level levels[] = {
 		[CONFIG_TLS_NONE] = TLS_LEVEL_NONE,
@@ -11,8 +11,7 @@ struct tls_facts tls_facts_gather(const struct config *config, const char *domai
 		[CONFIG_TLS_REQUIRED] = TLS_LEVEL_REQUIRED,
 	};
 	const struct config_destination *destination = config_destination_for(config, text_of(domain));
-
-	const struct config_route *route = config_route_for(config, text_of(domain));
+	const struct config_route *route = rerouted ? NULL : config_route_for(config, text_of(domain));
 	struct tls_facts facts = { .level = TLS_LEVEL_PREFERRED,
 		.implicit = route != NULL && route->implicit_tls,
 		.credentials = route != NULL && route->username != NULL };

@@ -143,6 +143,21 @@ def test_refused_credentials_defer_and_alarm(start, make_peer, said, reply):
     no_secret(gateway)
 
 
+def test_refused_credentials_are_not_tried_at_the_next_address(make_gateway, make_peer):
+    """Servers count failures, and lock accounts."""
+    one = make_peer(address=("127.0.0.2", 0), auth="535 5.7.8 wrong", **AUTH)
+    two = make_peer(address=("127.0.0.3", one.port), auth="535 5.7.8 wrong", **AUTH)
+    with dns.Server({"good.test": dns.Zone("gw A 127.0.0.2\ngw A 127.0.0.3")}) as server:
+        rule = {"domain": "default", "next_hop": f"gw.good.test:{one.port}", "username": USER, "password_file": "secret"}
+        gateway = make_gateway(harness.settings(hostname="out.good.test", dns=server.settings(), routes=[rule], delivery={"retry": ["1h"]}),
+            start=False)
+        write(gateway)
+        gateway.start()
+        send(gateway)
+        gateway.tracked("deferred", sender="alice@sender.test")
+        assert len(one.sessions) + len(two.sessions) == 1
+
+
 def test_a_new_password_is_used_after_a_reload(start, make_peer):
     peer = make_peer(**AUTH)
     gateway = start(peer)
@@ -153,6 +168,20 @@ def test_a_new_password_is_used_after_a_reload(start, make_peer):
     send(gateway, "carol@sender.test")
     gateway.tracked("delivered", sender="carol@sender.test")
     assert [s.account for s in peer.sessions] == [(USER, PASSWORD), (USER, "another one")]
+
+
+def test_a_mail_that_is_sent_elsewhere_leaves_the_demands_and_the_account_of_its_route(start, make_peer):
+    """`queue reroute` to a server that could not be verified, and that must not hear the credentials."""
+    gateway = start(make_peer(starttls="absent"))
+    send(gateway)
+    gateway.tracked("deferred", sender="alice@sender.test")
+    elsewhere = make_peer(starttls="absent", **AUTH)
+    done = gateway.command("queue", "reroute", "--all", "--to", elsewhere.address, "--yes")
+    assert done.returncode == 0, done.stderr
+    attempt = attempt_of(gateway.tracked("delivered", sender="alice@sender.test"))
+    assert attempt["tls"]["desired"] == "preferred"
+    assert elsewhere.sessions[-1].account is None and "AUTH" not in elsewhere.sessions[-1].verbs()
+    no_secret(gateway)
 
 
 @pytest.mark.parametrize("mode,word", [(0o644, "lets everybody read"), (0o660, "lets its group change")])
