@@ -146,12 +146,27 @@ static void print_mail_json(const struct store_admin_mail *mail)
 	talloc_free(state);
 }
 
+static int compare_rids(const void *a, const void *b)
+{
+	const int64_t left = ((const struct store_admin_recipient *)a)->rid,
+		      right = ((const struct store_admin_recipient *)b)->rid;
+
+	return (left > right) - (left < right);
+}
+
+/* A page with the recipients in the order in which the client named them. */
 static int read_page(const struct cli_queue_source *source, const void *owner,
 	const struct store_admin_filter *filter, int64_t after, size_t most,
 	struct store_admin_page *ret_page)
 {
-	return source->store == NULL ? queue_admin_list(source->channel, owner, filter, after, most, ret_page)
-				     : store_admin_list(source->store, owner, filter, after, most, ret_page);
+	int r = source->store == NULL
+			? queue_admin_list(source->channel, owner, filter, after, most, ret_page)
+			: store_admin_list(source->store, owner, filter, after, most, ret_page);
+
+	for (size_t i = 0; r == 0 && i < ret_page->count; i++)
+		qsort(ret_page->mails[i].recipients, ret_page->mails[i].recipient_count,
+			sizeof ret_page->mails[i].recipients[0], compare_rids);
+	return r;
 }
 
 int cli_queue_list(const struct cli_queue_source *source, const struct cli_queue_options *options)
@@ -226,7 +241,8 @@ static int print_content(const struct cli_queue_source *source, int64_t mid, voi
 	if (r < 0)
 		return cli_queue_failed(r);
 	CLEANUP(base_close) int fd = content.fd;
-	fwrite(content.bytes.at, 1, fd < 0 ? content.bytes.len : 0, stdout);
+	if (fd < 0)
+		fwrite(content.bytes.at, 1, content.bytes.len, stdout);
 	for (off_t at = 0; fd >= 0 && (len = pread(fd, buffer, sizeof buffer, at)) > 0; at += len)
 		fwrite(buffer, 1, (size_t)len, stdout);
 	return len < 0 || fflush(stdout) != 0 ? CLI_FAILED : CLI_FINE;

@@ -38,7 +38,7 @@ struct store_admin_recipient {
 	int64_t attempts, next_try_ms; /* wall clock */
 };
 
-/* A mail with those recipients that wait and match. */
+/* A mail with those recipients that wait and match, ordered by domain. */
 struct store_admin_mail {
 	int64_t mid, received_ms;
 	uint64_t size;
