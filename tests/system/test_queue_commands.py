@@ -56,7 +56,7 @@ def waiting(make_gateway):
     """A gateway whose only next hop is down, with three mails that wait."""
     hop = harness.free_address()
     gateway = make_gateway(next_hop=hop, delivery=WAITS, accepted_domains=["good.test", "fine.test"],
-        routes=[{"domain": "good.test", "next_hop": hop}, {"domain": "fine.test", "next_hop": hop}])
+        routes=[{"domain": "good.test", "next_hop": hop}, {"domain": "fine.test", "next_hop": hop}, {"domain": "default", "next_hop": hop}])
     gateway.hop = hop
     gateway.mids = [send(gateway, "bob@good.test", "carol@fine.test"), send(gateway, "dave@good.test", sender=""),
         send(gateway, "Erin@good.test")]
@@ -203,7 +203,7 @@ def test_a_suspended_destination_gets_nothing_until_it_is_resumed(make_gateway, 
 def test_rerouted_mail_goes_to_the_other_server_and_new_mail_does_not(waiting, make_peer):
     peer = make_peer()
     mid = waiting.mids[2]
-    assert "takes an address" in queue(waiting, "reroute", mid, "--to", "nonsense", "--yes", status=2).stderr
+    assert "takes a next hop" in queue(waiting, "reroute", mid, "--to", "300.1.2.3", "--yes", status=2).stderr
     assert "1 mails match" in queue(waiting, "reroute", mid, "--to", peer.address, status=2).stderr
     queue(waiting, "reroute", mid, "--to", peer.address, "--yes")
     waiting.tracked("delivered", mid=mid)
