@@ -126,6 +126,13 @@ def test_2_11_what_was_offered_in_clear_is_forgotten(make_gateway, make_peer):
     assert commands[:4] == ["EHLO gw.good.test", "MAIL FROM:<alice@sender.test>", "RCPT TO:<bob@good.test>", "DATA"]
 
 
+def test_2_11_what_was_offered_in_clear_is_forgotten_even_if_ehlo_is_refused_in_tls(make_gateway, make_peer):
+    server, _ = one(make_gateway, make_peer, "delivered", level="required", ehlo=[None, "502 5.5.1 not in TLS"],
+        offers=("PIPELINING", "8BITMIME", "DSN", "CHUNKING"))
+    commands = [line for line, tls in server.sessions[0].commands if tls]
+    assert commands[:5] == ["EHLO gw.good.test", "HELO gw.good.test", "MAIL FROM:<alice@sender.test>", "RCPT TO:<bob@good.test>", "DATA"]
+
+
 @pytest.mark.parametrize("starttls", ["absent", "refused", "502 5.5.1 no", "554 5.7.3 no"])
 def test_2_12_absent_or_refused_before_the_220_goes_in_clear_on_the_same_connection(make_gateway, make_peer, starttls):
     server, attempt = one(make_gateway, make_peer, "delivered", level="preferred", starttls=starttls)

@@ -484,6 +484,34 @@ static void test_a_connection_that_went_stale_is_replaced_unseen(void **state)
 	rig_free(rig);
 }
 
+static void test_2_32_a_malformed_recipient_opens_no_connection(void **state)
+{
+	struct rig *rig = rig_new("none", (const script[]){ NULL });
+	struct lease *lease = lease_to(rig, 1);
+
+	(void)state;
+	lease->envelope.recipients[0] = "r1@a.test>\r\nDATA";
+	became(__func__, attempt(rig, lease), ROWS("bounced 553 5.1.3"));
+	rig_end(rig);
+	rig_free(rig);
+}
+
+static void test_2_32_a_malformed_recipient_stays_refused_when_the_connection_is_replaced(void **state)
+{
+	struct rig *rig = rig_new("none",
+		(const script[]){ ROWS(EHLO, GOOD, DATA, ">250 one", "close"),
+			ROWS(EHLO, FROM, ">250 ok", "<RCPT TO:<r2@a.test>", ">250 ok", DATA, ">250 two"),
+			NULL });
+	struct lease *lease = lease_to(rig, 2);
+
+	(void)state;
+	became(__func__, attempt(rig, lease_to(rig, 1)), ROWS("delivered 250 one"));
+	lease->envelope.recipients[0] = "r1@a.test>\r\nDATA";
+	became(__func__, attempt(rig, lease), ROWS("bounced 553 5.1.3", "delivered 250 two"));
+	rig_end(rig);
+	rig_free(rig);
+}
+
 /* The connection is as stale when its first mail was settled before MAIL was said. */
 static void test_a_connection_that_carried_nothing_and_went_stale_is_replaced_too(void **state)
 {
@@ -983,6 +1011,9 @@ int main(void)
 		cmocka_unit_test(test_250_recipients_go_in_batches),
 		cmocka_unit_test(test_a_second_mail_goes_over_the_same_connection),
 		cmocka_unit_test(test_a_connection_that_went_stale_is_replaced_unseen),
+		cmocka_unit_test(test_2_32_a_malformed_recipient_opens_no_connection),
+		cmocka_unit_test(
+			test_2_32_a_malformed_recipient_stays_refused_when_the_connection_is_replaced),
 		cmocka_unit_test(test_a_connection_that_carried_nothing_and_went_stale_is_replaced_too),
 		cmocka_unit_test(test_a_fresh_connection_is_not_tried_twice),
 		cmocka_unit_test(test_after_a_refused_mail_the_connection_is_reset_and_used_again),
