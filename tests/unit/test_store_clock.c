@@ -114,8 +114,9 @@ static struct lease *must_lease(struct rig *rig)
 static int64_t age_of(struct rig *rig, bool warned)
 {
 	struct lease *lease = must_lease(rig);
-	struct outcome_recipient recipients[] = { { lease->rids[0], OUTCOME_DEFERRED, "450 later", warned },
-		{ lease->rids[1], OUTCOME_DEFERRED, "450 later", false } };
+	struct outcome_recipient recipients[] = { { lease->rids[0], OUTCOME_DEFERRED, "450 later",
+							  .warned = warned },
+		{ lease->rids[1], OUTCOME_DEFERRED, "450 later" } };
 	const struct outcome outcome = { .mid = lease->mid,
 		.domain = lease->domain,
 		.attempt = lease->attempts + 1,
