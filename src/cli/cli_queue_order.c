@@ -111,7 +111,7 @@ int cli_queue_order(int channel, const struct cli_queue_options *options, enum s
 		r = order_all(channel, &order, options->limit, options->verb, &done);
 	if (r == -EINVAL && command == STORE_ADMIN_REROUTE) {
 		fprintf(stderr,
-			"postern queue reroute: --to %s: takes an address such as 192.0.2.1:25 or [2001:db8::1]:25, or default\n",
+			"postern queue reroute: --to %s: takes a next hop as a route does (192.0.2.1:25, mail.example.com, mx:example.com), or default\n",
 			options->to);
 		return CLI_USAGE;
 	}
