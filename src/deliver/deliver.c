@@ -332,9 +332,14 @@ struct outcome *deliver_attempt(
 	const int64_t start = clock_mono_ms();
 
 	bool connected = false;
+	outcome->untried = lease->untried;
+	const bool left = !lease->expired && send_check(lease, outcome);
 	if (lease->expired)
 		give_up(outcome);
-	else if (send_check(lease, outcome))
+	else if (left && lease->untried)
+		settle_rest(
+			outcome, OUTCOME_DEFERRED, "450 4.4.1 the next hop cannot be reached for some time");
+	else if (left)
 		connected = transact(house, link, lease, &decision, outcome);
 	const int64_t age_ms = lease->age_ms + clock_mono_ms() - start;
 	expire(house->config, age_ms, outcome);

@@ -114,6 +114,7 @@ void envelope_put_lease(struct frame *frame, const struct lease *lease)
 		frame_put_number(frame, lease->rids[i]);
 	for (size_t i = 0; i < lease->envelope.recipient_count; i++)
 		frame_put_bool(frame, lease->warned != NULL && lease->warned[i]);
+	frame_put_bool(frame, lease->untried);
 	frame_put_number(frame, lease->age_ms);
 	envelope_put_content(frame, &lease->content);
 }
@@ -146,6 +147,7 @@ struct lease *envelope_get_lease(struct frame *frame, const void *owner)
 		text_must(talloc_zero_array(lease, bool, (unsigned)lease->envelope.recipient_count + 1));
 	for (size_t i = 0; i < lease->envelope.recipient_count; i++)
 		lease->warned[i] = frame_get_bool(frame);
+	lease->untried = frame_get_bool(frame);
 	lease->age_ms = frame_get_number(frame);
 	envelope_get_content(frame, &content);
 	lease->content = content;
@@ -186,6 +188,7 @@ void envelope_put_outcome(struct frame *frame, const struct outcome *outcome)
 		put_string(frame, outcome->legs[i].tls);
 	}
 	frame_put_bool(frame, outcome->unreachable);
+	frame_put_bool(frame, outcome->untried);
 	frame_put_number(frame, (int64_t)outcome->recipient_count);
 	for (size_t i = 0; i < outcome->recipient_count; i++) {
 		frame_put_number(frame, outcome->recipients[i].rid);
@@ -222,6 +225,7 @@ struct outcome *envelope_get_outcome(struct frame *frame, const void *owner)
 		o->legs[i].tls = frame_get_copy(frame, o);
 	}
 	o->unreachable = frame_get_bool(frame);
+	o->untried = frame_get_bool(frame);
 	o->recipient_count = (size_t)frame_get_range(frame, 0, ENVELOPE_RECIPIENTS_MAX);
 	o->recipients =
 		text_must(talloc_zero_array(o, struct outcome_recipient, (unsigned)o->recipient_count + 1));

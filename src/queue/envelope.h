@@ -55,6 +55,7 @@ struct lease {
 	struct envelope envelope; /* its recipients are those of this domain that are still queued */
 	int64_t *rids;		  /* the recipients' ids, in the same order */
 	bool *warned;		  /* of each: the sender was told that it is late; NULL = none was */
+	bool untried;		  /* its destination is parked: settle it without trying */
 	int64_t age_ms;	   /* how long it waits already, whatever the wall clock says (policy/steady.h) */
 	uint32_t attempts; /* made before this one */
 	struct content content; /* fd is owned by the lease */
@@ -93,6 +94,7 @@ struct outcome {
 	bool unreachable; /* the destination as a whole failed: nothing more goes there until a probe succeeds */
 	struct outcome_recipient *recipients;
 	size_t recipient_count;
+	bool untried;	      /* nothing was tried, so nothing is known about the destination */
 	struct envelope *dsn; /* a report to commit in the same transaction, or NULL */
 	struct text dsn_content;
 };

@@ -325,6 +325,45 @@ bool schedule_is_marked(const struct schedule *s, int64_t mid, const char *domai
 	return lent != NULL && lent->marked;
 }
 
+static bool is_parked(const struct destination *destination)
+{
+	return destination->parked_until > 0 && !destination->suspended;
+}
+
+bool schedule_claim_parked(struct schedule *s, int64_t mid, const char *name, int64_t now, uint64_t owner,
+	struct schedule_item *ret_item)
+{
+	struct domain *domain = domain_of(s, name, false);
+	struct destination *destination = domain == NULL ? NULL : domain->destination;
+
+	if (destination == NULL || !is_parked(destination))
+		return false;
+	for (size_t i = 0; i < destination->waiting.count; i++) {
+		struct heap_node *node = destination->waiting.nodes[i];
+		struct item *item = (struct item *)node;
+
+		if (item->mid != mid || item->domain != domain)
+			continue;
+		if (node->key > now || !lend(s, item, destination, now, owner))
+			return false;
+		*ret_item = (struct schedule_item){
+			.mid = mid, .domain = domain->name, .destination = destination->name
+		};
+		return true;
+	}
+	return false;
+}
+
+bool schedule_has_parked(const struct schedule *s)
+{
+	struct destination *destination, *next;
+
+	HASH_ITER (hh, s->destinations, destination, next)
+		if (is_parked(destination))
+			return true;
+	return false;
+}
+
 void schedule_set_attempt(struct schedule *s, int64_t mid, const char *domain, uint32_t attempt)
 {
 	struct lent *lent = lent_of(s, mid, domain);

@@ -101,6 +101,14 @@ struct schedule_view {
 };
 struct schedule_view schedule_view(struct schedule *schedule, const char *destination);
 
+/* Lend a waiting item that is due at `now` although its destination could not be reached when last tried and is not due; false when it does
+ * not wait there, or its destination is not parked. */
+bool schedule_claim_parked(struct schedule *schedule, int64_t mid, const char *domain, int64_t now,
+	uint64_t owner, struct schedule_item *ret_item);
+
+/* True when a destination could not be reached when last tried. */
+bool schedule_has_parked(const struct schedule *schedule);
+
 /* Remember which attempt (from 1) a lent item is out for; 0 = not known, as for claimed items. */
 void schedule_set_attempt(struct schedule *schedule, int64_t mid, const char *domain, uint32_t attempt);
 

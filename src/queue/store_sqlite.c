@@ -242,10 +242,12 @@ int store_lease(struct store *store, const void *parent, uint64_t owner, const c
 		char *domain, *destination;
 
 		store_clock_keep(store);
+		store_overdue_look(store);
 		pthread_mutex_lock(&store->lock);
 		if (prefer != NULL)
 			schedule_reserve(store->schedule, prefer, true);
-		bool found = lend(store, prefer, owner, until, &item);
+		const bool untried = prefer == NULL && store_overdue_lend(store, owner, &item);
+		bool found = untried || lend(store, prefer, owner, until, &item);
 		if (prefer != NULL) {
 			schedule_reserve(store->schedule, prefer, false);
 			pthread_cond_broadcast(&store->changed); /* what was kept for it is anybody's now */
@@ -271,6 +273,8 @@ int store_lease(struct store *store, const void *parent, uint64_t owner, const c
 			unread(store, item.mid, domain, r);
 		else
 			lent(store, item.mid, domain, (*ret_lease)->attempts + 1);
+		if (r == 0)
+			(*ret_lease)->untried = untried;
 		talloc_free(domain);
 		if (r == 0)
 			return 0;
@@ -344,8 +348,9 @@ static void give_back(
 	pthread_mutex_lock(&store->lock);
 	schedule_is_lent(store->schedule, outcome->mid, outcome->domain, &owner, &attempt);
 	if (!job->repeated || attempt == 0 || attempt == outcome->attempt) {
-		schedule_reached(store->schedule, outcome->mid, outcome->domain, !outcome->unreachable,
-			clock_mono_ms());
+		if (!outcome->untried)
+			schedule_reached(store->schedule, outcome->mid, outcome->domain,
+				!outcome->unreachable, clock_mono_ms());
 		marked = schedule_is_marked(store->schedule, outcome->mid, outcome->domain);
 		if (job->waiting && !marked)
 			schedule_again(

@@ -355,3 +355,27 @@ def test_2_28_global_types_only_for_a_sender_who_is_known_to_take_them(make_gate
     assert b"Final-Recipient: utf-8; b\\x{F8}b@good.test\r\n" in narrow
     said = [line for s in back.sessions for line, _ in s.commands if line.startswith("MAIL")]
     assert sorted("SMTPUTF8" in line for line in said) == [False, True]
+
+
+def test_2_26_mail_for_a_dead_destination_is_reported_in_time_though_it_is_not_tried(make_gateway, make_peer, make_sink):
+    """Parked for ten minutes after its first failure, one probe each: all twelve are told of the delay and of the end."""
+    back = make_sink()
+    with make_peer() as dead:
+        pass
+    gateway = make_gateway(harness.settings(routes=[{"domain": "good.test", "next_hop": dead.address},
+        {"domain": "sender.test", "next_hop": back.address}],
+        delivery={"retry": ["2s"], "expire": "15s", "delay_warning": "2s"}))
+    for i in range(12):
+        hand_in(gateway, BODY, (f"r{i}@good.test", ""))
+    lines = back.wait(24, patience=90)
+    harness.wait_for("nothing is left in the queue", lambda: gateway.counters()["queued"] == 0)
+    told = {}
+    for line in lines:
+        _, _, _, recipients, _ = read_report(back.content(line))
+        for recipient in recipients:
+            told.setdefault(recipient["Final-Recipient"], []).append(recipient["Action"])
+    assert told == {f"rfc822; r{i}@good.test": ["delayed", "failed"] for i in range(12)}
+    attempts = [a for r in gateway.track(sender="alice@sender.test") for p in r["recipients"] for a in p["attempts"]]
+    assert any("for some time" in a["reply"] for a in attempts)
+    probes = len(re.findall(" delivery_connect_failed ", gateway.stderr()))
+    assert probes < len(attempts), "each probe stands for many"

@@ -901,6 +901,26 @@ static void test_what_is_too_old_is_returned_with_the_last_answer(void **state)
 	rig_free(rig);
 }
 
+static void test_2_26_what_is_lent_untried_is_settled_without_a_connection(void **state)
+{
+	struct rig *rig = rig_new("none", (const script[]){ NULL });
+	struct lease *lease = lease_to(rig, 2);
+
+	(void)state;
+	lease->untried = true;
+	struct outcome *outcome = attempt(rig, lease);
+	became(__func__, outcome, ROWS("deferred 450 4.4.1", "deferred 450 4.4.1"));
+	assert_true(outcome->untried && !outcome->unreachable);
+	assert_null(outcome->dsn);
+	lease->age_ms = INT64_C(2) * 3600 * 1000;
+	outcome = attempt(rig, lease);
+	became(__func__, outcome, ROWS("bounced 550 5.4.7", "bounced 550 5.4.7"));
+	assert_non_null(outcome->dsn);
+	rig_end(rig);
+	assert_int_equal(rig->server.accepted, 0);
+	rig_free(rig);
+}
+
 static void test_what_is_not_too_old_is_not_reported(void **state)
 {
 	struct rig *rig = rig_new("none",
@@ -1028,6 +1048,7 @@ int main(void)
 		cmocka_unit_test(test_2_28_text_from_the_peer_opens_no_field_and_no_part),
 		cmocka_unit_test(test_2_28_the_report_itself_lets_nothing_through),
 		cmocka_unit_test(test_what_is_too_old_is_returned_with_the_last_answer),
+		cmocka_unit_test(test_2_26_what_is_lent_untried_is_settled_without_a_connection),
 		cmocka_unit_test(test_what_is_not_too_old_is_not_reported),
 		cmocka_unit_test(test_2_30_a_report_is_never_reported),
 		cmocka_unit_test(test_one_report_names_all_that_bounced_and_nobody_else),

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "queue/store_private.h"
 #include "test_help.h"
 
 #define AT_ONCE "mail_flow_policies: [{name: open, tls: none}]\ndelivery: {retry: [100ms]}\n"
@@ -248,6 +249,85 @@ static void test_2_26_the_next_try_is_the_same_after_a_restart(void **state)
 	rig_free(rig);
 }
 
+/* The outcome of a lease whose destination could not be reached, or that was not tried at all. */
+static void record_unreached(struct rig *rig, struct lease *lease)
+{
+	struct outcome_recipient recipients[] = { { lease->rids[0], OUTCOME_DEFERRED, "450 no" },
+		{ lease->rids[1], OUTCOME_DEFERRED, "450 no" } };
+	const struct outcome outcome = { .mid = lease->mid,
+		.domain = lease->domain,
+		.attempt = lease->attempts + 1,
+		.time_ms = clock_wall_ms(),
+		.dcid = "",
+		.host = "",
+		.address = "",
+		.tls = "",
+		.unreachable = !lease->untried,
+		.untried = lease->untried,
+		.recipients = recipients,
+		.recipient_count = 2 };
+
+	assert_int_equal(store_record(rig->store, &outcome), 0);
+	talloc_free(lease);
+}
+
+static struct lease *lease_now(struct rig *rig)
+{
+	struct lease *lease;
+
+	assert_int_equal(store_lease(rig->store, NULL, ME, NULL, 0, &lease), 0);
+	return lease;
+}
+
+static void test_2_26_overdue_mail_does_not_wait_for_the_probe_of_its_destination(void **state)
+{
+	const struct {
+		const char *name, *change; /* how the mail differs, which is two hours old */
+		bool lent;
+	} cases[] = {
+		{ "late", "SELECT %lld", true },
+		{ "late, and reported", "UPDATE recipient SET warned = 1 -- %lld", false },
+		{ "late, but that is not wanted", "UPDATE recipient SET notify = 4 -- %lld", false },
+		{ "late, and that is wanted", "UPDATE recipient SET notify = 8 -- %lld", true },
+		{ "late, but without a sender", "UPDATE message SET sender = '' -- %lld", false },
+		{ "expired, without a sender and reported",
+			"UPDATE message SET sender = '', queued = queued - 2 * %lld; UPDATE recipient SET warned = 1",
+			true },
+		{ "young", "UPDATE message SET queued = queued + 2 * %lld", false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct rig *rig = rig_new();
+
+		config_release(rig->config);
+		rig->config = help_config("mail_flow_policies: [{name: open, tls: none}]\n"
+					  "delivery: {retry: [7d], delay_warning: 1h, expire: 3h}\n");
+		commit(rig);
+		commit(rig);
+		sql(rig, CLOCK_WAS, 0);
+		sql(rig, "UPDATE message SET queued = queued - 2 * %lld", HOUR);
+		sql(rig, cases[i].change, HOUR);
+		reopen(rig);
+		struct lease *probe = lease_now(rig);
+		assert_non_null(probe);
+		assert_false(probe->untried);
+		record_unreached(rig, probe); /* parks the destination; this mail itself is due in a week */
+		rig->store->overdue_next = 0;
+		struct lease *lease = lease_now(rig);
+		if ((lease != NULL) != cases[i].lent)
+			fail_msg("%s", cases[i].name);
+		if (lease != NULL) {
+			assert_int_equal(lease->mid, 2);
+			assert_true(lease->untried);
+			record_unreached(rig, lease);
+		}
+		commit(rig); /* still parked */
+		assert_null(lease_now(rig));
+		rig_free(rig);
+	}
+}
+
 static void test_11_30_mail_of_schema_2_keeps_its_age(void **state)
 {
 	struct rig *rig = rig_new();
@@ -273,6 +353,7 @@ int main(void)
 		cmocka_unit_test(test_11_35_the_clock_is_saved_while_mail_waits),
 		cmocka_unit_test(test_2_26_who_was_told_is_remembered_over_a_restart),
 		cmocka_unit_test(test_2_26_the_next_try_is_the_same_after_a_restart),
+		cmocka_unit_test(test_2_26_overdue_mail_does_not_wait_for_the_probe_of_its_destination),
 		cmocka_unit_test(test_11_30_mail_of_schema_2_keeps_its_age),
 	};
 
