@@ -20,6 +20,7 @@
 #include "config/config.h"
 #include "deliver/original.h"
 #include "policy/notify.h"
+#include "wire/address.h"
 #include "wire/report_text.h"
 #include "wire/smtp_command.h"
 
@@ -74,15 +75,20 @@ static void status_of(const char *reply, char *ret_status, size_t size)
 		snprintf(ret_status, size, "%c.0.0", reply[0] == '2' || reply[0] == '4' ? reply[0] : '5');
 }
 
-/* The peer's address as a name of type dns may be: without its port. */
-static char *remote_mta(const struct report *report)
+/* The server by its name, else by its address without the port, as names of type dns are; empty when none was dialled. */
+static const char *remote_mta(const struct report *report, size_t index)
 {
+	const struct outcome_leg leg = envelope_leg(report->outcome, index);
 	char literal[IP_TEXT_MAX];
 	struct ip ip;
 
-	return ip_parse(text_of(report->outcome->address), &ip) == 0
+	if (leg.address[0] == '\0')
+		return "";
+	if (address_is_domain(text_of(leg.host)) && ip_parse(text_of(leg.host), &ip) < 0)
+		return clean(report, leg.host);
+	return ip_parse(text_of(leg.address), &ip) == 0
 		       ? text_must(talloc_strdup(report, ip_format_literal(&ip, literal)))
-		       : clean(report, report->outcome->address);
+		       : clean(report, leg.address);
 }
 
 static char *add_field(char *fields, const char *name, const char *type, const char *value)
@@ -108,7 +114,7 @@ static char *add_recipient(char *fields, const struct report *report, const stru
 	fields = add_field(fields, "Final-Recipient", "", final);
 	fields = add_field(fields, "Action", "", kind->action);
 	fields = add_field(fields, "Status", "", status);
-	fields = add_field(fields, "Remote-MTA", "dns; ", remote_mta(report));
+	fields = add_field(fields, "Remote-MTA", "dns; ", remote_mta(report, index));
 	fields = add_field(fields, "Diagnostic-Code", "smtp; ", clean(report, reply));
 	fields = add_field(fields, "Last-Attempt-Date", "", clock_mail_date(report->outcome->time_ms, date));
 	return kind->report == NOTIFY_DELAY ? add_field(fields, "Will-Retry-Until", "", report->until)

@@ -9,6 +9,6 @@ struct original {
 	bool eight_bit;	   /* a byte over 0x7f is in it */
 };
 
-/* What of `content` goes into a report. whole: all of it, if it can be, else the header, in which every byte that is not printable
+/* What of `content` goes into a report. whole: all of it, if that passes everywhere, else the header, in which every byte that is not printable
  * ASCII becomes `?`. global: a reader who knows RFC 6533, so well-formed UTF-8 may stay in the header. Owned by `owner`. */
 struct original original_of(const void *owner, const struct content *content, bool whole, bool global);

@@ -332,8 +332,8 @@ def test_2_28_hostile_addresses_and_headers_stay_on_their_lines(make_gateway, ma
 
 
 def test_2_28_global_types_only_for_a_sender_who_is_known_to_take_them(make_gateway, make_peer, routes):
-    peer = make_peer(rcpt="550 5.1.1 no", offers=("SMTPUTF8",))
-    back = make_peer(offers=("SMTPUTF8",))
+    peer = make_peer(rcpt="550 5.1.1 no", offers=("8BITMIME", "SMTPUTF8"))
+    back = make_peer(offers=("8BITMIME", "SMTPUTF8"))
     settings = routes(peer)
     settings["routes"][1]["next_hop"] = back.address
     gateway = make_gateway(settings)
