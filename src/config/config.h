@@ -124,6 +124,11 @@ struct config_delivery {
 	uint64_t rate; /* mails a minute to one destination; 0 = any number */
 };
 
+struct config_tracking {
+	unsigned line;
+	int64_t keep_ms; /* of a finished mail; 0 = for ever */
+};
+
 /* recipients: which addresses of the accepted domains exist. */
 struct config_recipients {
 	unsigned line;
@@ -206,6 +211,7 @@ struct config {
 	struct config_metrics metrics;
 	struct config_delivery delivery;
 	struct config_limits limits;
+	struct config_tracking tracking;
 	struct config_log log;
 };
 

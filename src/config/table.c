@@ -470,6 +470,15 @@ static const struct table_row dns_rows[] = {
 static const struct table_section dns = { "dns", NULL, sizeof(struct config_dns), ROWS(dns_rows),
 	.manual = "How names are looked up. All answers are validated by the gateway itself (DNSSEC)." };
 
+static const struct table_row tracking_rows[] = {
+	{ "keep", TABLE_DURATION, AT(tracking, keep_ms), .standard = "30d", LIMITS(0, DAYS(3650)),
+		.manual =
+			"How long `postern track` knows a mail after its last recipient was served, or a refusal; 0d: for ever." },
+};
+
+static const struct table_section tracking = { "tracking", NULL, sizeof(struct config_tracking),
+	ROWS(tracking_rows), .manual = "What became of mail." };
+
 static const struct table_row log_rows[] = {
 	{ "to", TABLE_TARGET, AT(log, to), AT(log, file), .standard = "stderr", .words = log_targets,
 		.manual = "Where events go; a path has a `/` or a `.`." },
@@ -508,13 +517,14 @@ static const struct table_row top_rows[] = {
 	{ "delivery", TABLE_SECTION, TOP(delivery), .inner = &delivery },
 	{ "limits", TABLE_SECTION, TOP(limits), .inner = &limits },
 	{ "metrics", TABLE_SECTION, TOP(metrics), .inner = &metrics },
+	{ "tracking", TABLE_SECTION, TOP(tracking), .inner = &tracking },
 	{ "log", TABLE_SECTION, TOP(log), .inner = &logging },
 };
 
 static const char *const top_later[] = { "tls", "crl_sources", "acme", "interfaces", "destination_settings",
 	"mta_sts", "smtp_auth_profiles", "ldap_servers", "radius_servers", "users_file", "aaa_groups",
-	"group_policies", "email_proxy", "proxy_actions", "content_rules", "alerts", "reports", "tracking",
-	"admin", "store", NULL };
+	"group_policies", "email_proxy", "proxy_actions", "content_rules", "alerts", "reports", "admin",
+	"store", NULL };
 
 const struct table_section table_top = { NULL, NULL, sizeof(struct config), ROWS(top_rows), top_later,
 	"The top level of the file." };

@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -18,8 +19,6 @@
 #include "queue/checksum.h"
 #include "queue/copy.h"
 
-enum { APPLICATION_ID = 0x506f7374 }; /* "Post" */
-
 /* queue/directive.h */
 #define DIRECTIVES                                                                                                                       \
 	"CREATE TABLE IF NOT EXISTS directive (mid INTEGER NOT NULL, domain TEXT NOT NULL, held INTEGER NOT NULL DEFAULT 0,"             \
@@ -28,7 +27,7 @@ enum { APPLICATION_ID = 0x506f7374 }; /* "Post" */
 	"CREATE TABLE IF NOT EXISTS suspended (destination TEXT PRIMARY KEY, since INTEGER NOT NULL, uid INTEGER NOT NULL)"              \
 	" STRICT, WITHOUT ROWID;"
 
-static const char schema[] =
+static const char queue_schema[] =
 	"CREATE TABLE message (mid INTEGER PRIMARY KEY AUTOINCREMENT, received INTEGER NOT NULL,"
 	" icid TEXT NOT NULL, client TEXT NOT NULL, helo TEXT NOT NULL, tls TEXT NOT NULL,"
 	" sender TEXT NOT NULL, size INTEGER NOT NULL, file TEXT, digest BLOB,"
@@ -59,10 +58,12 @@ static const char schema[] =
 
 	"CREATE TABLE clock (id INTEGER PRIMARY KEY CHECK (id = 1), now INTEGER NOT NULL, wall INTEGER NOT NULL) STRICT;"
 
+	"CREATE TABLE outbox (mid INTEGER PRIMARY KEY) STRICT;"
+
 	DIRECTIVES;
 
 /* What each older schema lacks, by its version. */
-static const char *const upgrades[DATABASE_SCHEMA] = {
+static const char *const queue_upgrades[DATABASE_SCHEMA] = {
 	[1] = "ALTER TABLE message ADD COLUMN eight_bit INTEGER NOT NULL DEFAULT 0;"
 	      "ALTER TABLE message ADD COLUMN utf8 INTEGER NOT NULL DEFAULT 0;"
 	      "ALTER TABLE message ADD COLUMN ret INTEGER NOT NULL DEFAULT 0;"
@@ -75,17 +76,54 @@ static const char *const upgrades[DATABASE_SCHEMA] = {
 	      "ALTER TABLE recipient ADD COLUMN warned INTEGER NOT NULL DEFAULT 0;"
 	      "ALTER TABLE message ADD COLUMN queued INTEGER NOT NULL DEFAULT 0;"
 	      "UPDATE message SET queued = received;"
-	      "CREATE TABLE clock (id INTEGER PRIMARY KEY CHECK (id = 1), now INTEGER NOT NULL, wall INTEGER NOT NULL) STRICT;" DIRECTIVES,
+	      "CREATE TABLE clock (id INTEGER PRIMARY KEY CHECK (id = 1), now INTEGER NOT NULL, wall INTEGER NOT NULL) STRICT;"
+	      "CREATE TABLE outbox (mid INTEGER PRIMARY KEY) STRICT;"
+	      "INSERT INTO outbox SELECT mid FROM message"
+	      " WHERE mid NOT IN (SELECT mid FROM recipient WHERE state = 0);" DIRECTIVES,
 };
 
 /* After any upgrade: what is live is summed up, with the columns that it has now. */
-static const char seal[] =
+static const char queue_seal[] =
 	"UPDATE message SET digest = (SELECT row_digest(bytes) FROM content WHERE content.mid = message.mid)"
 	" WHERE file IS NULL AND mid IN (SELECT mid FROM recipient WHERE state = 0);"
 	"UPDATE message SET sum = " CHECKSUM_OF_MESSAGE
 	" WHERE mid IN (SELECT mid FROM recipient WHERE state = 0);"
 	"UPDATE recipient SET sum = " CHECKSUM_OF_RECIPIENT
 	" WHERE mid IN (SELECT mid FROM recipient WHERE state = 0);";
+
+/* `moved` is when a record came here, for retention. */
+static const char track_schema[] =
+	"CREATE TABLE message (mid INTEGER PRIMARY KEY, received INTEGER NOT NULL, icid TEXT NOT NULL,"
+	" client TEXT NOT NULL, helo TEXT NOT NULL, tls TEXT NOT NULL, sender TEXT NOT NULL,"
+	" size INTEGER NOT NULL, moved INTEGER NOT NULL) STRICT;"
+	"CREATE INDEX message_moved ON message (moved);"
+
+	"CREATE TABLE recipient (mid INTEGER NOT NULL, rid INTEGER NOT NULL, address TEXT NOT NULL,"
+	" state INTEGER NOT NULL, attempts INTEGER NOT NULL, PRIMARY KEY (mid, rid)) STRICT, WITHOUT ROWID;"
+
+	"CREATE TABLE attempt (mid INTEGER NOT NULL, rid INTEGER NOT NULL, number INTEGER NOT NULL,"
+	" time INTEGER NOT NULL, dcid TEXT NOT NULL, host TEXT NOT NULL, address TEXT NOT NULL,"
+	" state INTEGER NOT NULL, reply TEXT NOT NULL, tls TEXT NOT NULL,"
+	" PRIMARY KEY (mid, rid, number)) STRICT, WITHOUT ROWID;"
+
+	"CREATE TABLE refusal (id INTEGER PRIMARY KEY, time INTEGER NOT NULL, icid TEXT NOT NULL,"
+	" client TEXT NOT NULL, helo TEXT NOT NULL, tls TEXT NOT NULL, sender TEXT NOT NULL,"
+	" recipient TEXT NOT NULL, reply TEXT NOT NULL, moved INTEGER NOT NULL) STRICT;"
+	"CREATE INDEX refusal_moved ON refusal (moved);";
+
+static const struct kind {
+	const char *name;
+	int version, application;
+	const char *schema;
+	const char *const *upgrades; /* by the version before */
+	const char *seal;	     /* what is done after any upgrade */
+	const char *durable;	     /* what makes a commit a sync */
+} kinds[] = {
+	[DATABASE_QUEUE] = { "queue.db", DATABASE_SCHEMA, 0x506f7374 /* "Post" */, queue_schema,
+		queue_upgrades, queue_seal, "PRAGMA synchronous = FULL" },
+	[DATABASE_TRACK] = { "track.db", 1, 0x506f5472 /* "PoTr" */, track_schema, NULL, "",
+		"PRAGMA synchronous = FULL" /* before it is deleted from queue.db */ },
+};
 
 static sqlite3_vfs plain_names; /* written once by register_vfs() */
 
@@ -104,11 +142,13 @@ static void register_vfs(void)
 		abort();
 }
 
-static int why(const void *owner, int error, const char **ret_why, const char *format, const char *detail)
+static PRINTF(4, 5) int why(const void *owner, int error, const char **ret_why, const char *format, ...)
 {
-	char *text = talloc_asprintf(owner, "%s%s", format, detail);
+	va_list arguments;
 
-	*ret_why = text_must(text);
+	va_start(arguments, format);
+	*ret_why = text_must(talloc_vasprintf(owner, format, arguments));
+	va_end(arguments);
 	return error;
 }
 
@@ -130,14 +170,15 @@ int database_open_file(int directory_fd, const char *name, int flags, sqlite3 **
 	return 0;
 }
 
-static int open_file(const void *owner, int directory_fd, int flags, sqlite3 **ret_db, const char **ret_why)
+static int open_kind(const void *owner, int directory_fd, const struct kind *kind, int flags,
+	sqlite3 **ret_db, const char **ret_why)
 {
 	sqlite3 *db = NULL;
-	int r = database_open_file(directory_fd, "queue.db", flags, &db);
+	int r = database_open_file(directory_fd, kind->name, flags, &db);
 
 	if (r < 0) {
-		why(owner, r, ret_why,
-			"queue.db cannot be opened: ", db == NULL ? "no memory" : sqlite3_errmsg(db));
+		why(owner, r, ret_why, "%s cannot be opened: %s", kind->name,
+			db == NULL ? "no memory" : sqlite3_errmsg(db));
 		sqlite3_close(db);
 		return r;
 	}
@@ -158,30 +199,32 @@ static int64_t pragma(sqlite3 *db, const char *sql)
 }
 
 /* Tables, version and mark in one transaction: a power cut leaves all or nothing of it. */
-static int create(sqlite3 *db)
+static int create(sqlite3 *db, const struct kind *kind)
 {
 	char marks[128];
-	int r = database_exec(db,
-		"PRAGMA page_size = 8192; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL");
+	int r = database_exec(
+		db, "PRAGMA page_size = 8192; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL");
 
+	if (r == 0)
+		r = database_exec(db, kind->durable);
 	if (r == 0)
 		r = database_exec(db, "BEGIN IMMEDIATE");
 	if (r == 0)
-		r = database_exec(db, schema);
-	snprintf(marks, sizeof marks, "PRAGMA application_id = %d; PRAGMA user_version = %d", APPLICATION_ID,
-		DATABASE_SCHEMA);
+		r = database_exec(db, kind->schema);
+	snprintf(marks, sizeof marks, "PRAGMA application_id = %d; PRAGMA user_version = %d",
+		kind->application, kind->version);
 	if (r == 0)
 		r = database_exec(db, marks);
 	return r == 0 ? database_exec(db, "COMMIT") : r;
 }
 
 /* Keep the database as it is under the name queue.db.schemaN, durable before anything is changed. */
-static int keep_copy(sqlite3 *db, int directory_fd, int64_t version)
+static int keep_copy(sqlite3 *db, const struct kind *kind, int directory_fd, int64_t version)
 {
 	struct copy *copy;
 	char name[32];
 
-	snprintf(name, sizeof name, "queue.db.schema%lld", (long long)version);
+	snprintf(name, sizeof name, "%s.schema%lld", kind->name, (long long)version);
 	int r = copy_start(NULL, db, directory_fd, name, &copy);
 	if (r < 0)
 		return r;
@@ -193,91 +236,93 @@ static int keep_copy(sqlite3 *db, int directory_fd, int64_t version)
 }
 
 /* From an older schema to ours, all or nothing. */
-static int upgrade(sqlite3 *db, int64_t version)
+static int upgrade(sqlite3 *db, const struct kind *kind, int64_t version)
 {
 	char mark[64];
 	int r = database_exec(db, "BEGIN IMMEDIATE");
 
-	for (; r == 0 && version < DATABASE_SCHEMA; version++)
-		r = database_exec(db, upgrades[version]);
+	for (; r == 0 && version < kind->version; version++)
+		r = database_exec(db, kind->upgrades[version]);
 	if (r == 0)
-		r = database_exec(db, seal);
-	snprintf(mark, sizeof mark, "PRAGMA user_version = %d", DATABASE_SCHEMA);
+		r = database_exec(db, kind->seal);
+	snprintf(mark, sizeof mark, "PRAGMA user_version = %d", kind->version);
 	if (r == 0)
 		r = database_exec(db, mark);
 	return r == 0 ? database_exec(db, "COMMIT") : r;
 }
 
 /* Bring an older database to our schema. */
-static int migrate(const void *owner, sqlite3 *db, int directory_fd, const char **ret_why)
+static int migrate(
+	const void *owner, sqlite3 *db, const struct kind *kind, int directory_fd, const char **ret_why)
 {
 	const int64_t version = pragma(db, "PRAGMA user_version");
 
-	if (version >= DATABASE_SCHEMA)
+	if (version >= kind->version)
 		return 0;
 	if (version < 1)
 		return why(owner, -ENOTSUP, ret_why,
-			"queue.db has tables and no schema number: it is damaged, or not ours", "");
-	int r = keep_copy(db, directory_fd, version);
+			"%s has tables and no schema number: it is damaged, or not ours", kind->name);
+	int r = keep_copy(db, kind, directory_fd, version);
 	if (r < 0)
 		return why(owner, r, ret_why,
-			"queue.db is of an older version and cannot be copied before it is changed; make room for a second queue.db in the state directory: ",
-			err_text(r));
-	r = upgrade(db, version);
+			"%s is of an older version and cannot be copied before it is changed; make room for a second %s in the state directory: %s",
+			kind->name, kind->name, err_text(r));
+	r = upgrade(db, kind, version);
 	if (r < 0)
 		return why(owner, r, ret_why,
-			"queue.db cannot be brought to this version's schema (it is as it was, and queue.db.schemaN is a copy of it): ",
-			sqlite3_errmsg(db));
-	log_event(LOG_INFO, "schema_upgraded", log_num("from", version), log_num("to", DATABASE_SCHEMA));
+			"%s cannot be brought to this version's schema (it is as it was, and %s.schema%lld is a copy of it): %s",
+			kind->name, kind->name, (long long)version, sqlite3_errmsg(db));
+	log_event(LOG_INFO, "schema_upgraded", log_num("from", version), log_num("to", kind->version));
 	return 0;
 }
 
 /* Refuse what is not ours before anything is written to it. */
-static int inspect(const void *owner, sqlite3 *db, bool *ret_empty, const char **ret_why)
+static int inspect(
+	const void *owner, sqlite3 *db, const struct kind *kind, bool *ret_empty, const char **ret_why)
 {
 	int64_t version = pragma(db, "PRAGMA user_version"),
 		tables = pragma(db, "SELECT count(*) FROM sqlite_schema");
-	char number[64];
 
 	if (version < 0 || tables < 0)
-		return why(owner, -EIO, ret_why, "queue.db cannot be read: ", sqlite3_errmsg(db));
+		return why(owner, -EIO, ret_why, "%s cannot be read: %s", kind->name, sqlite3_errmsg(db));
 	*ret_empty = tables == 0;
-	if (version > DATABASE_SCHEMA) {
-		snprintf(number, sizeof number, "%lld", (long long)version);
+	if (version > kind->version)
 		return why(owner, -ENOTSUP, ret_why,
-			"queue.db was written by a newer version of postern; start that version again, or move the state directory aside; its schema is ",
-			number);
-	}
-	if (!*ret_empty && pragma(db, "PRAGMA application_id") != APPLICATION_ID)
+			"%s was written by a newer version of postern; start that version again, or move the state directory aside; its schema is %lld",
+			kind->name, (long long)version);
+	if (!*ret_empty && pragma(db, "PRAGMA application_id") != kind->application)
 		return why(owner, -ENOTSUP, ret_why,
-			"queue.db is a database of another program; name another state_dir", "");
+			"%s is a database of another program; name another state_dir", kind->name);
 	return 0;
 }
 
-int database_open_writer(const void *owner, int directory_fd, sqlite3 **ret_db, const char **ret_why)
+int database_open_writer(
+	const void *owner, int directory_fd, enum database_file file, sqlite3 **ret_db, const char **ret_why)
 {
+	const struct kind *kind = &kinds[file];
 	sqlite3 *db = NULL;
 	bool empty;
-	int r = open_file(owner, directory_fd, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, &db, ret_why);
+	int r = open_kind(
+		owner, directory_fd, kind, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, &db, ret_why);
 
 	if (r < 0)
 		return r;
-	r = inspect(owner, db, &empty, ret_why);
+	r = inspect(owner, db, kind, &empty, ret_why);
 	if (r == 0 && empty) {
-		r = create(db);
+		r = create(db, kind);
 		if (r < 0)
-			why(owner, r, ret_why, "queue.db cannot be made: ", sqlite3_errmsg(db));
+			why(owner, r, ret_why, "%s cannot be made: %s", kind->name, sqlite3_errmsg(db));
 	}
 	if (r == 0)
-		r = migrate(owner, db, directory_fd, ret_why);
+		r = migrate(owner, db, kind, directory_fd, ret_why);
 	if (r == 0 &&
-		database_exec(db,
-			"PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; PRAGMA cell_size_check = ON") <
-			0)
-		r = why(owner, -EIO, ret_why, "queue.db cannot be read: ", sqlite3_errmsg(db));
+		(database_exec(db, kind->durable) < 0 ||
+			database_exec(db, "PRAGMA temp_store = MEMORY; PRAGMA cell_size_check = ON") < 0))
+		r = why(owner, -EIO, ret_why, "%s cannot be read: %s", kind->name, sqlite3_errmsg(db));
 	/* What recovery found may lie in the page cache only: make it durable before anything acts on it. */
 	if (r == 0 && pragma(db, "PRAGMA wal_checkpoint(TRUNCATE)") != 0)
-		r = why(owner, -EIO, ret_why, "queue.db cannot be checkpointed: ", sqlite3_errmsg(db));
+		r = why(owner, -EIO, ret_why, "%s cannot be checkpointed: %s", kind->name,
+			sqlite3_errmsg(db));
 	if (r < 0)
 		sqlite3_close(db);
 	else
@@ -285,21 +330,23 @@ int database_open_writer(const void *owner, int directory_fd, sqlite3 **ret_db, 
 	return r;
 }
 
-int database_open_reader(const void *owner, int directory_fd, sqlite3 **ret_db, const char **ret_why)
+int database_open_reader(
+	const void *owner, int directory_fd, enum database_file file, sqlite3 **ret_db, const char **ret_why)
 {
+	const struct kind *kind = &kinds[file];
 	sqlite3 *db = NULL;
 	bool empty;
-	int r = open_file(owner, directory_fd, SQLITE_OPEN_READONLY, &db, ret_why);
+	int r = open_kind(owner, directory_fd, kind, SQLITE_OPEN_READONLY, &db, ret_why);
 
 	if (r < 0)
 		return r;
-	r = inspect(owner, db, &empty, ret_why);
+	r = inspect(owner, db, kind, &empty, ret_why);
 	if (r == 0 && empty)
-		r = why(owner, -ENOENT, ret_why, "queue.db is empty: no gateway has run here yet", "");
-	if (r == 0 && pragma(db, "PRAGMA user_version") < DATABASE_SCHEMA)
+		r = why(owner, -ENOENT, ret_why, "%s is empty: no gateway has run here yet", kind->name);
+	if (r == 0 && pragma(db, "PRAGMA user_version") < kind->version)
 		r = why(owner, -ENOTSUP, ret_why,
-			"queue.db was written by an older version of postern; start the gateway, which brings it to this one",
-			"");
+			"%s was written by an older version of postern; start the gateway, which brings it to this one",
+			kind->name);
 	if (r < 0)
 		sqlite3_close(db);
 	else

@@ -11,19 +11,25 @@
 
 enum { DATABASE_SCHEMA = 3 };
 
-/* What `recipient.state` means. Queued ones are in the index recipient_live; all but delivered and bounced keep their mail from being finished. */
+/* What `recipient.state` means. Queued ones are in the index recipient_live. A mail is finished when all its recipients are in a final state. */
 enum database_state { STATE_QUEUED, STATE_DELIVERED, STATE_BOUNCED, STATE_CORRUPT, STATE_DELETED };
+#define DATABASE_FINAL "(1, 2, 4)"
 
 /* A plain connection to `directory_fd`/name, with the functions of checksum.h and a busy timeout of ten seconds. 0, or a negative error; the
  * connection is the caller's in any case, unless it is NULL. */
 int database_open_file(int directory_fd, const char *name, int flags, sqlite3 **ret_db);
 
-/* Open `directory_fd`/queue.db and make it first when it is missing; whatever recovery found in its log is durable when this returns. An older
- * schema is brought to ours, after a copy named queue.db.schemaN is durable. A connection for the writer (synchronous=FULL). 0, or a negative error with one sentence in ret_why (owned by `owner`). */
-int database_open_writer(const void *owner, int directory_fd, sqlite3 **ret_db, const char **ret_why);
+enum database_file { DATABASE_QUEUE, DATABASE_TRACK }; /* queue.db, track.db */
+
+/* Open the file in `directory_fd`, and make it first when it is missing; whatever recovery found in its log is durable when this returns. An
+ * older schema is brought to ours, after a copy named queue.db.schemaN is durable. A connection whose commits are synced. 0, or a negative
+ * error with one sentence in ret_why (owned by `owner`). */
+int database_open_writer(
+	const void *owner, int directory_fd, enum database_file file, sqlite3 **ret_db, const char **ret_why);
 
 /* A connection that only reads, to a database that exists; as above. */
-int database_open_reader(const void *owner, int directory_fd, sqlite3 **ret_db, const char **ret_why);
+int database_open_reader(
+	const void *owner, int directory_fd, enum database_file file, sqlite3 **ret_db, const char **ret_why);
 
 /* Close; NULL is fine. */
 void database_close(sqlite3 *db);

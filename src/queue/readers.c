@@ -6,7 +6,6 @@
 #include <talloc.h>
 
 #include "base/base.h"
-#include "queue/database.h"
 
 enum { READERS = 4 };
 
@@ -26,7 +25,8 @@ static int readers_destroy(struct readers *readers)
 	return 0;
 }
 
-int readers_open(const void *owner, int directory_fd, struct readers **ret_readers, const char **ret_why)
+int readers_open(const void *owner, int directory_fd, enum database_file file, struct readers **ret_readers,
+	const char **ret_why)
 {
 	struct readers *readers = text_must(talloc_zero(owner, struct readers));
 
@@ -34,7 +34,8 @@ int readers_open(const void *owner, int directory_fd, struct readers **ret_reade
 	pthread_cond_init(&readers->returned, NULL);
 	talloc_set_destructor(readers, readers_destroy);
 	while (readers->free < READERS) {
-		int r = database_open_reader(owner, directory_fd, &readers->dbs[readers->free], ret_why);
+		int r = database_open_reader(
+			owner, directory_fd, file, &readers->dbs[readers->free], ret_why);
 
 		if (r < 0) {
 			talloc_free(readers);

@@ -21,6 +21,7 @@
 #include "queue/checksum.h"
 #include "queue/content.h"
 #include "queue/database.h"
+#include "queue/mover.h"
 #include "queue/quota.h"
 #include "queue/readers.h"
 #include "queue/schedule.h"
@@ -30,6 +31,8 @@
 
 static int store_destroy(struct store *store)
 {
+	if (store->mover != NULL)
+		mover_stop(store->mover); /* before the writer, which it waits for */
 	if (store->writer != NULL)
 		writer_stop(store->writer);
 	base_close(&store->content_fd);
@@ -139,7 +142,8 @@ static int load_quota(struct store *store)
 static int sweep(struct store *store)
 {
 	sqlite3 *db = readers_take(store->readers);
-	sqlite3_stmt *statement = database_prepare(db, "SELECT file FROM message WHERE file IS NOT NULL");
+	sqlite3_stmt *statement = database_prepare(db,
+		"SELECT file FROM message WHERE file IS NOT NULL AND mid NOT IN (SELECT mid FROM outbox)");
 	const char **names = text_must(talloc_array(NULL, const char *, 0));
 	size_t count = 0;
 	int r;
@@ -161,28 +165,54 @@ static int sweep(struct store *store)
 	return r;
 }
 
+static int64_t number(sqlite3 *db, const char *sql)
+{
+	sqlite3_stmt *row = database_prepare(db, sql);
+	const int64_t value = database_step(row) == 1 ? sqlite3_column_int64(row, 0) : 0;
+
+	sqlite3_finalize(row);
+	return value;
+}
+
+/* Both databases with their readers, and the writer; ret_track is the connection for the mover. */
+static int open_databases(
+	struct store *store, const void *owner, int dir_fd, sqlite3 **ret_track, const char **ret_why)
+{
+	sqlite3 *queue, *track;
+	int r = database_open_writer(owner, dir_fd, DATABASE_QUEUE, &queue, ret_why);
+
+	if (r < 0)
+		return r;
+	r = requeue_corrupt(queue);
+	if (r < 0)
+		why(owner, r, "queue.db cannot be written", ret_why);
+	else
+		r = database_open_writer(owner, dir_fd, DATABASE_TRACK, &track, ret_why);
+	if (r < 0) {
+		database_close(queue);
+		return r;
+	}
+	store->writer = writer_start(NULL, queue, number(track, "SELECT max(mid) FROM message"),
+		number(track, "SELECT max(id) FROM refusal"));
+	*ret_track = track;
+	r = readers_open(store, dir_fd, DATABASE_QUEUE, &store->readers, ret_why);
+	if (r == 0)
+		r = readers_open(store, dir_fd, DATABASE_TRACK, &store->tracks, ret_why);
+	return r;
+}
+
 int store_open(const void *owner, int dir_fd, const struct config *config, struct store **ret_store,
 	const char **ret_why)
 {
 	struct store *store = store_new(owner);
-	sqlite3 *db;
+	sqlite3 *track = NULL;
 	int r;
 
 	store->config = config_hold(config);
 	store->start = (uint64_t)clock_wall_ms();
 	store->schedule = schedule_new(store);
 	set_pace(store->schedule, &config->delivery);
-	r = database_open_writer(owner, dir_fd, &db, ret_why);
-	if (r < 0)
-		goto failed;
-	r = requeue_corrupt(db);
-	if (r < 0) {
-		database_close(db);
-		why(owner, r, "queue.db cannot be written", ret_why);
-		goto failed;
-	}
-	store->writer = writer_start(NULL, db);
-	r = readers_open(store, dir_fd, &store->readers, ret_why);
+	r = open_databases(store, owner, dir_fd, &track, ret_why);
 	if (r < 0)
 		goto failed;
 	store->content_fd = content_open(dir_fd);
@@ -205,10 +235,17 @@ int store_open(const void *owner, int dir_fd, const struct config *config, struc
 		why(owner, r, "queue.db cannot be read", ret_why);
 		goto failed;
 	}
+	store->mover = mover_start(NULL, track, dir_fd, store->writer, config->tracking.keep_ms);
+	if (store->mover == NULL) {
+		r = why(owner, -EIO, "queue.db cannot be attached to track.db", ret_why);
+		track = NULL;
+		goto failed;
+	}
 	*ret_store = store;
 	return 0;
 
 failed:
+	database_close(track);
 	talloc_steal(owner, *ret_why); /* it may be the store's */
 	talloc_free(store);
 	return r;
@@ -226,7 +263,9 @@ int store_open_reader(
 		*ret_why = text_must(talloc_asprintf(owner, "%s: %s", directory, err_text(r)));
 	} else {
 		store->content_fd = openat(store->reader_fd, "content", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		r = readers_open(store, store->reader_fd, &store->readers, ret_why);
+		r = readers_open(store, store->reader_fd, DATABASE_QUEUE, &store->readers, ret_why);
+		if (r == 0)
+			r = readers_open(store, store->reader_fd, DATABASE_TRACK, &store->tracks, ret_why);
 	}
 	if (r < 0) {
 		talloc_steal(owner, *ret_why);
@@ -250,6 +289,7 @@ void store_configure(struct store *store, const struct config *config)
 		schedule_route(store->schedule, domains[i], route_destination(config, domains[i]));
 	schedule_rehome(store->schedule);
 	talloc_free(domains);
+	mover_keep(store->mover, config->tracking.keep_ms);
 	pthread_cond_broadcast(&store->changed);
 	pthread_mutex_unlock(&store->lock);
 	config_release(before);

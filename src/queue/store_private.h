@@ -10,13 +10,14 @@
 
 struct store {
 	int content_fd;
-	int reader_fd;	       /* of a reader: the state directory; else -1 */
-	uint64_t start;	       /* wall clock of the opening; part of file names */
-	struct writer *writer; /* NULL in a reader */
-	struct readers *readers;
-	pthread_mutex_t orders; /* of the operator: one at a time; taken before the next */
-	pthread_mutex_t lock;	/* guards what follows */
-	pthread_cond_t changed; /* something became due, or may have */
+	int reader_fd;			  /* of a reader: the state directory; else -1 */
+	uint64_t start;			  /* wall clock of the opening; part of file names */
+	struct writer *writer;		  /* NULL in a reader */
+	struct mover *mover;		  /* the same */
+	struct readers *readers, *tracks; /* of queue.db, of track.db */
+	pthread_mutex_t orders;		  /* of the operator: one at a time; taken before the next */
+	pthread_mutex_t lock;		  /* guards what follows */
+	pthread_cond_t changed;		  /* something became due, or may have */
 	struct schedule *schedule;
 	struct quota *quota; /* queued mails by client network */
 	bool directed;	     /* something may be ordered about a mail (directive.h) */

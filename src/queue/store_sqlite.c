@@ -19,6 +19,7 @@
 #include "lookup/route.h"
 #include "policy/retry.h"
 #include "queue/content.h"
+#include "queue/mover.h"
 #include "queue/quota.h"
 #include "queue/schedule.h"
 #include "queue/store_admin_private.h"
@@ -366,8 +367,10 @@ static void give_back(
 
 void store_finish(struct store *store, const struct writer_outcome *job)
 {
-	if (job->client[0] != '\0' && !job->repeated)
+	if (job->client[0] != '\0' && !job->repeated) {
 		leave_quota(store, job->client);
+		mover_wake(store->mover);
+	}
 	if (job->file[0] != '\0')
 		content_drop(store->content_fd, job->file);
 }
@@ -406,7 +409,10 @@ int store_record(struct store *store, const struct outcome *outcome)
 
 int store_note(struct store *store, const struct store_refusal *refusals, size_t count)
 {
-	return writer_notes(store->writer, refusals, count);
+	int r = writer_notes(store->writer, refusals, count);
+
+	mover_wake(store->mover);
+	return r;
 }
 
 uint64_t store_queued(struct store *store)

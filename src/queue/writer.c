@@ -21,7 +21,17 @@
 #include "queue/directive.h"
 #include "queue/storage_fault.h"
 
-enum job_kind { JOB_MAIL, JOB_OUTCOME, JOB_DAMAGE, JOB_DIRECTIVES, JOB_NOTES, JOB_CLOCK };
+enum job_kind {
+	JOB_MAIL,
+	JOB_OUTCOME,
+	JOB_DAMAGE,
+	JOB_DIRECTIVES,
+	JOB_NOTES,
+	JOB_CLOCK,
+	JOB_FORGET,
+	JOB_FORGET_NOTES,
+	JOB_VACUUM
+};
 
 struct job {
 	STAILQ_ENTRY(job) next;
@@ -31,8 +41,10 @@ struct job {
 	struct writer_damage *damage;
 	const struct directive *directives;
 	const struct store_refusal *refusals;
+	const struct writer_piece *pieces;
 	size_t count;
 	const struct steady *clock;
+	int64_t number;
 	int result;
 	bool done;
 	pthread_cond_t finished;
@@ -49,12 +61,13 @@ struct writer {
 	void (*observe)(void *context, int64_t microseconds); /* or NULL */
 	void *observer;					      /* its context */
 	sqlite3 *db;
-	int64_t last_mid;
+	int64_t last_mid, last_refusal;
 	sqlite3_stmt *begin, *commit, *rollback;
 	sqlite3_stmt *add_message, *add_content, *add_recipient, *add_attempt, *add_refusal;
 	sqlite3_stmt *set_recipient, *domain_live, *mail_live, *mail_kept, *drop_content, *mail_file,
-		*drop_file;
+		*add_outbox;
 	sqlite3_stmt *set_corrupt, *set_corrupt_domain, *set_clock;
+	sqlite3_stmt *drop_attempts, *drop_recipients, *drop_message, *drop_outbox, *drop_refusals;
 };
 
 /* As many as CHECKSUM_MESSAGE and CHECKSUM_RECIPIENT have columns. */
@@ -79,7 +92,7 @@ static void prepare(struct writer *w)
 		{ &w->add_attempt,
 			"INSERT INTO attempt (mid, rid, number, time, dcid, host, address, state, reply, tls) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)" },
 		{ &w->add_refusal,
-			"INSERT INTO refusal (time, icid, client, helo, tls, sender, recipient, reply) VALUES (?, ?, ?, ?, ?, ?, ?, ?)" },
+			"INSERT INTO refusal (id, time, icid, client, helo, tls, sender, recipient, reply) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)" },
 		{ &w->set_recipient,
 			"UPDATE recipient SET state = ?1, attempts = ?2, due = ?3, warned = max(warned, ?7),"
 			" sum = row_sum('recipient', mid, rid, address, domain, ?1, ?2, ?3, notify, orcpt, max(warned, ?7))"
@@ -87,10 +100,16 @@ static void prepare(struct writer *w)
 		{ &w->domain_live,
 			"SELECT 1 FROM recipient WHERE mid = ? AND domain = ? AND state = 0 LIMIT 1" },
 		{ &w->mail_live, "SELECT 1 FROM recipient WHERE mid = ? AND state = 0 LIMIT 1" },
-		{ &w->mail_kept, "SELECT 1 FROM recipient WHERE mid = ? AND state NOT IN (1, 2, 4) LIMIT 1" },
+		{ &w->mail_kept,
+			"SELECT 1 FROM recipient WHERE mid = ? AND state NOT IN " DATABASE_FINAL " LIMIT 1" },
 		{ &w->drop_content, "DELETE FROM content WHERE mid = ?" },
 		{ &w->mail_file, "SELECT client, file FROM message WHERE mid = ?" },
-		{ &w->drop_file, "UPDATE message SET file = NULL WHERE mid = ?" },
+		{ &w->add_outbox, "INSERT OR IGNORE INTO outbox (mid) VALUES (?)" },
+		{ &w->drop_attempts, "DELETE FROM attempt WHERE mid = ? AND rid BETWEEN ? AND ?" },
+		{ &w->drop_recipients, "DELETE FROM recipient WHERE mid = ? AND rid BETWEEN ? AND ?" },
+		{ &w->drop_message, "DELETE FROM message WHERE mid = ?" },
+		{ &w->drop_outbox, "DELETE FROM outbox WHERE mid = ?" },
+		{ &w->drop_refusals, "DELETE FROM refusal WHERE id <= ?" },
 		/* A wrong sum stays as evidence; a right one lets the recipient be queued again (database.c). */
 		{ &w->set_corrupt,
 			"UPDATE recipient SET state = 3, sum = CASE sum WHEN " CHECKSUM_OF_RECIPIENT
@@ -106,13 +125,13 @@ static void prepare(struct writer *w)
 }
 
 /* Numbers of mails are given here, because they are part of the sum; sqlite_sequence keeps the highest that ever was. */
-static int64_t last_mid(sqlite3 *db)
+static int64_t highest(sqlite3 *db, const char *sql, int64_t least)
 {
-	sqlite3_stmt *row = database_prepare(db, "SELECT seq FROM sqlite_sequence WHERE name = 'message'");
-	const int64_t last = database_step(row) == 1 ? sqlite3_column_int64(row, 0) : 0;
+	sqlite3_stmt *row = database_prepare(db, sql);
+	const int64_t found = database_step(row) == 1 ? sqlite3_column_int64(row, 0) : 0;
 
 	sqlite3_finalize(row);
-	return last;
+	return MAX(found, least);
 }
 
 /* Domains are compared in lower case everywhere; the address keeps its spelling. */
@@ -218,7 +237,7 @@ static void copy_column(sqlite3_stmt *row, int column, char *ret_text, size_t si
 	snprintf(ret_text, size, TEXT_FMT, TEXT_ARG(database_text(row, column)));
 }
 
-/* Nobody is queued any more. When everybody is done the content goes in the same transaction (S6). */
+/* Nobody is queued any more. When everybody is done the content goes in the same transaction, and the mail into the outbox (S6). */
 static int finish_mail(struct writer *w, int64_t mid, struct writer_outcome *job)
 {
 	bool kept = false;
@@ -237,10 +256,8 @@ static int finish_mail(struct writer *w, int64_t mid, struct writer_outcome *job
 	}
 	database_bind_number(w->drop_content, 1, mid);
 	r = database_step(w->drop_content);
-	if (r < 0 || job->file[0] == '\0')
-		return r;
-	database_bind_number(w->drop_file, 1, mid);
-	return database_step(w->drop_file);
+	database_bind_number(w->add_outbox, 1, mid);
+	return r < 0 ? r : database_step(w->add_outbox);
 }
 
 static int run_outcome(struct writer *w, struct writer_outcome *job)
@@ -306,9 +323,10 @@ static int run_notes(struct writer *w, const struct store_refusal *refusals, siz
 		const char *const texts[] = { n->icid, n->client, n->helo, n->tls, n->sender, n->recipient,
 			n->reply };
 
-		database_bind_number(w->add_refusal, 1, n->time_ms);
+		database_bind_number(w->add_refusal, 1, ++w->last_refusal);
+		database_bind_number(w->add_refusal, 2, n->time_ms);
 		for (int t = 0; t < (int)COUNT(texts); t++)
-			database_bind_text(w->add_refusal, t + 2, text_of(texts[t]));
+			database_bind_text(w->add_refusal, t + 3, text_of(texts[t]));
 		r = database_step(w->add_refusal);
 	}
 	return r;
@@ -319,6 +337,41 @@ static int run_clock(struct writer *w, const struct steady *clock)
 	database_bind_number(w->set_clock, 1, clock->now_ms);
 	database_bind_number(w->set_clock, 2, clock->wall_ms);
 	return database_step(w->set_clock);
+}
+
+static int run_number(sqlite3_stmt *statement, int64_t number)
+{
+	database_bind_number(statement, 1, number);
+	return database_step(statement);
+}
+
+/* The message goes last: while it is there, its recipients are complete in track.db. */
+static int run_forget(struct writer *w, const struct writer_piece *pieces, size_t count)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < count; i++) {
+		sqlite3_stmt *const rows[] = { w->drop_attempts, w->drop_recipients };
+
+		for (size_t n = 0; r == 0 && n < COUNT(rows); n++) {
+			database_bind_number(rows[n], 2, pieces[i].first_rid);
+			database_bind_number(rows[n], 3, pieces[i].last_rid);
+			r = run_number(rows[n], pieces[i].mid);
+		}
+		if (r == 0 && pieces[i].last)
+			r = run_number(w->drop_message, pieces[i].mid);
+		if (r == 0 && pieces[i].last)
+			r = run_number(w->drop_outbox, pieces[i].mid);
+	}
+	return r;
+}
+
+static int run_vacuum(struct writer *w, int64_t pages)
+{
+	char sql[64];
+
+	snprintf(sql, sizeof sql, "PRAGMA incremental_vacuum(%lld)", (long long)pages);
+	return database_exec(w->db, sql);
 }
 
 static int run_job(struct writer *w, struct job *job)
@@ -336,6 +389,12 @@ static int run_job(struct writer *w, struct job *job)
 		return run_notes(w, job->refusals, job->count);
 	case JOB_CLOCK:
 		return run_clock(w, job->clock);
+	case JOB_FORGET:
+		return run_forget(w, job->pieces, job->count);
+	case JOB_FORGET_NOTES:
+		return run_number(w->drop_refusals, job->number);
+	case JOB_VACUUM:
+		return run_vacuum(w, job->number);
 	}
 	return -EINVAL;
 }
@@ -418,7 +477,7 @@ static void *writer_run(void *argument)
 	return NULL;
 }
 
-struct writer *writer_start(const void *owner, sqlite3 *db)
+struct writer *writer_start(const void *owner, sqlite3 *db, int64_t last_mid, int64_t last_refusal)
 {
 	struct writer *w = text_must(talloc_zero(owner, struct writer));
 
@@ -426,7 +485,8 @@ struct writer *writer_start(const void *owner, sqlite3 *db)
 	STAILQ_INIT(&w->jobs);
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_cond_init(&w->arrived, NULL);
-	w->last_mid = last_mid(db);
+	w->last_mid = highest(db, "SELECT seq FROM sqlite_sequence WHERE name = 'message'", last_mid);
+	w->last_refusal = highest(db, "SELECT max(id) FROM refusal", last_refusal);
 	prepare(w);
 	if (pthread_create(&w->thread, NULL, writer_run, w) != 0)
 		abort();
@@ -519,4 +579,19 @@ int writer_notes(struct writer *w, const struct store_refusal *refusals, size_t 
 int writer_clock(struct writer *w, const struct steady *clock)
 {
 	return submit(w, &(struct job){ .kind = JOB_CLOCK, .clock = clock });
+}
+
+int writer_forget(struct writer *w, const struct writer_piece *pieces, size_t count)
+{
+	return submit(w, &(struct job){ .kind = JOB_FORGET, .pieces = pieces, .count = count });
+}
+
+int writer_forget_notes(struct writer *w, int64_t last)
+{
+	return submit(w, &(struct job){ .kind = JOB_FORGET_NOTES, .number = last });
+}
+
+int writer_vacuum(struct writer *w, unsigned pages)
+{
+	return submit(w, &(struct job){ .kind = JOB_VACUUM, .number = pages });
 }

@@ -13,8 +13,9 @@
 struct directive;
 struct writer;
 
-/* Start the thread; it takes over `db`. Owned by `owner`. */
-struct writer *writer_start(const void *owner, sqlite3 *db);
+/* Start the thread; it takes over `db`. New mails and refusals get numbers over `last_mid` and `last_refusal`, which track.db knows, and over
+ * all that queue.db ever had. Owned by `owner`. */
+struct writer *writer_start(const void *owner, sqlite3 *db, int64_t last_mid, int64_t last_refusal);
 
 /* End the thread after the jobs it has, and close the connection. */
 void writer_stop(struct writer *writer);
@@ -57,11 +58,22 @@ struct writer_damage {
 	char client[64]; /* out: as above */
 };
 
+/* Some recipients of a finished mail, with their attempts; with the last ones goes the mail itself. */
+struct writer_piece {
+	int64_t mid, first_rid, last_rid;
+	bool last;
+};
+
 /* Each returns when its change is durable: 0, or -ENOSPC, -EDQUOT, -EINVAL with nothing changed. */
 int writer_mail(struct writer *writer, struct writer_mail *mail);
 int writer_outcome(struct writer *writer, struct writer_outcome *outcome);
 int writer_damage(struct writer *writer, struct writer_damage *damage);
 int writer_directives(struct writer *writer, const struct directive *directives, size_t count);
+/* Delete what is in track.db: pieces of finished mails, refusals up to number `last`. */
+int writer_forget(struct writer *writer, const struct writer_piece *pieces, size_t count);
+int writer_forget_notes(struct writer *writer, int64_t last);
+/* Give up to `pages` free pages back to the file system. */
+int writer_vacuum(struct writer *writer, unsigned pages);
 int writer_notes(struct writer *writer, const struct store_refusal *refusals, size_t count);
 
 /* The same for many at once, each for itself; returns when all are durable or have failed, which `result` of each says. */

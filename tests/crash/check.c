@@ -1,5 +1,5 @@
 /*
- * Checks the guarantees G1 to G7 of docs/queue.md on what a power cut left: opens the store on an image and compares it
+ * Checks the guarantees G1 to G8 of docs/queue.md on what a power cut left: opens the store on an image and compares it
  * with the marks that the workload had made before the cut (facts.h). Ends at the first broken promise.
  *
  * Usage: check IMAGE MARKS. Prints one line, either how many mails were in each state of docs/queue.md
@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <sqlite3.h>
 #include <talloc.h>
@@ -23,7 +24,7 @@
 #include "old.h"
 #include "queue/store.h"
 
-enum { FILES_MAX = 1000, LEASE_WAIT_MS = 5000 };
+enum { FILES_MAX = 1000, OUTBOX_MAX = 2000, LEASE_WAIT_MS = 5000 };
 
 /* No stored time is believed to be further away than the longest wait: all mail is due at once. */
 #define SOON "[100ms]"
@@ -43,8 +44,10 @@ struct check {
 	struct store *store;
 	sqlite3 *db;
 	struct files before, after; /* content/ in the image, and once the store is open */
-	size_t live;		    /* recipients that are still queued */
-	size_t states[8];	    /* mails in S1 to S7 */
+	int64_t outbox[OUTBOX_MAX]; /* in the image */
+	size_t outbox_count;
+	size_t live;	  /* recipients that are still queued */
+	size_t states[8]; /* mails in S1 to S7 */
 };
 
 static PRINTF(2, 3) void must(bool kept, const char *format, ...)
@@ -224,10 +227,19 @@ static void check_content(struct check *c, const struct facts_mail *mail, sqlite
 	check_fd(c, mail, fd);
 }
 
+/* When the power went: the store may have moved it since. */
+static bool was_in_outbox(const struct check *c, int64_t mid)
+{
+	for (size_t i = 0; i < c->outbox_count; i++)
+		if (c->outbox[i] == mid)
+			return true;
+	return false;
+}
+
 static void classify(struct check *c, const struct facts_mail *mail, struct counts counts)
 {
 	if (counts.live == 0)
-		c->states[mail->swept ? 6 : 7]++;
+		c->states[mail->swept || was_in_outbox(c, mail->found) ? 6 : 7]++;
 	else if (counts.leased > 0)
 		c->states[4]++;
 	else
@@ -272,7 +284,7 @@ static void check_mails(struct check *c)
 
 	for (struct facts_mail *mail = c->facts->mails; mail != NULL; mail = mail->hh.next)
 		must(mail->mid == 0 || mail->found != 0, "%s: %s was committed and is lost%s",
-			rows == 0 ? "G4" : "G1", mail->token, rows == 0 ? ", as all others" : "");
+			rows == 0 ? "G4" : "G1 or G8", mail->token, rows == 0 ? ", as all others" : "");
 }
 
 /* An outcome is recorded as a whole: all its recipients and its DSN, or nothing; a promised one is recorded. */
@@ -354,16 +366,38 @@ static void check_leases(struct check *c)
 		given);
 }
 
-static void check_database(struct check *c)
-{
-	char *path = text_must(talloc_asprintf(c, "%s/queue.db", c->image));
+/* What stands in both databases, each once: these names hide those of queue.db. The store moves what is finished while we look, so queue.db is
+ * looked into first; what is being moved is whole in track.db, and perhaps no more in queue.db. */
+static const char both[] =
+	"CREATE TEMP VIEW message AS SELECT mid, icid, size, NULL AS file FROM track.message"
+	" UNION ALL SELECT mid, icid, size, CASE WHEN mid IN (SELECT mid FROM main.outbox) THEN NULL ELSE file END"
+	" FROM main.message WHERE mid NOT IN (SELECT mid FROM track.message);"
+	"CREATE TEMP VIEW recipient AS SELECT mid, rid, address, state, attempts FROM track.recipient"
+	" UNION SELECT mid, rid, address, state, attempts FROM main.recipient;"
+	"CREATE TEMP VIEW attempt AS SELECT mid, rid, number, dcid FROM track.attempt"
+	" UNION SELECT mid, rid, number, dcid FROM main.attempt;"
+	"BEGIN; SELECT count(*) FROM main.message; SELECT count(*) FROM track.message;";
 
-	must(sqlite3_open_v2(path, &c->db, SQLITE_OPEN_READONLY, NULL) == SQLITE_OK, "G4: queue.db: %s",
-		sqlite3_errmsg(c->db));
-	sqlite3_stmt *row = query(c, "PRAGMA integrity_check", 0);
-	must(next(c, row) && strcmp(column(row, 0), "ok") == 0, "G4: queue.db is damaged: %s",
+static void check_integrity(struct check *c, const char *sql, const char *name)
+{
+	sqlite3_stmt *row = query(c, sql, 0);
+
+	must(next(c, row) && strcmp(column(row, 0), "ok") == 0, "G4: %s is damaged: %s", name,
 		column(row, 0));
 	sqlite3_finalize(row);
+}
+
+static void check_database(struct check *c)
+{
+	char *path = text_must(talloc_asprintf(c, "%s/queue.db", c->image)),
+	     *attach = text_must(talloc_asprintf(c, "ATTACH '%s/track.db' AS track", c->image));
+
+	must(sqlite3_open_v2(path, &c->db, SQLITE_OPEN_READONLY, NULL) == SQLITE_OK &&
+			sqlite3_exec(c->db, attach, NULL, NULL, NULL) == SQLITE_OK &&
+			sqlite3_exec(c->db, both, NULL, NULL, NULL) == SQLITE_OK,
+		"G4: queue.db: %s", sqlite3_errmsg(c->db));
+	check_integrity(c, "PRAGMA main.integrity_check", "queue.db");
+	check_integrity(c, "PRAGMA track.integrity_check", "track.db");
 	check_orphans(c);
 	check_rows(c);
 	check_mails(c);
@@ -379,23 +413,31 @@ static void check_copy(struct check *c)
 	must(sqlite3_open_v2(path, &c->db, SQLITE_OPEN_READONLY, NULL) == SQLITE_OK &&
 			number_of(c, "SELECT count(*) FROM message", 0) == OLD_MAILS,
 		"G7: queue.db was upgraded and its copy is not whole: %s", sqlite3_errmsg(c->db));
-	sqlite3_stmt *row = query(c, "PRAGMA integrity_check", 0);
-	must(next(c, row) && strcmp(column(row, 0), "ok") == 0, "G7: the copy of queue.db is damaged: %s",
-		column(row, 0));
-	sqlite3_finalize(row);
+	check_integrity(c, "PRAGMA integrity_check", "queue.db.schema2");
 	sqlite3_close(c->db);
 }
 
-/* Whether the store was brought to the present version before the power went. */
-static bool was_upgraded(struct check *c)
+/* What the image holds before the store is opened and changes it. */
+static void look_before(struct check *c)
 {
 	char *path = text_must(talloc_asprintf(c, "%s/queue.db", c->image));
 
-	must(sqlite3_open_v2(path, &c->db, SQLITE_OPEN_READONLY, NULL) == SQLITE_OK, "G4: queue.db: %s",
+	if (access(path, F_OK) < 0)
+		return;
+	must(sqlite3_open_v2(path, &c->db, SQLITE_OPEN_READWRITE, NULL) == SQLITE_OK, "G4: queue.db: %s",
 		sqlite3_errmsg(c->db));
-	const bool upgraded = number_of(c, "PRAGMA user_version", 0) > 2;
+	sqlite3_db_config(c->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL); /* recovery is for the store */
+	const bool current = number_of(c, "PRAGMA user_version", 0) > 2;
+	if (current) {
+		sqlite3_stmt *row = query(c, "SELECT mid FROM outbox", 0);
+
+		while (c->outbox_count < OUTBOX_MAX && next(c, row))
+			c->outbox[c->outbox_count++] = sqlite3_column_int64(row, 0);
+		sqlite3_finalize(row);
+	}
 	sqlite3_close(c->db);
-	return upgraded;
+	if (current && c->facts->old)
+		check_copy(c);
 }
 
 static void print_states(struct check *c)
@@ -415,8 +457,7 @@ int main(int argc, char **argv)
 	c->image = argv[1];
 	c->facts = facts_read(c, argv[2]);
 	list_files(c, &c->before);
-	if (c->facts->old && was_upgraded(c))
-		check_copy(c);
+	look_before(c);
 	c->store = mail_open_store(c, c->image, SOON, "G4: the store cannot be opened: ");
 	list_files(c, &c->after);
 	check_database(c);

@@ -184,7 +184,7 @@ def test_two_gateways_from_one_file(make_gateway, sink):
     assert first.status(), "the first one is still there"
 
 
-def test_newer_schema(make_gateway, sink):
+def test_11_30_newer_schema(make_gateway, sink):
     gateway = make_gateway(next_hop=sink.address)
     gateway.stop()
     database = gateway.folder / "state/queue.db"

@@ -6,9 +6,12 @@
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <time.h>
 
 #include <cmocka.h>
+#include <sqlite3.h>
 
+#include "base/clock.h"
 #include "test_help.h"
 
 #define NEVER	"mail_flow_policies: [{name: open, tls: none}]\ndelivery: {retry: [7d], concurrency: 8}\n"
@@ -213,4 +216,58 @@ static inline int64_t commit_large(struct rig *rig, uint64_t size, int want)
 	assert_int_equal(store_commit(rig->store, &envelope, &content, &mid), want);
 	close(content.fd);
 	return mid;
+}
+
+/* Run SQL in a database of the store, behind its back; how many rows the last statement changed. */
+static inline int help_sql(struct rig *rig, const char *file, const char *sql)
+{
+	char *path = text_must(talloc_asprintf(rig, "%s/%s", rig->path, file)), *words = NULL;
+	sqlite3 *db;
+
+	assert_int_equal(
+		sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL), SQLITE_OK);
+	sqlite3_busy_timeout(db, 10000);
+	if (sqlite3_exec(db, sql, NULL, NULL, &words) != SQLITE_OK)
+		fail_msg("%s: %s", sql, words);
+	const int changed = sqlite3_changes(db);
+	sqlite3_close(db);
+	return changed;
+}
+
+/* The first number that a query of a database of the store finds. */
+static inline int64_t help_number(struct rig *rig, const char *file, const char *sql)
+{
+	char *path = text_must(talloc_asprintf(rig, "%s/%s", rig->path, file));
+	sqlite3_stmt *row;
+	sqlite3 *db;
+
+	assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
+	sqlite3_busy_timeout(db, 10000);
+	if (sqlite3_prepare_v2(db, sql, -1, &row, NULL) != SQLITE_OK)
+		fail_msg("%s: %s", sql, sqlite3_errmsg(db));
+	assert_int_equal(sqlite3_step(row), SQLITE_ROW);
+	const int64_t value = sqlite3_column_int64(row, 0);
+	sqlite3_finalize(row);
+	sqlite3_close(db);
+	return value;
+}
+
+/* Wait until the query finds `want`: another thread of the store makes it so. */
+static inline void help_wait_number(struct rig *rig, const char *file, const char *sql, int64_t want)
+{
+	const int64_t deadline = clock_mono_ms() + LONG_MS;
+	int64_t found;
+
+	while ((found = help_number(rig, file, sql)) != want) {
+		if (clock_mono_ms() > deadline)
+			fail_msg("%s: %lld and not %lld", sql, (long long)found, (long long)want);
+		nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+	}
+}
+
+/* Wait until everything that is finished has left queue.db. */
+static inline void help_wait_moved(struct rig *rig)
+{
+	help_wait_number(
+		rig, "queue.db", "SELECT (SELECT count(*) FROM outbox) + (SELECT count(*) FROM refusal)", 0);
 }

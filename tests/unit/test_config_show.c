@@ -64,6 +64,7 @@
 	"  idle_time: 5m\n  session_time: 1h\n  queue_quota: 0\n  min_free_space: 100MiB\n"                  \
 	"  min_free_inodes: 1000\n"                                                                          \
 	"metrics: {}\n"                                                                                      \
+	"tracking:\n  keep: 30d\n"                                                                           \
 	"log:\n  to: stderr\n  level: info\n  format: plain\n"
 
 static char *show(const void *owner, const char *file, const char *yaml, bool json)
@@ -138,6 +139,7 @@ static void what_is_shown_can_be_read_again(void **state)
 			BASE
 			"dns: {forward: [127.0.0.53@5300, '2001:db8::53', 192.0.2.1@53], trust_anchor_file: dns/ta.test, "
 			"private_zones: [test., 10.in-addr.arpa], timeout: 1500ms}\n" },
+		{ "tracking for ever", "x.yaml", BASE "tracking: {keep: 0d}\n" },
 		{ "a log file", "x.yaml", BASE "log: {to: log/a b}\n" },
 		{ "a log file in a relative directory", "etc/x.yaml", BASE "log: {to: a.log}\n" },
 		{ "a log file in an absolute directory", "/etc/x.yaml", BASE "log: {to: ./a}\n" },

@@ -14,18 +14,9 @@
 #include "queue/checksum.h"
 #include "store_help.h"
 
-/* Change the database behind the store's back. */
 static void harm(struct rig *rig, const char *sql)
 {
-	char *path = text_must(talloc_asprintf(rig, "%s/queue.db", rig->path)), *words = NULL;
-	sqlite3 *db;
-
-	assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, NULL), SQLITE_OK);
-	sqlite3_busy_timeout(db, 10000);
-	if (sqlite3_exec(db, sql, NULL, NULL, &words) != SQLITE_OK)
-		fail_msg("%s: %s", sql, words);
-	assert_true(sqlite3_changes(db) > 0);
-	sqlite3_close(db);
+	assert_true(help_sql(rig, "queue.db", sql) > 0);
 }
 
 /* Do something to each file in content/. */

@@ -7,7 +7,6 @@
 #include <sys/stat.h>
 
 #include <cmocka.h>
-#include <sqlite3.h>
 
 #include "queue/database.h"
 #include "store_help.h"
@@ -61,34 +60,6 @@ static const char mails[] =
 	"INSERT INTO refusal VALUES (7, 5000, '1-5', '192.0.2.2', 'z', '{}', 'spy@z.test', 'r@e.test', '550 no');"
 	"UPDATE sqlite_sequence SET seq = 40";
 
-static void sql(struct rig *rig, const char *statement)
-{
-	char path[100];
-	sqlite3 *db;
-
-	snprintf(path, sizeof path, "%s/queue.db", rig->path);
-	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-	assert_int_equal(sqlite3_exec(db, statement, NULL, NULL, NULL), SQLITE_OK);
-	sqlite3_close(db);
-}
-
-/* Numbers of a database beside the store's. */
-static int64_t number(struct rig *rig, const char *file, const char *sql)
-{
-	char path[100];
-	sqlite3_stmt *row;
-	sqlite3 *db;
-
-	snprintf(path, sizeof path, "%s/%s", rig->path, file);
-	assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
-	assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &row, NULL), SQLITE_OK);
-	assert_int_equal(sqlite3_step(row), SQLITE_ROW);
-	const int64_t value = sqlite3_column_int64(row, 0);
-	sqlite3_finalize(row);
-	sqlite3_close(db);
-	return value;
-}
-
 static void refuses_to_open(struct rig *rig, const char *word)
 {
 	const char *why = NULL;
@@ -109,14 +80,14 @@ static void test_11_30_what_is_not_ours_or_newer_is_refused_and_left_as_it_is(vo
 	(void)state;
 	commit(rig, "s@x.test", "x", TO("r@a.test"));
 	TALLOC_FREE(rig->store);
-	sql(rig, "PRAGMA user_version = 99");
+	help_sql(rig, "queue.db", "PRAGMA user_version = 99");
 	refuses_to_open(rig, "newer version");
-	sql(rig, "PRAGMA user_version = " CURRENT "");
+	help_sql(rig, "queue.db", "PRAGMA user_version = " CURRENT "");
 	reopen(rig);
 	assert_int_equal(store_queued(rig->store), 1);
 	TALLOC_FREE(rig->store);
 
-	sql(rig, "PRAGMA application_id = 1");
+	help_sql(rig, "queue.db", "PRAGMA application_id = 1");
 	refuses_to_open(rig, "another program");
 
 	snprintf(path, sizeof path, "%s/queue.db", rig->path);
@@ -143,7 +114,7 @@ static struct rig *old_rig(int schema)
 		"%s%s;"
 		"PRAGMA application_id = %d; PRAGMA user_version = %d",
 		schemas[schema], mails, 0x506f7374, schema));
-	sql(rig, setup);
+	help_sql(rig, "queue.db", setup);
 	int file = openat(rig->fd, "content/0-0", O_WRONLY | O_CREAT, 0600);
 	assert_int_equal(write(file, "hi", 2), 2);
 	close(file);
@@ -186,10 +157,11 @@ static void test_11_30_an_older_schema_is_copied_and_upgraded_with_all_its_mail(
 
 		reopen(rig);
 		assert_int_equal(store_queued(rig->store), 3);
-		assert_int_equal(number(rig, "queue.db", "PRAGMA user_version"), DATABASE_SCHEMA);
-		assert_int_equal(number(rig, copies[schema], "PRAGMA user_version"), schema);
+		assert_int_equal(help_number(rig, "queue.db", "PRAGMA user_version"), DATABASE_SCHEMA);
+		assert_int_equal(help_number(rig, copies[schema], "PRAGMA user_version"), schema);
 		assert_int_equal(
-			number(rig, copies[schema], "SELECT count(*) FROM recipient WHERE state = 0"), 3);
+			help_number(rig, copies[schema], "SELECT count(*) FROM recipient WHERE state = 0"),
+			3);
 		assert_int_equal(faccessat(rig->fd, "queue.db.schema2.new", F_OK, 0), -1);
 		states_are(rig, 1, "delivered deferred");
 		states_are(rig, 2, "bounced");
@@ -216,7 +188,7 @@ static void test_11_30_an_upgrade_that_was_cut_off_is_done_again(void **state)
 	assert_int_equal(write(left, "rubbish", 7), 7);
 	close(left);
 	reopen(rig);
-	assert_int_equal(number(rig, "queue.db.schema2", "SELECT count(*) FROM message"), 4);
+	assert_int_equal(help_number(rig, "queue.db.schema2", "SELECT count(*) FROM message"), 4);
 	assert_int_equal(store_queued(rig->store), 3);
 	rig_free(rig);
 }
@@ -229,7 +201,7 @@ static void test_11_30_without_a_copy_there_is_no_upgrade(void **state)
 	(void)state;
 	assert_int_equal(mkdirat(rig->fd, "queue.db.schema2", 0700), 0);
 	refuses_to_open(rig, "make room for a second queue.db");
-	assert_int_equal(number(rig, "queue.db", "PRAGMA user_version"), 2);
+	assert_int_equal(help_number(rig, "queue.db", "PRAGMA user_version"), 2);
 	assert_int_equal(unlinkat(rig->fd, "queue.db.schema2", AT_REMOVEDIR), 0);
 	reopen(rig);
 	assert_int_equal(store_queued(rig->store), 3);
