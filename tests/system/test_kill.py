@@ -41,19 +41,24 @@ class Snapshot:
 
     def __init__(self, state):
         with tempfile.TemporaryDirectory() as place:
-            for name in ("queue.db", "queue.db-wal"):
+            for name in ("queue.db", "queue.db-wal", "track.db", "track.db-wal"):
                 if (state / name).exists():
                     shutil.copy(state / name, place)
             db = sqlite3.connect(f"{place}/queue.db")
             assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
             rows = db.execute("SELECT sender, address, state, attempts, message.mid FROM message JOIN recipient USING (mid)").fetchall()
             db.close()
+            db = sqlite3.connect(f"{place}/track.db")
+            assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+            moved = db.execute("SELECT sender, mid FROM message").fetchall()
+            db.close()
+        self.moved = {token_of(sender) for sender, _ in moved}
         self.tokens = {token_of(sender) for sender, *_ in rows}
         self.live = {(token_of(sender), address) for sender, address, live, *_ in rows if live == 0}
         self.live_tokens = {token for token, _ in self.live}
         self.tried = {token_of(sender) for sender, _, live, attempts, _ in rows if live == 0 and attempts > 0} \
             | {token_of(sender) for sender, _, live, *_ in rows if live != 0} & self.live_tokens
-        self.mids = {token_of(sender): mid for sender, _, _, _, mid in rows}
+        self.mids = {token_of(sender): mid for sender, mid in moved + [(row[0], row[4]) for row in rows]}
         self.files = {token_in(path) for path in (state / "content").iterdir()}
 
 
@@ -77,7 +82,9 @@ def states(storm, snapshot):
         if token in snapshot.live_tokens:
             hits["S4" if token in delivering else "S5" if token in snapshot.tried else "S3"] += 1
         elif token in snapshot.tokens:
-            hits["S6" if token in snapshot.files else "S7"] += 1
+            hits["S6"] += 1
+        elif token in snapshot.moved:
+            hits["S7"] += 1
         elif mail.state == "data":
             hits["S2" if token in snapshot.files else "S1"] += 1
     return hits
