@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "queue/checksum.h"
 #include "queue/copy.h"
+#include "queue/storage_fault.h"
 
 /* queue/directive.h */
 #define DIRECTIVES                                                                                                                       \
@@ -412,6 +413,17 @@ int database_error(sqlite3 *db)
 	default:
 		return -EIO;
 	}
+}
+
+void database_fail(sqlite3 *db)
+{
+	int error = -database_errno(db);
+	const char *cure = storage_fault_cure(error);
+
+	log_event(LOG_ERROR, "store_failed", log_str("reason", sqlite3_errmsg(db)),
+		log_str("error", error == 0 ? "" : err_text(error)),
+		log_str("cure", cure != NULL ? cure : storage_fault_cure(-EIO)));
+	_exit(EXIT_FAILURE);
 }
 
 void database_bind_text(sqlite3_stmt *statement, int place, struct text value)

@@ -47,6 +47,9 @@ int database_error(sqlite3 *db);
 /* The errno of the last call on the files of `db` that failed; 0 = none has. */
 int database_errno(sqlite3 *db);
 
+/* The database cannot be written or synced, and nobody knows what is on the disk: say so and end the process. */
+_Noreturn void database_fail(sqlite3 *db);
+
 /* Bind and read by position (bind from 1, columns from 0); texts are copied by SQLite or borrowed until the next step. */
 void database_bind_text(sqlite3_stmt *statement, int place, struct text value);
 void database_bind_number(sqlite3_stmt *statement, int place, int64_t value);

@@ -18,6 +18,7 @@
 #include "config/config.h"
 #include "lookup/route.h"
 #include "policy/retry.h"
+#include "queue/checkpoint.h"
 #include "queue/checksum.h"
 #include "queue/content.h"
 #include "queue/database.h"
@@ -29,12 +30,17 @@
 #include "queue/store_private.h"
 #include "queue/writer.h"
 
+/* 8 MiB and 64 MiB: docs/queue.md. */
+static const struct checkpoint_limits log_limits = { .copied = 1024, .bounded = 8192 };
+
 static int store_destroy(struct store *store)
 {
 	if (store->mover != NULL)
 		mover_stop(store->mover); /* before the writer, which it waits for */
 	if (store->writer != NULL)
 		writer_stop(store->writer);
+	if (store->checkpoint != NULL)
+		checkpoint_stop(store->checkpoint);
 	base_close(&store->content_fd);
 	base_close(&store->reader_fd);
 	config_release(store->config);
@@ -178,23 +184,27 @@ static int64_t number(sqlite3 *db, const char *sql)
 static int open_databases(
 	struct store *store, const void *owner, int dir_fd, sqlite3 **ret_track, const char **ret_why)
 {
-	sqlite3 *queue, *track;
+	sqlite3 *queue = NULL, *track = NULL, *log = NULL;
 	int r = database_open_writer(owner, dir_fd, DATABASE_QUEUE, &queue, ret_why);
 
-	if (r < 0)
-		return r;
-	r = requeue_corrupt(queue);
-	if (r < 0)
-		why(owner, r, "queue.db cannot be written", ret_why);
-	else
+	if (r == 0) {
+		r = requeue_corrupt(queue);
+		if (r < 0)
+			why(owner, r, "queue.db cannot be written", ret_why);
+	}
+	if (r == 0)
 		r = database_open_writer(owner, dir_fd, DATABASE_TRACK, &track, ret_why);
+	if (r == 0)
+		r = database_open_writer(owner, dir_fd, DATABASE_QUEUE, &log, ret_why);
 	if (r < 0) {
 		database_close(queue);
+		database_close(track);
 		return r;
 	}
-	store->writer = writer_start(NULL, queue, number(track, "SELECT max(mid) FROM message"),
-		number(track, "SELECT max(id) FROM refusal"));
 	*ret_track = track;
+	store->checkpoint = checkpoint_start(NULL, log, log_limits);
+	store->writer = writer_start(NULL, queue, store->checkpoint,
+		number(track, "SELECT max(mid) FROM message"), number(track, "SELECT max(id) FROM refusal"));
 	r = readers_open(store, dir_fd, DATABASE_QUEUE, &store->readers, ret_why);
 	if (r == 0)
 		r = readers_open(store, dir_fd, DATABASE_TRACK, &store->tracks, ret_why);

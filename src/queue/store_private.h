@@ -14,6 +14,7 @@ struct store {
 	uint64_t start;			  /* wall clock of the opening; part of file names */
 	struct writer *writer;		  /* NULL in a reader */
 	struct mover *mover;		  /* the same */
+	struct checkpoint *checkpoint;	  /* the same */
 	struct readers *readers, *tracks; /* of queue.db, of track.db */
 	pthread_mutex_t orders;		  /* of the operator: one at a time; taken before the next */
 	pthread_mutex_t lock;		  /* guards what follows */

@@ -16,10 +16,10 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "queue/checkpoint.h"
 #include "queue/checksum.h"
 #include "queue/database.h"
 #include "queue/directive.h"
-#include "queue/storage_fault.h"
 
 enum job_kind {
 	JOB_MAIL,
@@ -61,6 +61,7 @@ struct writer {
 	void (*observe)(void *context, int64_t microseconds); /* or NULL */
 	void *observer;					      /* its context */
 	sqlite3 *db;
+	struct checkpoint *checkpoint;
 	int64_t last_mid, last_refusal;
 	sqlite3_stmt *begin, *commit, *rollback;
 	sqlite3_stmt *add_message, *add_content, *add_recipient, *add_attempt, *add_refusal;
@@ -410,16 +411,6 @@ static int commit(struct writer *w)
 	return r;
 }
 
-static void tell_failed(struct writer *w)
-{
-	int error = -database_errno(w->db);
-	const char *cure = storage_fault_cure(error);
-
-	log_event(LOG_ERROR, "store_failed", log_str("reason", sqlite3_errmsg(w->db)),
-		log_str("error", error == 0 ? "" : err_text(error)),
-		log_str("cure", cure != NULL ? cure : storage_fault_cure(-EIO)));
-}
-
 /* One transaction; 0 when it is durable. The first failing job is named by ret_job. */
 static int run_transaction(struct writer *w, struct job *first, struct job *end)
 {
@@ -432,10 +423,8 @@ static int run_transaction(struct writer *w, struct job *first, struct job *end)
 	if (r == 0)
 		return 0;
 
-	if (r == -EIO) {
-		tell_failed(w);
-		_exit(EXIT_FAILURE);
-	}
+	if (r == -EIO)
+		database_fail(w->db);
 	if (!sqlite3_get_autocommit(w->db))
 		database_step(w->rollback);
 	return r;
@@ -448,6 +437,17 @@ static void run_group(struct writer *w, struct jobs *group)
 
 	STAILQ_FOREACH (job, group, next)
 		job->result = r == 0 ? 0 : run_transaction(w, job, STAILQ_NEXT(job, next));
+}
+
+/* After each commit: how long the log is. */
+static int grown(void *context, sqlite3 *db, const char *name, int pages)
+{
+	struct writer *w = context;
+
+	(void)db;
+	(void)name;
+	checkpoint_grown(w->checkpoint, pages);
+	return SQLITE_OK;
 }
 
 static void *writer_run(void *argument)
@@ -465,7 +465,9 @@ static void *writer_run(void *argument)
 			break;
 		STAILQ_CONCAT(&group, &w->jobs);
 		pthread_mutex_unlock(&w->lock);
+		checkpoint_enter(w->checkpoint);
 		run_group(w, &group);
+		checkpoint_leave(w->checkpoint);
 		pthread_mutex_lock(&w->lock);
 		while ((job = STAILQ_FIRST(&group)) != NULL) {
 			STAILQ_REMOVE_HEAD(&group, next);
@@ -477,11 +479,14 @@ static void *writer_run(void *argument)
 	return NULL;
 }
 
-struct writer *writer_start(const void *owner, sqlite3 *db, int64_t last_mid, int64_t last_refusal)
+struct writer *writer_start(
+	const void *owner, sqlite3 *db, struct checkpoint *checkpoint, int64_t last_mid, int64_t last_refusal)
 {
 	struct writer *w = text_must(talloc_zero(owner, struct writer));
 
 	w->db = db;
+	w->checkpoint = checkpoint;
+	sqlite3_wal_hook(db, grown, w); /* instead of SQLite's own, which would checkpoint here */
 	STAILQ_INIT(&w->jobs);
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_cond_init(&w->arrived, NULL);

@@ -10,12 +10,14 @@
 #include "queue/envelope.h"
 #include "queue/store.h"
 
+struct checkpoint;
 struct directive;
 struct writer;
 
-/* Start the thread; it takes over `db`. New mails and refusals get numbers over `last_mid` and `last_refusal`, which track.db knows, and over
+/* Start the thread; it takes over `db` and tells `checkpoint` how its log grows. New mails and refusals get numbers over `last_mid` and `last_refusal`, which track.db knows, and over
  * all that queue.db ever had. Owned by `owner`. */
-struct writer *writer_start(const void *owner, sqlite3 *db, int64_t last_mid, int64_t last_refusal);
+struct writer *writer_start(const void *owner, sqlite3 *db, struct checkpoint *checkpoint, int64_t last_mid,
+	int64_t last_refusal);
 
 /* End the thread after the jobs it has, and close the connection. */
 void writer_stop(struct writer *writer);

@@ -17,6 +17,7 @@
  * the middle of everything.
  */
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -30,9 +31,12 @@
 #include "load.h"
 #include "mail.h"
 #include "old.h"
+#include "queue/checkpoint.h"
+#include "queue/database.h"
 #include "queue/store.h"
 
 enum { CLIENTS = 3, DELIVERERS = 2, MAILS = 50, CHUNK = 32 * 1024 };
+enum { COPIED = 5, BOUNDED = 20 }; /* of the checkpointer, in commits */
 
 static void (*crash_mark)(const char *text); /* the shim's, set once; NULL without it */
 
@@ -110,12 +114,31 @@ static void write_file(int fd, const char *bytes, size_t size)
 	}
 }
 
+/* No process lives long enough for the store's own checkpointer to find its log too long: another one is told that it is, often. */
+static struct checkpoint *start_checkpointer(const void *owner, const char *directory)
+{
+	int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* never closed */
+	sqlite3 *log = NULL;
+	const char *why;
+
+	load_must(database_open_writer(owner, fd, DATABASE_QUEUE, &log, &why) == 0, "opening the log");
+	return checkpoint_start(owner, log, (struct checkpoint_limits){ COPIED, BOUNDED });
+}
+
+static void grow(struct load_worker *w)
+{
+	static atomic_int commits;
+
+	checkpoint_grown(w->checkpoint, atomic_fetch_add(&commits, 1) % (BOUNDED + COPIED));
+}
+
 static void commit(struct load_worker *w, const struct envelope *envelope, const struct content *content)
 {
 	int64_t mid;
 
 	load_must(store_commit(w->store, envelope, content, &mid) == 0, "store_commit()");
 	load_mark("commit %s %lld", envelope->icid, (long long)mid);
+	grow(w);
 }
 
 /* A client that sends one mail; its content over 128 KiB goes into a file, and some break off in the middle of that. */
@@ -196,8 +219,10 @@ int main(int argc, char **argv)
 	struct store *store = mail_open_store(owner, argv[1], "[100ms, 200ms, 1h]", "load: ");
 	load_mark("start");
 	load_deliver_start(owner, store, argv[3]);
+	struct checkpoint *checkpoint = start_checkpointer(owner, argv[1]);
 	for (size_t i = 0; i < COUNT(workers); i++) {
 		workers[i] = (struct load_worker){ .store = store,
+			.checkpoint = checkpoint,
 			.seed = seed,
 			.number = i + 1,
 			.dice = (seed + 1) * 0x9e3779b97f4a7c15u + i,
@@ -208,6 +233,7 @@ int main(int argc, char **argv)
 	}
 	for (size_t i = 0; i < COUNT(workers); i++)
 		pthread_join(threads[i], NULL);
+	checkpoint_stop(checkpoint);
 	talloc_free(owner);
 	return EXIT_SUCCESS;
 }

@@ -8,11 +8,14 @@
 #include "base/base.h"
 #include "queue/store.h"
 
+struct checkpoint;
+
 /* Sizes of content: in a row (small), in a row, in a file. */
 enum { LOAD_SMALL_MAX = 6000, LOAD_ROW_MAX = ENVELOPE_INLINE_MAX, LOAD_FILE_MAX = 300 * 1024 };
 
 struct load_worker {
 	struct store *store;
+	struct checkpoint *checkpoint;
 	uint64_t seed, number; /* of the run; of the thread, from 1 */
 	uint64_t dice;
 	unsigned count;		  /* of tokens */

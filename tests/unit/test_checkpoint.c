@@ -1,0 +1,125 @@
+/* The log of a database stays short while one writes and others read, and nobody who writes waits long. */
+#include "queue/checkpoint.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "queue/database.h"
+#include "test_help.h"
+
+enum { COPIED = 20, BOUNDED = 200 };
+
+struct rig {
+	char path[64];
+	int fd;
+	sqlite3 *writer, *reader;
+	struct checkpoint *checkpoint;
+	int pages; /* of the log */
+};
+
+static int grown(void *context, sqlite3 *db, const char *name, int pages)
+{
+	struct rig *rig = context;
+
+	(void)db;
+	(void)name;
+	rig->pages = pages;
+	checkpoint_grown(rig->checkpoint, pages);
+	return SQLITE_OK;
+}
+
+static struct rig *rig_new(void)
+{
+	struct rig *rig = text_must(talloc_zero(NULL, struct rig));
+	const char *why;
+	sqlite3 *log;
+
+	help_directory(rig->path);
+	rig->fd = open(rig->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_int_equal(database_open_writer(rig, rig->fd, DATABASE_QUEUE, &rig->writer, &why), 0);
+	assert_int_equal(database_open_reader(rig, rig->fd, DATABASE_QUEUE, &rig->reader, &why), 0);
+	assert_int_equal(database_open_writer(rig, rig->fd, DATABASE_QUEUE, &log, &why), 0);
+	rig->checkpoint = checkpoint_start(rig, log, (struct checkpoint_limits){ COPIED, BOUNDED });
+	sqlite3_wal_hook(rig->writer, grown, rig);
+	return rig;
+}
+
+static void rig_free(struct rig *rig)
+{
+	checkpoint_stop(rig->checkpoint);
+	database_close(rig->writer);
+	database_close(rig->reader);
+	close(rig->fd);
+	help_remove(rig->path);
+	talloc_free(rig);
+}
+
+/* One commit of a few pages. */
+static void write_some(struct rig *rig)
+{
+	checkpoint_enter(rig->checkpoint);
+	int r = database_exec(rig->writer, "INSERT INTO content (bytes) VALUES (randomblob(20000))");
+	checkpoint_leave(rig->checkpoint);
+	assert_int_equal(r, 0);
+}
+
+/* Write until the log begins anew. */
+static void write_until_anew(struct rig *rig)
+{
+	const int64_t deadline = clock_mono_ms() + 60000;
+	int before;
+
+	do {
+		before = rig->pages;
+		write_some(rig);
+		assert_true(clock_mono_ms() < deadline);
+	} while (rig->pages >= before);
+}
+
+static void test_the_log_begins_anew_under_a_writer_that_never_pauses(void **state)
+{
+	struct rig *rig = rig_new();
+
+	(void)state;
+	for (int i = 0; i < 10; i++)
+		write_until_anew(rig);
+	rig_free(rig);
+}
+
+static void test_a_long_reader_stops_neither_the_writer_nor_what_it_sees(void **state)
+{
+	struct rig *rig = rig_new();
+	sqlite3_stmt *count = database_prepare(rig->reader, "SELECT count(*) FROM content");
+
+	(void)state;
+	write_some(rig);
+	assert_int_equal(database_exec(rig->reader, "BEGIN; SELECT * FROM content"), 0);
+	for (int i = 0; i < 300; i++)
+		write_some(rig);
+	assert_true(rig->pages > BOUNDED);
+	assert_int_equal(database_step(count), 1);
+	assert_int_equal(sqlite3_column_int(count, 0), 1);
+	sqlite3_reset(count);
+	assert_int_equal(database_exec(rig->reader, "COMMIT"), 0);
+
+	/* Once it is gone the log begins anew. */
+	write_until_anew(rig);
+	assert_int_equal(database_step(count), 1);
+	assert_true(sqlite3_column_int(count, 0) > 301);
+	sqlite3_finalize(count);
+	rig_free(rig);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_the_log_begins_anew_under_a_writer_that_never_pauses),
+		cmocka_unit_test(test_a_long_reader_stops_neither_the_writer_nor_what_it_sees),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
