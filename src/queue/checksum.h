@@ -15,7 +15,7 @@
 
 /* All columns but the sum, in the order of their place in it. A new column goes to the end. */
 #define CHECKSUM_MESSAGE                                                                                     \
-	"mid, received, icid, client, helo, tls, sender, size, file, digest, eight_bit, utf8, ret, envid, queued"
+	"mid, received, icid, client, helo, tls, sender, size, file, digest, eight_bit, utf8, ret, envid, queued, recipients"
 #define CHECKSUM_RECIPIENT "mid, rid, address, domain, state, attempts, due, notify, orcpt, warned"
 
 /* What `sum` of a row must be. */

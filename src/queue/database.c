@@ -35,7 +35,8 @@ static const char queue_schema[] =
 	" eight_bit INTEGER NOT NULL DEFAULT 0, utf8 INTEGER NOT NULL DEFAULT 0, ret INTEGER NOT NULL DEFAULT 0,"
 	" envid TEXT NOT NULL DEFAULT '',"
 	" sum INTEGER NOT NULL DEFAULT 0,"
-	" queued INTEGER NOT NULL DEFAULT 0) STRICT;"
+	" queued INTEGER NOT NULL DEFAULT 0,"
+	" recipients INTEGER NOT NULL DEFAULT 0) STRICT;"
 
 	"CREATE TABLE content (mid INTEGER PRIMARY KEY, bytes BLOB NOT NULL) STRICT;"
 
@@ -77,6 +78,7 @@ static const char *const queue_upgrades[DATABASE_SCHEMA] = {
 	      "ALTER TABLE recipient ADD COLUMN warned INTEGER NOT NULL DEFAULT 0;"
 	      "ALTER TABLE message ADD COLUMN queued INTEGER NOT NULL DEFAULT 0;"
 	      "UPDATE message SET queued = received;"
+	      "ALTER TABLE message ADD COLUMN recipients INTEGER NOT NULL DEFAULT 0;"
 	      "CREATE TABLE clock (id INTEGER PRIMARY KEY CHECK (id = 1), now INTEGER NOT NULL, wall INTEGER NOT NULL) STRICT;"
 	      "CREATE TABLE outbox (mid INTEGER PRIMARY KEY) STRICT;"
 	      "INSERT INTO outbox SELECT mid FROM message"
@@ -87,6 +89,7 @@ static const char *const queue_upgrades[DATABASE_SCHEMA] = {
 static const char queue_seal[] =
 	"UPDATE message SET digest = (SELECT row_digest(bytes) FROM content WHERE content.mid = message.mid)"
 	" WHERE file IS NULL AND mid IN (SELECT mid FROM recipient WHERE state = 0);"
+	"UPDATE message SET recipients = (SELECT count(*) FROM recipient WHERE recipient.mid = message.mid);"
 	"UPDATE message SET sum = " CHECKSUM_OF_MESSAGE
 	" WHERE mid IN (SELECT mid FROM recipient WHERE state = 0);"
 	"UPDATE recipient SET sum = " CHECKSUM_OF_RECIPIENT

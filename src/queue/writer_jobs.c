@@ -11,7 +11,7 @@
 #include "queue/directive.h"
 
 /* As many as CHECKSUM_MESSAGE and CHECKSUM_RECIPIENT have columns. */
-#define MESSAGE_VALUES	 "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15"
+#define MESSAGE_VALUES	 "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16"
 #define RECIPIENT_VALUES "?1, ?2, ?3, ?4, 0, 0, ?5, ?6, ?7, 0"
 
 void writer_prepare(struct writer *w)
@@ -103,6 +103,7 @@ static int run_mail(struct writer *w, struct writer_mail *mail)
 		database_bind_number(w->add_message, i + 11, flags[i]);
 	database_bind_text(w->add_message, 14, text_of(e->envid));
 	database_bind_number(w->add_message, 15, mail->queued_ms);
+	database_bind_number(w->add_message, 16, (int64_t)e->recipient_count);
 	int r = database_step(w->add_message);
 	if (r < 0)
 		return r;

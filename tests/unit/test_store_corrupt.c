@@ -63,6 +63,7 @@ static void test_11_28_no_damaged_message_is_lent(void **state)
 		"UPDATE message SET utf8 = 1",
 		"UPDATE message SET ret = 1",
 		"UPDATE message SET envid = 'x'",
+		"UPDATE message SET recipients = 1",
 		"UPDATE message SET sum = sum + 1",
 		"UPDATE content SET bytes = CAST(x'00' || substr(bytes, 2) AS BLOB)",
 		"UPDATE content SET bytes = CAST(bytes || x'00' AS BLOB)",
