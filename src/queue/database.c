@@ -123,8 +123,8 @@ static const struct kind {
 	const char *seal;	     /* what is done after any upgrade */
 	const char *durable;	     /* what makes a commit a sync */
 } kinds[] = {
-	[DATABASE_QUEUE] = { "queue.db", DATABASE_SCHEMA, 0x506f7374 /* "Post" */, queue_schema,
-		queue_upgrades, queue_seal, "PRAGMA synchronous = FULL" },
+	[DATABASE_QUEUE] = { "queue.db", DATABASE_SCHEMA, DATABASE_APPLICATION, queue_schema, queue_upgrades,
+		queue_seal, "PRAGMA synchronous = FULL" },
 	[DATABASE_TRACK] = { "track.db", 1, 0x506f5472 /* "PoTr" */, track_schema, NULL, "",
 		"PRAGMA synchronous = FULL" /* before it is deleted from queue.db */ },
 };
@@ -222,6 +222,11 @@ static int create(sqlite3 *db, const struct kind *kind)
 	return r == 0 ? database_exec(db, "COMMIT") : r;
 }
 
+int database_make(sqlite3 *db)
+{
+	return create(db, &kinds[DATABASE_QUEUE]);
+}
+
 /* Keep the database as it is under the name queue.db.schemaN, durable before anything is changed. */
 static int keep_copy(sqlite3 *db, const struct kind *kind, int directory_fd, int64_t version)
 {
@@ -288,7 +293,8 @@ static int inspect(
 		tables = pragma(db, "SELECT count(*) FROM sqlite_schema");
 
 	if (version < 0 || tables < 0)
-		return why(owner, -EIO, ret_why, "%s cannot be read: %s", kind->name, sqlite3_errmsg(db));
+		return why(owner, database_error(db), ret_why, "%s cannot be read: %s", kind->name,
+			sqlite3_errmsg(db));
 	*ret_empty = tables == 0;
 	if (version > kind->version)
 		return why(owner, -ENOTSUP, ret_why,
@@ -413,6 +419,9 @@ int database_error(sqlite3 *db)
 		return -EINVAL;
 	case SQLITE_IOERR:
 		return io_error(db);
+	case SQLITE_CORRUPT:
+	case SQLITE_NOTADB:
+		return -EUCLEAN;
 	default:
 		return -EIO;
 	}
@@ -420,7 +429,7 @@ int database_error(sqlite3 *db)
 
 void database_fail(sqlite3 *db)
 {
-	int error = -database_errno(db);
+	int error = database_error(db) == -EUCLEAN ? -EUCLEAN : -database_errno(db);
 	const char *cure = storage_fault_cure(error);
 
 	log_event(LOG_ERROR, "store_failed", log_str("reason", sqlite3_errmsg(db)),

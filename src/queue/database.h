@@ -9,7 +9,7 @@
 
 #include "base/text.h"
 
-enum { DATABASE_SCHEMA = 3 };
+enum { DATABASE_SCHEMA = 3, DATABASE_APPLICATION = 0x506f7374 }; /* "Post" */
 
 /* What `recipient.state` means. Queued ones are in the index recipient_live. A mail is finished when all its recipients are in a final state. */
 enum database_state { STATE_QUEUED, STATE_DELIVERED, STATE_BOUNCED, STATE_CORRUPT, STATE_DELETED };
@@ -18,6 +18,10 @@ enum database_state { STATE_QUEUED, STATE_DELIVERED, STATE_BOUNCED, STATE_CORRUP
 /* A plain connection to `directory_fd`/name, with the functions of checksum.h and a busy timeout of ten seconds. 0, or a negative error; the
  * connection is the caller's in any case, unless it is NULL. */
 int database_open_file(int directory_fd, const char *name, int flags, sqlite3 **ret_db);
+
+/* Make queue.db in the empty database `db`: tables, version and mark in one transaction, so that a power cut leaves all or nothing of it. 0,
+ * or a negative error. */
+int database_make(sqlite3 *db);
 
 enum database_file { DATABASE_QUEUE, DATABASE_TRACK }; /* queue.db, track.db */
 
@@ -40,8 +44,8 @@ int database_exec(sqlite3 *db, const char *sql);
 /* Prepare a statement that is kept; a mistake in it ends the process. */
 sqlite3_stmt *database_prepare(sqlite3 *db, const char *sql);
 
-/* What the last failure of `db` means: -ENOSPC, -EDQUOT (nothing happened, try later), -EINVAL (this statement is wrong), -EIO (anything
- * else: the store must be reopened). */
+/* What the last failure of `db` means: -ENOSPC, -EDQUOT (nothing happened, try later), -EINVAL (this statement is wrong), -EUCLEAN (the
+ * file is damaged), -EIO (anything else). After the last two the store must be reopened. */
 int database_error(sqlite3 *db);
 
 /* The errno of the last call on the files of `db` that failed; 0 = none has. */

@@ -266,7 +266,7 @@ static int step(struct mover *m, bool tidy, int64_t keep_ms)
 /* True when the thread is to end: after a failed sync nobody knows what is in track.db, so nothing more may be deleted for it. */
 static bool failed(struct mover *m, int error)
 {
-	const bool final = error == -EIO || error == -EINVAL;
+	const bool final = error == -EIO || error == -EUCLEAN || error == -EINVAL;
 
 	if (final)
 		log_event(LOG_ERROR, "tracking_stopped",

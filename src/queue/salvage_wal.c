@@ -6,6 +6,7 @@
 #include "queue/salvage_wal.h"
 
 #include <endian.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include <talloc.h>
@@ -59,32 +60,52 @@ static bool read_frame(const struct reading *r, size_t index, uint8_t *frame)
 	return pread(r->fd, frame, FRAME, (off_t)(HEADER + (uint64_t)index * FRAME)) == FRAME;
 }
 
-/* The salts name the generation of the log: frames with others are left over. A damaged header is asked all the same, and then the first
- * frame, unless some frame agrees with the header. */
+static void read_salts(const uint8_t *at, uint32_t salts[2])
+{
+	salts[0] = salvage_page_u32(at);
+	salts[1] = salvage_page_u32(at + 4);
+}
+
+/* The salts name the generation of the log: frames with others are left over. When the header is damaged the frames say them: one that agrees
+ * with the header, or else the first two neighbours that agree with each other. */
+static void guess_salts(struct reading *r)
+{
+	uint32_t before[2] = { 0, 0 }, salts[2], agreed[2];
+	uint8_t frame[FRAME];
+	bool agree = false;
+
+	for (size_t index = 0; read_frame(r, index, frame); index++) {
+		read_salts(frame + 8, salts);
+		if (salts[0] == 0 && salts[1] == 0)
+			continue; /* a page that was lost */
+		if (memcmp(salts, r->salts, sizeof salts) == 0)
+			return;
+		if (!agree)
+			memcpy(agreed, salts, sizeof salts);
+		agree = agree || memcmp(salts, before, sizeof salts) == 0;
+		memcpy(before, salts, sizeof salts);
+	}
+	if (agree)
+		memcpy(r->salts, agreed, sizeof agreed);
+}
+
 static int read_header(struct reading *r)
 {
-	uint8_t header[HEADER], frame[FRAME];
+	uint8_t header[HEADER];
 
 	ssize_t len = pread(r->fd, header, sizeof header, 0);
 	if (len < 0)
 		return -errno;
 	if (len < HEADER)
 		return 0;
-	r->big = (salvage_page_u32(header) & ~1u) == MAGIC ? (header[3] & 1) != 0 : BYTE_ORDER == BIG_ENDIAN;
+	const bool magic = (salvage_page_u32(header) & ~1u) == MAGIC;
+	r->big = magic ? (header[3] & 1) != 0 : BYTE_ORDER == BIG_ENDIAN;
 	r->sums = stored_sums(header + 24);
-	r->sound = (salvage_page_u32(header) & ~1u) == MAGIC &&
-		   salvage_page_u32(header + 8) == SALVAGE_PAGE_SIZE &&
+	r->sound = magic && salvage_page_u32(header + 8) == SALVAGE_PAGE_SIZE &&
 		   equal(r->sums, add((struct sums){ 0, 0 }, header, 24, r->big));
-	for (size_t i = 0; i < COUNT(r->salts); i++)
-		r->salts[i] = salvage_page_u32(header + 16 + 4 * i);
-	if (r->sound)
-		return 0;
-	for (size_t index = 0; read_frame(r, index, frame); index++)
-		if (salvage_page_u32(frame + 8) == r->salts[0] && salvage_page_u32(frame + 12) == r->salts[1])
-			return 0;
-	if (read_frame(r, 0, frame))
-		for (size_t i = 0; i < COUNT(r->salts); i++)
-			r->salts[i] = salvage_page_u32(frame + 8 + 4 * i);
+	read_salts(header + 16, r->salts);
+	if (!r->sound)
+		guess_salts(r);
 	return 0;
 }
 

@@ -19,6 +19,7 @@ static const struct {
 	{ -EROFS, "mount the file system of state_dir writable" },
 	{ -EACCES, "give state_dir to the account of role queue" },
 	{ -EPERM, "give state_dir to the account of role queue" },
+	{ -EUCLEAN, "check disk and memory; the start of queue that follows salvages queue.db" },
 	{ -EIO, "check the disk of state_dir; the kernel's log says more" },
 };
 

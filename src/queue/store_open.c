@@ -25,6 +25,7 @@
 #include "queue/mover.h"
 #include "queue/quota.h"
 #include "queue/readers.h"
+#include "queue/salvage.h"
 #include "queue/schedule.h"
 #include "queue/store_admin_private.h"
 #include "queue/store_private.h"
@@ -180,12 +181,28 @@ static int64_t number(sqlite3 *db, const char *sql)
 	return value;
 }
 
+static int open_track(const void *owner, int dir_fd, sqlite3 **ret_track, const char **ret_why)
+{
+	void *scratch = talloc_new(owner);
+	int r = database_open_writer(scratch, dir_fd, DATABASE_TRACK, ret_track, ret_why);
+
+	if (r == -EUCLEAN && salvage_forget_track(dir_fd) == 0)
+		r = database_open_writer(scratch, dir_fd, DATABASE_TRACK, ret_track, ret_why);
+	if (r < 0)
+		talloc_steal(owner, *ret_why);
+	talloc_free(scratch);
+	return r;
+}
+
 /* Both databases with their readers, and the writer; ret_track is the connection for the mover. */
 static int open_databases(
 	struct store *store, const void *owner, int dir_fd, sqlite3 **ret_track, const char **ret_why)
 {
 	sqlite3 *queue = NULL, *track = NULL, *log = NULL;
-	int r = database_open_writer(owner, dir_fd, DATABASE_QUEUE, &queue, ret_why);
+	int r = salvage_before_open(owner, dir_fd, ret_why);
+
+	if (r == 0)
+		r = database_open_writer(owner, dir_fd, DATABASE_QUEUE, &queue, ret_why);
 
 	if (r == 0) {
 		r = requeue_corrupt(queue);
@@ -193,7 +210,7 @@ static int open_databases(
 			why(owner, r, "queue.db cannot be written", ret_why);
 	}
 	if (r == 0)
-		r = database_open_writer(owner, dir_fd, DATABASE_TRACK, &track, ret_why);
+		r = open_track(owner, dir_fd, &track, ret_why);
 	if (r == 0)
 		r = database_open_writer(owner, dir_fd, DATABASE_QUEUE, &log, ret_why);
 	if (r < 0) {

@@ -102,8 +102,10 @@ static int read_mail(struct store *store, sqlite3 *db, struct lease *lease, enum
 
 	database_bind_number(row, 1, lease->mid);
 	int r = database_step(row);
-	if (r == 0)
-		r = -ENOENT;
+	if (r == 0) { /* it has recipients, so it was there */
+		*ret_damage = DAMAGE_MESSAGE;
+		r = -EBADMSG;
+	}
 	if (r == 1) {
 		e->received_ms = sqlite3_column_int64(row, 0);
 		e->icid = column_copy(lease, row, 1);

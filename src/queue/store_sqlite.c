@@ -185,11 +185,17 @@ static void lent(struct store *store, int64_t mid, const char *domain, uint32_t 
 	pthread_mutex_unlock(&store->lock);
 }
 
-/* It cannot be read now, or (-ENOENT) nobody of this domain is queued any more. Want of descriptors passes soon and is not the mail's fault. */
+/* It cannot be read now, or (-ENOENT) nobody of this domain is queued any more, or (-EUCLEAN) SQLite finds the file damaged: the role ends,
+ * and the next start salvages it. Want of descriptors passes soon and is not the mail's fault. */
 static void unread(struct store *store, int64_t mid, const char *domain, int error)
 {
 	bool busy = error == -EMFILE || error == -ENFILE;
 
+	if (error == -EUCLEAN) {
+		log_event(LOG_ERROR, "store_failed", log_str("reason", err_text(error)), log_str("error", ""),
+			log_str("cure", storage_fault_cure(error)));
+		_exit(EXIT_FAILURE);
+	}
 	if (error != -ENOENT && !busy)
 		log_event(LOG_ERROR, "content_unreadable", log_num("mid", mid),
 			log_str("reason", err_text(error)));

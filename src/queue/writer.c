@@ -48,7 +48,7 @@ static int run_transaction(struct writer *w, struct job *first, struct job *end)
 	if (r == 0)
 		return 0;
 
-	if (r == -EIO)
+	if (r == -EIO || r == -EUCLEAN)
 		database_fail(w->db);
 	if (!sqlite3_get_autocommit(w->db))
 		database_step(w->rollback);

@@ -127,6 +127,21 @@ static void test_11_28_a_damaged_recipient_is_not_lent_and_the_others_are(void *
 	}
 }
 
+static void test_11_28_recipients_whose_message_is_gone_leave_the_queue(void **state)
+{
+	struct rig *rig = rig_new(NEVER);
+
+	(void)state;
+	commit(rig, "s@x.test", "hello", TO("1@a.test", "2@a.test"));
+	harm(rig, "DELETE FROM message");
+	nothing_is_due(rig);
+	assert_int_equal(store_queued(rig->store), 0);
+	reopen(rig);
+	assert_int_equal(store_queued(rig->store), 1);
+	nothing_is_due(rig);
+	rig_free(rig);
+}
+
 static void test_11_28_a_mail_of_another_domain_goes_on(void **state)
 {
 	struct rig *rig = rig_new(NEVER);
@@ -254,6 +269,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_11_28_no_damaged_message_is_lent),
 		cmocka_unit_test(test_11_28_a_damaged_recipient_is_not_lent_and_the_others_are),
+		cmocka_unit_test(test_11_28_recipients_whose_message_is_gone_leave_the_queue),
 		cmocka_unit_test(test_11_28_a_mail_of_another_domain_goes_on),
 		cmocka_unit_test(test_an_outcome_does_not_make_a_damaged_recipient_whole),
 		cmocka_unit_test(test_damaged_or_missing_content_is_not_lent_and_not_lost),

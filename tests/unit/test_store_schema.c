@@ -80,16 +80,18 @@ static void test_11_30_what_is_not_ours_or_newer_is_refused_and_left_as_it_is(vo
 	(void)state;
 	commit(rig, "s@x.test", "x", TO("r@a.test"));
 	TALLOC_FREE(rig->store);
-	help_sql(rig, "queue.db", "PRAGMA user_version = 99");
+	help_sql(rig, "queue.db", "ALTER TABLE message ADD COLUMN later INTEGER; PRAGMA user_version = 99");
 	refuses_to_open(rig, "newer version");
-	help_sql(rig, "queue.db", "PRAGMA user_version = " CURRENT "");
+	help_sql(rig, "queue.db", "ALTER TABLE message DROP COLUMN later; PRAGMA user_version = " CURRENT "");
 	reopen(rig);
 	assert_int_equal(store_queued(rig->store), 1);
 	TALLOC_FREE(rig->store);
 
-	help_sql(rig, "queue.db", "PRAGMA application_id = 1");
+	help_sql(rig, "queue.db", "DROP TABLE content; PRAGMA application_id = 1");
 	refuses_to_open(rig, "another program");
 
+	snprintf(path, sizeof path, "%s/content", rig->path);
+	assert_int_equal(rmdir(path), 0); /* a directory without it was never ours */
 	snprintf(path, sizeof path, "%s/queue.db", rig->path);
 	int fd = open(path, O_WRONLY | O_TRUNC);
 	memset(bytes, 'x', sizeof bytes);

@@ -1,0 +1,9 @@
+#pragma once
+/* A damaged queue.db is set aside under another name, and a new one is made with every row of it that can be read. */
+
+/* Before queue.db is opened: finish a salvage that was cut short, judge queue.db, and salvage it when it is damaged. 0, or a negative error
+ * with one sentence for the operator in ret_why (owned by `owner`). */
+int salvage_before_open(const void *owner, int directory_fd, const char **ret_why);
+
+/* A damaged track.db only gets another name: it holds records of what is finished, and mail must not wait for them. 0, or a negative error. */
+int salvage_forget_track(int directory_fd);

@@ -1,0 +1,217 @@
+/* A damaged queue.db is noticed at the start, whatever is wrong with it, and the start goes on with what is whole. tests/crash/salvage does
+ * this a thousand times at random; here are the cases that chance may miss. */
+#include "queue/store.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include <cmocka.h>
+#include <sqlite3.h>
+
+#include "store_help.h"
+
+enum { PAGE = 8192, FRAME = 24 + PAGE, WAL_HEADER = 32 };
+
+static int open_name(struct rig *rig, const char *name, int flags)
+{
+	return openat(rig->fd, name, flags | O_CLOEXEC, 0600);
+}
+
+static void flip(struct rig *rig, const char *name, off_t at, unsigned bit)
+{
+	CLEANUP(base_close) int fd = open_name(rig, name, O_RDWR);
+	uint8_t byte;
+
+	assert_int_equal(pread(fd, &byte, 1, at), 1);
+	byte = (uint8_t)(byte ^ 1u << bit);
+	assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+}
+
+/* How many names in the state directory contain `word`. */
+static unsigned names_with(struct rig *rig, const char *word)
+{
+	DIR *directory = opendir(rig->path);
+	unsigned count = 0;
+
+	for (struct dirent *entry; (entry = readdir(directory)) != NULL;)
+		count += strstr(entry->d_name, word) != NULL;
+	closedir(directory);
+	return count;
+}
+
+/* Two mails, all of them in queue.db and nothing in its log. */
+static struct rig *rig_with_mails(void)
+{
+	struct rig *rig = rig_new(AT_ONCE);
+
+	commit(rig, "s@x.test", "first", TO("1@a.test", "2@b.test"));
+	commit(rig, "s@x.test", "second", TO("1@a.test"));
+	reopen(rig);
+	TALLOC_FREE(rig->store);
+	return rig;
+}
+
+static void lends(struct rig *rig, unsigned count, const char *when)
+{
+	unsigned found = 0;
+
+	for (struct lease *lease; (lease = lease_of(rig, NULL, 0)) != NULL; found++) {
+		assert_string_equal(lease->envelope.sender, "s@x.test");
+		talloc_free(lease); /* it stays lent */
+	}
+	if (found != count)
+		fail_msg("%s: %u leases, not %u", when, found, count);
+}
+
+/* One bit of each byte: the number of the schema, the mark, the versions for reading and writing, the list of free pages, and so on. */
+static void test_11_28_a_wrong_bit_in_the_header_loses_nothing(void **state)
+{
+	(void)state;
+	for (off_t at = 0; at < 100; at++) {
+		struct rig *rig = rig_with_mails();
+		char when[32];
+
+		snprintf(when, sizeof when, "byte %d", (int)at);
+		flip(rig, "queue.db", at, (unsigned)at * 3 % 8);
+		reopen(rig);
+		lends(rig, 3, when);
+		rig_free(rig);
+	}
+}
+
+static void test_11_28_an_empty_file_is_not_taken_for_a_new_one(void **state)
+{
+	struct rig *rig = rig_new(AT_ONCE);
+
+	(void)state;
+	commit_large(rig, LARGE, 0);
+	reopen(rig);
+	TALLOC_FREE(rig->store);
+	int fd = open_name(rig, "queue.db", O_WRONLY | O_TRUNC);
+	close(fd);
+	reopen(rig);
+	assert_int_equal(files_in_content(rig), 0);
+	assert_int_equal(names_with(rig, ".corrupt-"), 3); /* itself, its log, its content */
+	assert_int_equal(names_with(rig, ".content"), 1);
+	assert_true(commit(rig, "s@x.test", "new", TO("1@a.test")) > 1);
+	reopen(rig);
+	assert_int_equal(names_with(rig, ".corrupt-"), 3);
+	rig_free(rig);
+}
+
+/* Between its last steps, and in the middle of the first. */
+static void test_11_28_a_salvage_that_was_cut_short_is_finished(void **state)
+{
+	struct rig *rig = rig_with_mails();
+
+	(void)state;
+	assert_int_equal(renameat(rig->fd, "queue.db", rig->fd, "queue.db.salvaged"), 0);
+	CLEANUP(base_close) int old = open_name(rig, "queue.db", O_WRONLY | O_CREAT);
+	assert_int_equal(write(old, "old", 3), 3);
+	CLEANUP(base_close) int log = open_name(rig, "queue.db-wal", O_WRONLY | O_CREAT);
+	assert_int_equal(write(log, "log", 3), 3);
+	reopen(rig);
+	lends(rig, 3, "finished");
+	assert_int_equal(names_with(rig, "salvaged") + names_with(rig, ".corrupt-"), 0);
+	TALLOC_FREE(rig->store);
+
+	CLEANUP(base_close) int new = open_name(rig, "queue.db.new", O_WRONLY | O_CREAT);
+	assert_int_equal(write(new, "half", 4), 4);
+	flip(rig, "queue.db", 63, 4);
+	reopen(rig);
+	lends(rig, 3, "made anew");
+	assert_int_equal(names_with(rig, "queue.db.new"), 0);
+	rig_free(rig);
+}
+
+static void test_11_28_a_damaged_file_of_an_older_version_is_refused_unchanged(void **state)
+{
+	struct rig *rig = rig_with_mails();
+	struct store *store;
+	const char *why = NULL;
+
+	(void)state;
+	help_change(rig, "queue.db",
+		"ALTER TABLE message DROP COLUMN sum; ALTER TABLE recipient DROP COLUMN sum; PRAGMA user_version = 2");
+	for (unsigned page = 2; page < 8; page++) /* one of them is the index */
+		flip(rig, "queue.db", page * PAGE + 3, 0);
+	assert_int_equal(store_open(rig, rig->fd, rig->config, &store, &why), -EUCLEAN);
+	assert_non_null(strstr(why, ".recover"));
+	assert_int_equal(names_with(rig, ".corrupt-") + names_with(rig, ".schema"), 0);
+	rig_free(rig);
+}
+
+/* The chains of pages that large rows lie in, where they are in the log. */
+static void break_chains(struct rig *rig)
+{
+	CLEANUP(base_close) int fd = open_name(rig, "queue.db-wal", O_RDWR);
+	uint8_t start[4];
+
+	for (off_t at = WAL_HEADER + 24; pread(fd, start, sizeof start, at) == sizeof start; at += FRAME)
+		if (start[0] == 0)
+			assert_int_equal(pwrite(fd, "\xff\xff\xff\xff", 4, at), 4);
+}
+
+static void test_11_28_damage_that_is_met_ends_the_role_and_the_next_start_salvages(void **state)
+{
+	struct rig *rig = rig_new(AT_ONCE);
+	char *large = text_must(talloc_size(rig, 100000));
+	struct store_refusal note = { 1, "1-1", "192.0.2.9", "h", "{}", "", "r@e.test", "550 no" };
+	int status;
+
+	(void)state;
+	memset(large, 'x', 99999);
+	large[99999] = '\0';
+	TALLOC_FREE(rig->store);
+	pid_t child = fork();
+	if (child == 0) {
+		reopen(rig);
+		commit(rig, "s@x.test", large, TO("1@a.test"));
+		commit(rig, "s@x.test", "small", TO("1@b.test"));
+		for (int i = 0; i < 3; i++)
+			store_note(rig->store, &note, 1);
+		break_chains(rig);
+		for (int i = 0; i < 2; i++)
+			lease_of(rig, NULL, 0);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == EXIT_FAILURE);
+	reopen(rig);
+	struct lease *lease = must_lease(rig);
+	assert_string_equal(lease->envelope.recipients[0], "1@b.test");
+	nothing_is_due(rig);
+	states_are(rig, 1, "corrupt");
+	assert_int_equal(names_with(rig, "queue.db.corrupt-"), 2);
+	talloc_free(lease);
+	rig_free(rig);
+}
+
+static void test_a_damaged_track_db_keeps_nobody_waiting(void **state)
+{
+	struct rig *rig = rig_with_mails();
+
+	(void)state;
+	flip(rig, "track.db", 3, 1);
+	reopen(rig);
+	lends(rig, 3, "without tracking");
+	assert_int_equal(names_with(rig, "track.db.corrupt-") > 0, 1);
+	rig_free(rig);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_11_28_a_wrong_bit_in_the_header_loses_nothing),
+		cmocka_unit_test(test_11_28_an_empty_file_is_not_taken_for_a_new_one),
+		cmocka_unit_test(test_11_28_a_salvage_that_was_cut_short_is_finished),
+		cmocka_unit_test(test_11_28_a_damaged_file_of_an_older_version_is_refused_unchanged),
+		cmocka_unit_test(test_11_28_damage_that_is_met_ends_the_role_and_the_next_start_salvages),
+		cmocka_unit_test(test_a_damaged_track_db_keeps_nobody_waiting),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
