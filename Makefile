@@ -9,7 +9,7 @@ NINJA = ninja -j2 -C
 PYTEST = /usr/bin/python3 -m pytest -p no:cacheprovider -q -rfEs
 C_FILES = $(shell find src tests -name '*.[ch]')
 
-.PHONY: help build run check test crash crash-mutants format clean packages test-packages asan
+.PHONY: help build run check test crash crash-mutants salvage format clean packages test-packages asan
 
 help:
 	@echo 'make build          optimised binary at build/postern'
@@ -18,6 +18,7 @@ help:
 	@echo 'make test           everything; the last line is "N passed, N failed"'
 	@echo 'make crash          the power-cut test alone, with 2,000 images instead of 300'
 	@echo 'make crash-mutants  show that each sync is needed: without it the power-cut test fails'
+	@echo 'make salvage        1,000 damaged queues: every whole mail is delivered, the rest reported'
 	@echo 'make format         clang-format all C files'
 	@echo 'make clean          remove build/'
 
@@ -51,6 +52,9 @@ crash: asan
 
 crash-mutants: asan
 	@tests/crash/mutants
+
+salvage: asan
+	@tests/crash/salvage --build build/asan --images 1000 --cuts 200
 
 format: test-packages
 	@clang-format -i $(C_FILES)

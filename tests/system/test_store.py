@@ -1,6 +1,7 @@
 """What lies in the state directory: damage, older versions, and tracking that moves from queue.db to track.db."""
 
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -71,6 +72,55 @@ def test_11_28_a_damaged_mail_is_reported_and_the_others_are_delivered(make_gate
     record = gateway.tracked("corrupt", sender="s1@sender.test")
     assert f"mail_corrupt mid={record['mid']} part=content recipients=1" in gateway.stderr()
     assert len(sink.messages) == 2
+
+
+def flip(path, token):
+    """One wrong bit in each place of a file where `token` stands; how often."""
+    data, found = bytearray(path.read_bytes()), 0
+    while (at := data.find(token)) >= 0:
+        data[at] ^= 1
+        found += 1
+    with open(path, "r+b") as file:  # its owner stays
+        file.write(data)
+    return found
+
+
+def damage_queue(gateway, token):
+    """What a bad disk does: the beginning of queue.db and of its log is gone, and one mail is altered."""
+    state = gateway.folder / "state"
+    files = [path for path in (state / "queue.db", state / "queue.db-wal") if path.exists() and path.stat().st_size > 0]
+    assert sum(flip(path, token) for path in files) > 0
+    for path in files:
+        with open(path, "r+b") as file:
+            file.write(bytes(20))
+
+
+def test_11_28_a_damaged_queue_db_is_set_aside_and_what_is_whole_is_delivered(make_gateway, sink):
+    gateway = make_gateway()
+    bodies = {f"s{n}@sender.test": harness.message(f"m{n}", body=f"body-{n}-of-many " * 50 ** (1 + n % 3) + "\r\n") for n in range(6)}
+    for sender, body in bodies.items():
+        smtp.submit(gateway.address(), sender, ["bob@good.test", "eve@good.test"], body)
+    gateway.tracked("deferred", count=6, since="1h")
+    for number_of_run, end in enumerate((gateway.stop, gateway.kill_all)):
+        end()
+        damage_queue(gateway, b"body-3-of-many" if number_of_run == 0 else b"s4@sender.test")
+        if number_of_run == 1:
+            gateway.configure(harness.settings(next_hop=sink.address))
+        gateway.start()
+    for n in (0, 1, 2, 5):
+        gateway.tracked("delivered", sender=f"s{n}@sender.test")
+    assert gateway.tracked("corrupt", sender="s3@sender.test")["mid"] == 4
+    gateway.tracked("corrupt", mid=5)
+    got = sorted(harness.split_received(sink.content(message))[1] for message in sink.wait(4))
+    assert got == sorted(bodies[f"s{n}@sender.test"] for n in (0, 1, 2, 5))
+    said = gateway.stderr()
+    assert said.count(" error queue queue_corrupt ") == 2
+    assert "mail_damaged mid=4 sender=s3@sender.test part=content recipients=2 lost=0" in said
+    assert "mail_damaged mid=5 " in said
+    kept = re.findall(r"kept=(\S+)", said)
+    assert all((gateway.folder / "state" / name).stat().st_size > 0 for name in kept) and len(set(kept)) == 2
+    smtp.submit(gateway.address(), "new@sender.test", "bob@good.test", harness.message("new"))
+    assert gateway.tracked("delivered", sender="new@sender.test")["mid"] > 1000000
 
 
 def test_11_30_queued_mail_of_an_older_version_is_copied_and_delivered(make_gateway, sink):
