@@ -24,6 +24,8 @@ static const struct {
 	int (*run)(const char *file, int argc, char **argv);
 	const char *arguments, *summary;
 } commands[] = {
+	{ "backup", cli_backup, "DIR [--json]",
+		"copy all mail and tracking into a new directory, also while the gateway runs" },
 	{ "check", cli_check, "[--json]", "read the configuration and report every problem in it" },
 	{ "config", cli_show_config, "show|manual [--json]",
 		"print the effective configuration, or the manual of all keys" },
@@ -33,6 +35,8 @@ static const struct {
 	{ "queue", cli_queue, "VERB ... [--json]",
 		"list, show, flush, hold, release, delete, expire, reroute, suspend, resume: see queue --help" },
 	{ "reload", cli_reload, "[--json]", "use the changed configuration without dropping a session" },
+	{ "restore", cli_restore, "DIR [--json]",
+		"put a backup into a new state directory, while no gateway runs" },
 	{ "status", cli_status, "[--json]",
 		"roles, listeners, log, certificates and counters of the running gateway" },
 	{ "stop", cli_stop, "[--json]", "finish what is under way and end" },

@@ -44,8 +44,10 @@ bool cli_is_running(const struct cli_gateway *gateway);
 void cli_track_print(json_t *record);
 
 /* One function per command. */
+int cli_backup(const char *file, int argc, char **argv);
 int cli_check(const char *file, int argc, char **argv);
 int cli_show_config(const char *file, int argc, char **argv);
+int cli_restore(const char *file, int argc, char **argv);
 int cli_status(const char *file, int argc, char **argv);
 int cli_queue(const char *file, int argc, char **argv);
 int cli_reload(const char *file, int argc, char **argv);

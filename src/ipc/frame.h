@@ -38,6 +38,7 @@ enum frame_kind {
 	FRAME_QUEUE_SUSPEND,
 	FRAME_QUEUE_STATUS,
 	FRAME_QUEUE_CONTENT,
+	FRAME_BACKUP,
 	/* asks to deliver */
 	FRAME_VERIFY,
 	/* asks to resolver */

@@ -108,6 +108,10 @@ int store_track(struct store *store, const void *owner, const struct store_query
 /* Mails with a recipient that is still queued, once for each recipient domain. */
 uint64_t store_queued(struct store *store);
 
+/* From now on no content file of a finished mail is removed, until as many calls of store_release_files(): a backup copies them. */
+void store_hold_files(struct store *store);
+void store_release_files(struct store *store);
+
 /* The same by state, and the age of the oldest. Waits for nobody and costs the same however many there are. */
 struct store_gauges {
 	uint64_t ready, deferred, leased;

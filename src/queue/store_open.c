@@ -25,6 +25,7 @@
 #include "queue/mover.h"
 #include "queue/quota.h"
 #include "queue/readers.h"
+#include "queue/restore.h"
 #include "queue/salvage.h"
 #include "queue/schedule.h"
 #include "queue/store_admin_private.h"
@@ -235,6 +236,12 @@ int store_open(const void *owner, int dir_fd, const struct config *config, struc
 	sqlite3 *track = NULL;
 	int r;
 
+	if (restore_is_unfinished(dir_fd)) {
+		*ret_why =
+			"a restore into this state directory was interrupted; empty the directory and restore again";
+		talloc_free(store);
+		return -EBUSY;
+	}
 	store->config = config_hold(config);
 	store->start = (uint64_t)clock_wall_ms();
 	store->schedule = schedule_new(store);

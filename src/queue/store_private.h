@@ -23,6 +23,9 @@ struct store {
 	struct quota *quota; /* queued mails by client network */
 	bool directed;	     /* something may be ordered about a mail (directive.h) */
 	bool low;	     /* there was too little room when last looked */
+	unsigned holds;	     /* backups that copy content files */
+	char **kept;	     /* names of files that go when nobody copies any more */
+	size_t kept_count;
 	struct storage_fault fault;
 	uint64_t lessee;     /* who may lease; 0 = nobody */
 	int64_t oldest;	     /* when the oldest queued mail was queued, as store_gauges() last saw it */

@@ -371,6 +371,21 @@ static void give_back(
 		store_admin_reschedule(store, outcome->mid, outcome->domain);
 }
 
+/* A backup may have read its name before: then it goes when that is done. */
+static void drop_file(struct store *store, const char *name)
+{
+	pthread_mutex_lock(&store->lock);
+	const bool kept = store->holds > 0;
+	if (kept) {
+		store->kept = text_must(
+			talloc_realloc(store, store->kept, char *, (unsigned)store->kept_count + 1));
+		store->kept[store->kept_count++] = text_copy(store->kept, text_of(name));
+	}
+	pthread_mutex_unlock(&store->lock);
+	if (!kept)
+		content_drop(store->content_fd, name);
+}
+
 void store_finish(struct store *store, const struct writer_outcome *job)
 {
 	if (job->client[0] != '\0' && !job->repeated) {
@@ -378,7 +393,26 @@ void store_finish(struct store *store, const struct writer_outcome *job)
 		mover_wake(store->mover);
 	}
 	if (job->file[0] != '\0')
-		content_drop(store->content_fd, job->file);
+		drop_file(store, job->file);
+}
+
+void store_hold_files(struct store *store)
+{
+	pthread_mutex_lock(&store->lock);
+	store->holds++;
+	pthread_mutex_unlock(&store->lock);
+}
+
+void store_release_files(struct store *store)
+{
+	pthread_mutex_lock(&store->lock);
+	if (--store->holds == 0) {
+		for (size_t i = 0; i < store->kept_count; i++)
+			content_drop(store->content_fd, store->kept[i]);
+		TALLOC_FREE(store->kept);
+		store->kept_count = 0;
+	}
+	pthread_mutex_unlock(&store->lock);
 }
 
 int store_record(struct store *store, const struct outcome *outcome)

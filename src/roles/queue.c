@@ -19,6 +19,7 @@
 #include "ipc/peer.h"
 #include "queue/queue.h"
 #include "queue/queue_admin.h"
+#include "queue/queue_backup.h"
 #include "report/metrics.h"
 #include "report/track.h"
 #include "roles/role.h"
@@ -91,6 +92,8 @@ static struct frame *answer(const struct served *served, struct frame *ask)
 	case CLI:
 		if (ask->kind == FRAME_TRACK)
 			return track_page_answer(store, ask, ask);
+		if (ask->kind == FRAME_BACKUP)
+			return queue_backup_answer(store, ask, ask);
 		return queue_admin_answer(store, ask, ask, served->uid);
 	}
 	return NULL;
@@ -104,6 +107,7 @@ static void *channel_run(void *argument)
 	struct queue *queue = served->queue;
 	char *lent_domain = NULL;
 	int64_t lent_mid = 0;
+	unsigned held = 0;
 	struct frame *ask;
 	int r = 0;
 
@@ -114,6 +118,7 @@ static void *channel_run(void *argument)
 		r = frame == NULL ? ERR_FORMAT : channel_send(served->fd, frame, clock_mono_ms() + 10000);
 		if (frame != NULL && ask->kind == FRAME_LEASE)
 			lent_domain = queue_lease_lent(frame, served, &lent_mid);
+		held += frame != NULL && ask->kind == FRAME_BACKUP;
 		if (frame == NULL)
 			log_event(LOG_WARN, "ask_refused", log_num("kind", ask->kind),
 				log_num("peer", served->who));
@@ -121,6 +126,8 @@ static void *channel_run(void *argument)
 	}
 	if (lent_domain != NULL)
 		store_unlease(queue->store, served->lessee, lent_mid, lent_domain);
+	while (held-- > 0)
+		store_release_files(queue->store);
 	base_close(&served->fd);
 	talloc_free(served);
 	thread_ended(queue);

@@ -86,6 +86,36 @@ static void on_old(struct facts *facts, char **words)
 	facts->old = true;
 }
 
+static void on_backing(struct facts *facts, char **words)
+{
+	struct facts_backup *backup = text_must(talloc_zero(facts, struct facts_backup));
+
+	backup->name = text_copy(backup, text_of(words[0]));
+	backup->begun = facts->now;
+	backup->next = facts->backups;
+	facts->backups = backup;
+}
+
+static struct facts_backup *known_backup(struct facts *facts, const char *name)
+{
+	struct facts_backup *backup = facts->backups;
+
+	while (backup != NULL && strcmp(backup->name, name) != 0)
+		backup = backup->next;
+	must(backup != NULL, "the marks name a backup that was never begun");
+	return backup;
+}
+
+static void on_backed(struct facts *facts, char **words)
+{
+	known_backup(facts, words[0])->done = true;
+}
+
+static void on_restored(struct facts *facts, char **words)
+{
+	known_backup(facts, words[0])->restored = true;
+}
+
 static void on_begin(struct facts *facts, char **words)
 {
 	struct facts_mail *mail = text_must(talloc_zero(facts, struct facts_mail));
@@ -111,6 +141,7 @@ static void on_commit(struct facts *facts, char **words)
 	struct facts_mail *mail = known_mail(facts, words[0]);
 
 	mail->mid = strtoll(words[1], NULL, 10);
+	mail->committed = facts->now;
 	mail->in_hand = false;
 }
 
@@ -202,6 +233,9 @@ static const struct verb {
 	{ "dead", 1, on_dead },
 	{ "record", 3, on_record },
 	{ "recorded", 1, on_recorded },
+	{ "backing", 1, on_backing },
+	{ "backed", 1, on_backed },
+	{ "restored", 1, on_restored },
 };
 
 static void read_line(struct facts *facts, char *line)
@@ -210,6 +244,7 @@ static void read_line(struct facts *facts, char *line)
 	size_t count = 0;
 
 	line[strcspn(line, "\n")] = '\0';
+	facts->now++;
 	while (count < COUNT(words) && (words[count] = strsep(&rest, " ")) != NULL)
 		count++;
 	for (size_t i = 0; i < COUNT(verbs); i++) {

@@ -16,12 +16,21 @@ struct facts_mail {
 	uint64_t size;
 	char **recipients; /* recipient i has rid i + 1 */
 	size_t recipient_count;
-	int64_t mid;   /* promised; 0 = not */
-	bool gone;     /* broken off: must never be seen */
-	bool in_hand;  /* begun by the process that ran when the power went, and not finished */
-	bool is_dsn;   /* promised with its outcome */
-	int64_t found; /* the checker's: its row, 0 = none */
-	bool swept;    /* the checker's: its file was there and the store removed it */
+	int64_t mid;		 /* promised; 0 = not */
+	bool gone;		 /* broken off: must never be seen */
+	bool in_hand;		 /* begun by the process that ran when the power went, and not finished */
+	bool is_dsn;		 /* promised with its outcome */
+	int64_t found;		 /* the checker's: its row, 0 = none */
+	bool swept;		 /* the checker's: its file was there and the store removed it */
+	unsigned long committed; /* when, by the count of marks */
+};
+
+/* A backup that was begun. */
+struct facts_backup {
+	struct facts_backup *next;
+	const char *name;
+	unsigned long begun; /* what was committed before is in it */
+	bool done, restored;
 };
 
 /* A recipient with an outcome or a lease. */
@@ -49,6 +58,8 @@ struct facts_outcome {
 struct facts {
 	struct facts_mail *mails;
 	struct facts_recipient *recipients;
+	struct facts_backup *backups;
+	unsigned long now; /* marks so far */
 	struct facts_outcome *outcomes;
 	bool old; /* it began with a database of an older version */
 };

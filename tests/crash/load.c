@@ -12,6 +12,9 @@
  *   dead OWNER                               store_free_owner() is about to be called
  *   record ID DSN-TOKEN|- MID:RID:STATE,...  store_record() is about to be called; d(elivered), q(ueued), b(ounced)
  *   recorded ID                              it returned 0
+ *   backing NAME                             a backup into the directory NAME is about to begin
+ *   backed NAME                              it is complete
+ *   restored NAME                            restore_run() of it into restored-NAME returned 0
  *
  * Usage: load DIRECTORY SEED MEMORY [old] (see load_deliver_start()); with `old` it is only filled by old_make(). The shim may end it in
  * the middle of everything.
@@ -205,7 +208,7 @@ static void *client_run(void *argument)
 
 int main(int argc, char **argv)
 {
-	struct load_worker workers[CLIENTS + DELIVERERS];
+	struct load_worker workers[CLIENTS + DELIVERERS + 1];
 	pthread_t threads[COUNT(workers)];
 	atomic_int clients_left = CLIENTS;
 	void *owner = talloc_new(NULL);
@@ -223,11 +226,15 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < COUNT(workers); i++) {
 		workers[i] = (struct load_worker){ .store = store,
 			.checkpoint = checkpoint,
+			.directory = argv[1],
 			.seed = seed,
 			.number = i + 1,
 			.dice = (seed + 1) * 0x9e3779b97f4a7c15u + i,
 			.clients_left = &clients_left };
-		load_must(pthread_create(&threads[i], NULL, i < CLIENTS ? client_run : load_deliver_run,
+		load_must(pthread_create(&threads[i], NULL,
+				  i < CLIENTS		     ? client_run
+				  : i < CLIENTS + DELIVERERS ? load_deliver_run
+							     : load_backup_run,
 				  &workers[i]) == 0,
 			"starting a thread");
 	}

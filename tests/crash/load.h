@@ -16,6 +16,7 @@ enum { LOAD_SMALL_MAX = 6000, LOAD_ROW_MAX = ENVELOPE_INLINE_MAX, LOAD_FILE_MAX 
 struct load_worker {
 	struct store *store;
 	struct checkpoint *checkpoint;
+	const char *directory; /* of the store */
 	uint64_t seed, number; /* of the run; of the thread, from 1 */
 	uint64_t dice;
 	unsigned count;		  /* of tokens */
@@ -40,6 +41,9 @@ void load_mark_begin(const void *owner, const struct envelope *envelope, size_t 
 /* Before all threads: `deliver` announces itself to the store and repeats the outcomes that the last process did not
  * acknowledge; they are files in `directory`, which outlives the store's process (and no power cut). */
 void load_deliver_start(const void *owner, struct store *store, const char *directory);
+
+/* In some processes: a backup of the store into a directory beside, and a restore of it. The argument is a struct load_worker. */
+void *load_backup_run(void *argument);
 
 /* A deliverer: take mails and record outcomes until the clients are done. The argument is a struct load_worker. */
 void *load_deliver_run(void *argument);

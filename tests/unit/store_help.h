@@ -219,7 +219,7 @@ static inline int64_t commit_large(struct rig *rig, uint64_t size, int want)
 }
 
 /* Run SQL in a database of the store, behind its back; how many rows the last statement changed. */
-static inline int help_sql(struct rig *rig, const char *file, const char *sql)
+static inline int help_change(struct rig *rig, const char *file, const char *sql)
 {
 	char *path = text_must(talloc_asprintf(rig, "%s/%s", rig->path, file)), *words = NULL;
 	sqlite3 *db;

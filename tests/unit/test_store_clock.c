@@ -335,7 +335,7 @@ static void test_11_30_mail_of_schema_2_keeps_its_age(void **state)
 	(void)state;
 	commit(rig);
 	sql(rig,
-		"DROP TABLE clock; DROP INDEX recipient_corrupt;"
+		"DROP TABLE clock; DROP TABLE outbox; DROP INDEX recipient_corrupt;"
 		"ALTER TABLE recipient DROP COLUMN sum; ALTER TABLE message DROP COLUMN sum; ALTER TABLE recipient DROP COLUMN warned; ALTER TABLE message DROP COLUMN queued; ALTER TABLE message DROP COLUMN recipients;"
 		"UPDATE message SET received = received - %lld; PRAGMA user_version = 2",
 		HOUR / 2);

@@ -16,7 +16,7 @@
 
 static void harm(struct rig *rig, const char *sql)
 {
-	assert_true(help_sql(rig, "queue.db", sql) > 0);
+	assert_true(help_change(rig, "queue.db", sql) > 0);
 }
 
 /* Do something to each file in content/. */

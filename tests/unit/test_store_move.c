@@ -75,7 +75,7 @@ static void test_a_mail_that_is_not_finished_is_not_moved_even_if_the_outbox_say
 		done = commit(rig, "s@x.test", "x", TO("1@b.test"));
 
 	(void)state;
-	assert_int_equal(help_sql(rig, "queue.db", "INSERT INTO outbox VALUES (1)"), 1);
+	assert_int_equal(help_change(rig, "queue.db", "INSERT INTO outbox VALUES (1)"), 1);
 	struct lease *lease = lease_of(rig, "b.test", LONG_MS);
 	assert_int_equal(store_record(rig->store, outcome_of(lease, "d")), 0);
 	talloc_free(lease);
@@ -157,17 +157,17 @@ static void test_11_27_what_was_being_moved_is_moved_again(void **state)
 	int64_t mid = commit(rig, "s@x.test", "x", TO("1@a.test", "2@a.test"));
 
 	(void)state;
-	help_sql(rig, "track.db", "ALTER TABLE message RENAME TO away"); /* so that nothing is moved yet */
+	help_change(rig, "track.db", "ALTER TABLE message RENAME TO away"); /* so that nothing is moved yet */
 	finish(rig, "dd");
 	TALLOC_FREE(rig->store);
 	assert_int_equal(
-		help_sql(rig, "track.db",
+		help_change(rig, "track.db",
 			"ALTER TABLE away RENAME TO message;"
 			"INSERT INTO message VALUES (1, 1700000000123, '1a-1', '192.0.2.1', '', '', 's@x.test', 1, 0);"
 			"INSERT INTO recipient VALUES (1, 1, '1@a.test', 1, 1), (1, 2, '2@a.test', 1, 1);"
 			"INSERT INTO attempt VALUES (1, 1, 1, 1, '', '', '', 0, '250', '')"),
 		1);
-	assert_int_equal(help_sql(rig, "queue.db",
+	assert_int_equal(help_change(rig, "queue.db",
 				 "DELETE FROM attempt WHERE rid = 1; DELETE FROM recipient WHERE rid = 1"),
 		1);
 	reopen(rig);
@@ -272,7 +272,7 @@ static void test_what_is_kept_for_ever_is_kept(void **state)
 	(void)state;
 	finish(rig, "d");
 	help_wait_moved(rig);
-	assert_int_equal(help_sql(rig, "track.db", "UPDATE message SET moved = 1"), 1);
+	assert_int_equal(help_change(rig, "track.db", "UPDATE message SET moved = 1"), 1);
 	reopen(rig);
 	commit(rig, "s@x.test", "x", TO("1@a.test"));
 	finish(rig, "d");
@@ -315,7 +315,7 @@ static void test_mail_goes_on_when_track_db_cannot_be_written(void **state)
 	struct rig *rig = rig_new(NEVER);
 
 	(void)state;
-	help_sql(rig, "track.db", "ALTER TABLE attempt RENAME TO away");
+	help_change(rig, "track.db", "ALTER TABLE attempt RENAME TO away");
 	int64_t mid = commit(rig, "s@x.test", "x", TO("1@a.test"));
 	finish(rig, "d");
 	commit(rig, "s@x.test", "x", TO("1@a.test"));
@@ -323,7 +323,7 @@ static void test_mail_goes_on_when_track_db_cannot_be_written(void **state)
 	assert_int_equal(store_queued(rig->store), 0);
 	TALLOC_FREE(rig->store);
 	assert_int_equal(help_number(rig, "queue.db", "SELECT count(*) FROM outbox"), 2);
-	help_sql(rig, "track.db", "ALTER TABLE away RENAME TO attempt");
+	help_change(rig, "track.db", "ALTER TABLE away RENAME TO attempt");
 	reopen(rig);
 	help_wait_moved(rig);
 	states_are(rig, mid, "delivered");

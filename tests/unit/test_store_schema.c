@@ -80,14 +80,16 @@ static void test_11_30_what_is_not_ours_or_newer_is_refused_and_left_as_it_is(vo
 	(void)state;
 	commit(rig, "s@x.test", "x", TO("r@a.test"));
 	TALLOC_FREE(rig->store);
-	help_sql(rig, "queue.db", "ALTER TABLE message ADD COLUMN later INTEGER; PRAGMA user_version = 99");
+	help_change(
+		rig, "queue.db", "ALTER TABLE message ADD COLUMN later INTEGER; PRAGMA user_version = 99");
 	refuses_to_open(rig, "newer version");
-	help_sql(rig, "queue.db", "ALTER TABLE message DROP COLUMN later; PRAGMA user_version = " CURRENT "");
+	help_change(
+		rig, "queue.db", "ALTER TABLE message DROP COLUMN later; PRAGMA user_version = " CURRENT "");
 	reopen(rig);
 	assert_int_equal(store_queued(rig->store), 1);
 	TALLOC_FREE(rig->store);
 
-	help_sql(rig, "queue.db", "DROP TABLE content; PRAGMA application_id = 1");
+	help_change(rig, "queue.db", "DROP TABLE content; PRAGMA application_id = 1");
 	refuses_to_open(rig, "another program");
 
 	snprintf(path, sizeof path, "%s/content", rig->path);
@@ -116,7 +118,7 @@ static struct rig *old_rig(int schema)
 		"%s%s;"
 		"PRAGMA application_id = %d; PRAGMA user_version = %d",
 		schemas[schema], mails, 0x506f7374, schema));
-	help_sql(rig, "queue.db", setup);
+	help_change(rig, "queue.db", setup);
 	int file = openat(rig->fd, "content/0-0", O_WRONLY | O_CREAT, 0600);
 	assert_int_equal(write(file, "hi", 2), 2);
 	close(file);

@@ -1,0 +1,207 @@
+/*
+ * A file that says "unfinished" is there from before the first to after the last byte: a gateway does not start on half a queue. It goes when
+ * everything else is synced.
+ */
+#include "queue/restore.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <jansson.h>
+#include <talloc.h>
+
+#include "base/base.h"
+#include "base/err.h"
+#include "base/io.h"
+#include "queue/backup.h"
+#include "queue/database.h"
+
+#define UNFINISHED "restore.unfinished"
+
+enum { BLOCK = 8 * 1024, MANIFEST_MAX = 64 * 1024, STARTS_MORE = 1000, MAILS_MORE = 1000000 };
+
+static PRINTF(4, 5) int why(const void *owner, int error, const char **ret_why, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	*ret_why = text_must(talloc_vasprintf(owner, format, arguments));
+	va_end(arguments);
+	return error;
+}
+
+static json_t *read_manifest(int backup_fd)
+{
+	CLEANUP(base_close) int fd = openat(backup_fd, BACKUP_MANIFEST, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	char *text = text_must(talloc_zero_size(NULL, MANIFEST_MAX));
+	json_t *json = NULL;
+
+	ssize_t n = fd < 0 ? -1 : pread(fd, text, MANIFEST_MAX, 0);
+	if (n > 0 && n < MANIFEST_MAX)
+		json = json_loadb(text, (size_t)n, 0, NULL);
+	talloc_free(text);
+	return json;
+}
+
+static int copy_file(int from_directory, int to_directory, const char *name)
+{
+	CLEANUP(base_close) int from = openat(from_directory, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (from < 0)
+		return -errno;
+	CLEANUP(base_close)
+	int to = openat(to_directory, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	char block[BLOCK];
+	ssize_t n;
+	int r = to < 0 ? -errno : 0;
+
+	for (off_t done = 0; r == 0 && (n = pread(from, block, BLOCK, done)) != 0; done += n)
+		r = n < 0 ? -errno : io_write_all(to, (struct text){ block, (size_t)n });
+	return r;
+}
+
+/* All files of one directory, or only count them (`to` -1); how many, or a negative error. */
+static int copy_files(int from, int to)
+{
+	DIR *directory = fdopendir(openat(from, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+	int r = 0, count = 0;
+
+	if (directory == NULL)
+		return -errno;
+	for (struct dirent *entry; r == 0 && (entry = readdir(directory)) != NULL;) {
+		if (entry->d_name[0] == '.')
+			continue;
+		r = to < 0 ? 0 : copy_file(from, to, entry->d_name);
+		count++;
+	}
+	closedir(directory);
+	return r < 0 ? r : count;
+}
+
+static int copy_content(int backup_fd, int state_fd)
+{
+	CLEANUP(base_close) int from = openat(backup_fd, "content", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (from < 0 || mkdirat(state_fd, "content", 0700) < 0)
+		return -errno;
+	CLEANUP(base_close) int to = openat(state_fd, "content", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return to < 0 ? -errno : copy_files(from, to);
+}
+
+static bool is_whole(sqlite3 *db)
+{
+	sqlite3_stmt *row = NULL;
+	bool whole = sqlite3_prepare_v2(db, "PRAGMA quick_check(1)", -1, &row, NULL) == SQLITE_OK &&
+		     sqlite3_step(row) == SQLITE_ROW && text_equal(database_text(row, 0), TEXT("ok"));
+
+	sqlite3_finalize(row);
+	return whole;
+}
+
+/* The mails that were accepted after the backup had numbers, too. */
+static int raise_mails(sqlite3 *db)
+{
+	char sql[256];
+
+	snprintf(sql, sizeof sql,
+		"INSERT INTO sqlite_sequence (name, seq) SELECT 'message', 0"
+		" WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'message');"
+		"UPDATE sqlite_sequence SET seq = seq + %d WHERE name = 'message'",
+		MAILS_MORE);
+	return database_exec(db, sql);
+}
+
+static int check_database(const void *owner, int state_fd, const char *name, bool raise, const char **ret_why)
+{
+	sqlite3 *db = NULL;
+	int r = database_open_file(state_fd, name, SQLITE_OPEN_READWRITE, &db);
+
+	if (r == 0 && !is_whole(db))
+		r = -EBADMSG;
+	if (r == 0 && raise)
+		r = raise_mails(db);
+	if (r < 0)
+		why(owner, r, ret_why, "%s in the backup is damaged: %s", name,
+			db == NULL ? "no memory" : sqlite3_errmsg(db));
+	database_close(db);
+	return r;
+}
+
+static int raise_start(int state_fd, int64_t start)
+{
+	CLEANUP(base_close)
+	int fd = openat(state_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	char text[32];
+	int len = snprintf(text, sizeof text, "%lld\n", (long long)start + STARTS_MORE);
+
+	return fd >= 0 && pwrite(fd, text, (size_t)len, 0) == len ? 0 : -errno;
+}
+
+static int put_back(const void *owner, int backup_fd, int state_fd, json_t *manifest, const char **ret_why)
+{
+	const json_int_t files = json_integer_value(json_object_get(manifest, "files"));
+	int count = copy_content(backup_fd, state_fd),
+	    r = count < 0 ? count : copy_file(backup_fd, state_fd, "track.db");
+
+	if (r == 0)
+		r = copy_file(backup_fd, state_fd, "queue.db");
+	if (r == 0)
+		r = raise_start(state_fd, json_integer_value(json_object_get(manifest, "start")));
+	if (r < 0)
+		return why(owner, r, ret_why, "the backup cannot be copied: %s", err_text(r));
+	if (count != files)
+		return why(owner, -EBADMSG, ret_why,
+			"the backup is damaged: it has %d content files, and " BACKUP_MANIFEST " says %lld",
+			count, (long long)files);
+	r = check_database(owner, state_fd, "track.db", false, ret_why);
+	return r < 0 ? r : check_database(owner, state_fd, "queue.db", true, ret_why);
+}
+
+/* Everything is durable before the mark goes; syncing the whole file system is as good as each file, and simpler. */
+static int finish(const void *owner, int state_fd, const char **ret_why)
+{
+	int r = syncfs(state_fd) < 0 ? -errno : 0;
+
+	if (r == 0 && (unlinkat(state_fd, UNFINISHED, 0) < 0 || fsync(state_fd) < 0))
+		r = -errno;
+	return r < 0 ? why(owner, r, ret_why, "the state directory cannot be synced: %s", err_text(r)) : 0;
+}
+
+int restore_run(
+	const void *owner, int backup_fd, int state_fd, struct restore_done *ret_done, const char **ret_why)
+{
+	json_t *manifest = read_manifest(backup_fd);
+	int r = 0;
+
+	if (manifest == NULL || json_integer_value(json_object_get(manifest, "version")) != 1) {
+		json_decref(manifest);
+		return why(owner, -ENOENT, ret_why,
+			manifest == NULL
+				? "there is no complete backup: it has no readable " BACKUP_MANIFEST
+				: "the backup was made by another version of postern, which can restore it");
+	}
+	CLEANUP(base_close) int mark = openat(state_fd, UNFINISHED, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	if (mark < 0)
+		r = why(owner, -errno, ret_why, "the state directory cannot be written: %s",
+			err_text(-errno));
+	if (r == 0)
+		r = put_back(owner, backup_fd, state_fd, manifest, ret_why);
+	if (r == 0)
+		r = finish(owner, state_fd, ret_why);
+	if (r == 0) {
+		*ret_done = (struct restore_done){ .mails = json_integer_value(
+							   json_object_get(manifest, "mails")),
+			.files = json_integer_value(json_object_get(manifest, "files")) };
+		const char *time = json_string_value(json_object_get(manifest, "time"));
+		snprintf(ret_done->time, sizeof ret_done->time, "%s", time == NULL ? "" : time);
+	}
+	json_decref(manifest);
+	return r;
+}
+
+bool restore_is_unfinished(int state_fd)
+{
+	return faccessat(state_fd, UNFINISHED, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}

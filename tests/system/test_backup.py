@@ -1,0 +1,140 @@
+"""`postern backup` and `postern restore`: what waits comes back, whatever else happens meanwhile."""
+
+import json
+import threading
+
+import pytest
+
+import harness
+import smtp
+
+LARGE = "x" * 70 + "\r\n"
+
+
+def body(n):
+    return harness.message(f"m{n}", LARGE * 4000 if n % 4 == 0 else "Hello.\r\n")  # every fourth lies in a file
+
+
+def submit(gateway, n):
+    smtp.submit(gateway.address(), f"s{n}@sender.test", "bob@good.test", body(n))
+
+
+def back_up(gateway, folder):
+    done = gateway.command("backup", str(folder), "--json", timeout=120)
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert lines[-1]["complete"] is True and lines[-1]["damaged"] == 0
+    assert {"queue.db", "content", "track.db"} <= {line.get("part") for line in lines}
+    return lines[-1]
+
+
+def restore(gateway, folder):
+    done = gateway.command("restore", str(folder), "--json", timeout=120)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+class Load:
+    """Mails that come all the time, until stop()."""
+
+    def __init__(self, gateway, first):
+        self.gateway, self.sent, self.first = gateway, 0, first
+        self.ended = threading.Event()
+        self.thread = threading.Thread(target=self.run)
+        self.thread.start()
+
+    def run(self):
+        while not self.ended.is_set():
+            submit(self.gateway, self.first + self.sent)
+            self.sent += 1
+
+    def stop(self):
+        self.ended.set()
+        self.thread.join()
+
+
+def test_every_mail_that_waited_at_the_backup_is_delivered_from_it(make_gateway, sink):
+    gateway = make_gateway(next_hop=harness.free_address(), delivery={"retry": ["100ms"]})
+    for n in range(12):
+        submit(gateway, n)
+    load = Load(gateway, 100)
+    try:
+        harness.wait_for("mails come", lambda: load.sent >= 3)
+        made = back_up(gateway, gateway.folder / "backup")
+        harness.wait_for("mails come after it", lambda before=load.sent: load.sent > before)
+    finally:
+        load.stop()
+    assert made["mails"] >= 15 and made["files"] >= 3
+    gateway.stop()
+
+    fresh = make_gateway(next_hop=sink.address, start=False)
+    back = restore(fresh, gateway.folder / "backup")
+    assert (back["mails"], back["files"]) == (made["mails"], made["files"])
+    fresh.start()
+    sink.wait(made["mails"])
+    senders = {message["sender"] for message in sink.messages}
+    assert {f"s{n}@sender.test" for n in [*range(12), 100, 101, 102]} <= senders
+    for n in range(12):
+        fresh.tracked("delivered", sender=f"s{n}@sender.test")
+    last = max(record["mid"] for record in fresh.track(since="1h"))
+    submit(fresh, 1000)
+    assert fresh.tracked("delivered", sender="s1000@sender.test")["mid"] > last + 1000, "no number comes twice"
+    assert not list((fresh.folder / "state/content").iterdir())
+
+
+def test_while_mail_is_delivered_no_content_is_missing(make_gateway, sink):
+    """Large mails are delivered, and their files would go, while the backup reads them."""
+    gateway = make_gateway(next_hop=harness.free_address())
+    for n in range(0, 80, 4):
+        submit(gateway, n)
+    gateway.tracked("deferred", count=20, since="1h")
+    gateway.configure(harness.settings(next_hop=sink.address, delivery={"retry": ["100ms"]}))
+    assert gateway.command("reload").returncode == 0
+    made = back_up(gateway, gateway.folder / "backup")
+    assert len(list((gateway.folder / "backup/content").iterdir())) == made["files"]
+    gateway.tracked("delivered", count=20, since="1h")
+    harness.wait_for("the files go afterwards", lambda: not list((gateway.folder / "state/content").iterdir()))
+
+
+def test_without_a_gateway_and_with_tracking(make_gateway, sink):
+    gateway = make_gateway(next_hop=sink.address)
+    submit(gateway, 1)
+    before = gateway.tracked("delivered", count=1, since="1h")
+    gateway.stop()
+    made = back_up(gateway, gateway.folder / "backup")
+    assert made["mails"] == 0
+    fresh = make_gateway(next_hop=sink.address, start=False)
+    restore(fresh, gateway.folder / "backup")
+    assert fresh.track(since="1h") == [before]
+    fresh.start()
+    assert fresh.track(since="1h") == [before]
+
+
+def refused(done, *words):
+    assert done.returncode == 1, (done.returncode, done.stderr)
+    for word in words:
+        assert word in done.stderr, done.stderr
+
+
+def test_refusals_say_what_to_do(make_gateway, sink):
+    gateway = make_gateway(next_hop=sink.address)
+    full = gateway.folder / "full"
+    full.mkdir()
+    (full / "something").touch()
+    refused(gateway.command("backup", str(full)), str(full), "not empty")
+    refused(gateway.command("backup", str(gateway.folder / "no/where")), "No such file or directory")
+    back_up(gateway, gateway.folder / "backup")
+    refused(gateway.command("backup", str(gateway.folder / "backup")), "not empty")
+    refused(gateway.command("restore", str(gateway.folder / "backup")), "stop it first")
+    gateway.stop()
+    refused(gateway.command("restore", str(gateway.folder / "backup")), "state", "not empty", "move it aside")
+    refused(gateway.command("restore", str(gateway.folder / "nowhere")), "nowhere")
+    fresh = make_gateway(next_hop=sink.address, start=False)
+    (gateway.folder / "backup/backup.json").unlink()
+    refused(fresh.command("restore", str(gateway.folder / "backup")), "no complete backup")
+
+
+@pytest.mark.parametrize("command", ["backup", "restore"])
+@pytest.mark.parametrize("arguments", [[], ["--json"], ["x", "y"], ["x", "--no"]])
+def test_usage(gateway, command, arguments):
+    assert gateway.command(command, *arguments).returncode == 2
