@@ -127,7 +127,10 @@ struct role_event role_next(struct role *role, const void *owner)
 	for (;;) {
 		struct role_event event = { .kind = ROLE_GONE, .fd = -1 };
 
-		if (channel_receive(owner, role->control_fd, -1, IO_FOREVER, &event.frame) < 0)
+		int r = channel_receive(owner, role->control_fd, -1, IO_FOREVER, &event.frame);
+		if (r == -EMFILE) /* who sent it hears nothing and asks again */
+			continue;
+		if (r < 0)
 			return event;
 
 		switch (event.frame->kind) {
