@@ -7,7 +7,6 @@
 
 #include <string.h>
 #include <strings.h>
-#include <sys/random.h>
 
 #include <talloc.h>
 
@@ -16,6 +15,7 @@
 #include "base/interfaces.h"
 #include "config/config.h"
 #include "lookup/dns.h"
+#include "lookup/dns_mx.h"
 
 /* One attempt is bounded: ten connections of at most 30 s each, and hosts with a hundred addresses do not hide the next one. */
 enum { STOPS_MAX = 10, ADDRESSES_MAX = 6, QUESTION_MS = 30000 };
@@ -67,34 +67,12 @@ static struct dns_answer *ask(struct route *route, const char *name, enum dns_ty
 	return answer;
 }
 
-static uint64_t random_seed(void)
-{
-	uint64_t seed = 0;
-
-	(void)!getrandom(&seed, sizeof seed, GRND_NONBLOCK);
-	return seed;
-}
-
 static void look_up_hosts(struct route *route, const char *domain)
 {
-	static const enum mx_lookup lookups[] = { [DNS_FOUND] = MX_LOOKUP_FOUND,
-		[DNS_NO_DATA] = MX_LOOKUP_NO_DATA,
-		[DNS_NO_NAME] = MX_LOOKUP_NO_NAME,
-		[DNS_FAILED] = MX_LOOKUP_FAILED };
 	struct route_private *p = route->private;
 	const struct dns_answer *answer = ask(route, domain, DNS_MX);
-	struct mx_facts facts = { .domain = domain,
-		.lookup = lookups[answer->result],
-		.count = answer->count,
-		.own_name = p->means->config->hostname,
-		.seed = random_seed() };
-	struct mx_record *records =
-		text_must(talloc_zero_array(route, struct mx_record, (unsigned)answer->count + 1));
 
-	for (size_t i = 0; i < answer->count; i++)
-		records[i] = (struct mx_record){ answer->records[i].name, answer->records[i].preference };
-	facts.records = records;
-	p->plan = mx_decide(&facts);
+	p->plan = dns_mx_plan(route, answer, domain, p->means->config->hostname);
 }
 
 /* Add the addresses of one family; they stand between those of the other that are there already, so that both are tried early. */
