@@ -55,6 +55,7 @@ struct config_policy {
 	const char *name;
 	enum config_action action; /* default accept: mail for accepted_domains only */
 	enum config_tls tls;	   /* default preferred */
+	bool refuse_null_mx;	   /* mail of senders whose domain takes none (RFC 7505) */
 };
 
 struct config_listener {

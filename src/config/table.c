@@ -202,6 +202,12 @@ static const struct table_row policy_rows[] = {
 		.manual =
 			"none: STARTTLS is not offered; preferred: it is offered; required: no mail is taken "
 			"without it." },
+	{ "refuse_null_mx", TABLE_SWITCH, AT(policy, refuse_null_mx), .standard = "on",
+		.manual =
+			"Refuse mail whose sender's domain says in the DNS that it takes none (null MX, RFC 7505) with "
+			"`550 5.7.27`: nobody could answer it, or be told that it failed. A domain with a route is not "
+			"looked up, and what the DNS does not answer within 3 s is taken. Write `off` for systems of your "
+			"own that send from such a domain. (Recipients of such a domain are always refused.)" },
 };
 
 static const char *const policy_later[] = { "verify_client", "smtp_auth", "tls_profile", "limits", NULL };
@@ -418,7 +424,7 @@ static const struct table_row limit_rows[] = {
 			"last mail; the next one ends it." },
 	{ "errors", TABLE_NUMBER, AT(limits, errors), .standard = "20", LIMITS(1, 1000),
 		.manual =
-			"Protocol errors that a session may have; the next one ends it. Refused recipients are "
+			"Protocol errors that a session may have; the next one ends it. Refused addresses are "
 			"none: of those it may have ten times as many since the last mail." },
 	{ "recipients", TABLE_NUMBER, AT(limits, recipients), .standard = "1000", LIMITS(100, 10000),
 		.manual = "Recipients of one message." },

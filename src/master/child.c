@@ -226,6 +226,7 @@ static const struct {
 	{ CHILD_DELIVER, CHILD_QUEUE },
 	{ CHILD_FRONT, CHILD_DELIVER }, /* call-ahead */
 	{ CHILD_DELIVER, CHILD_RESOLVER },
+	{ CHILD_FRONT, CHILD_RESOLVER },
 };
 
 /* Role `admin` asks master itself, for the status. */

@@ -103,6 +103,7 @@ static const struct metrics_row rows[] = {
 	[METRIC_REJECTED_TLS] = REJECTED("tls"),
 	[METRIC_REJECTED_RELAY] = REJECTED("relay"),
 	[METRIC_REJECTED_RECIPIENT] = REJECTED("recipient"),
+	[METRIC_REJECTED_SENDER] = REJECTED("sender"),
 	[METRIC_REJECTED_CONTENT] = REJECTED("content"),
 	[METRIC_REJECTED_PROTOCOL] = REJECTED("protocol"),
 	TLS_BLOCK(METRIC_TLS_IN, "in"),

@@ -29,6 +29,7 @@ enum metric {
 	METRIC_REJECTED_TLS,	   /* TLS was required */
 	METRIC_REJECTED_RELAY,	   /* relaying denied */
 	METRIC_REJECTED_RECIPIENT, /* there is no such recipient */
+	METRIC_REJECTED_SENDER,	   /* its domain takes no mail */
 	METRIC_REJECTED_CONTENT,   /* a message that is malformed or goes in circles */
 	METRIC_REJECTED_PROTOCOL,  /* too many errors, a bare LF, bytes behind STARTTLS */
 	METRIC_TLS_IN,		   /* block: version times group; metrics_count_tls() finds the place */

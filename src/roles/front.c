@@ -34,7 +34,7 @@
 
 struct front {
 	struct role *role;
-	struct peer *queue, *deliver;
+	struct peer *queue, *deliver, *resolver;
 	struct clients *clients;
 	struct smtp_room room;
 	struct metrics metrics;
@@ -139,6 +139,7 @@ static struct generation *generation_new(struct front *front, struct role_event 
 			.config = config,
 			.listener = &config->listeners[i],
 			.queue = front->queue,
+			.resolver = front->resolver,
 			.recipients = recipients,
 			.call_ahead = call_ahead,
 			.room = &front->room,
@@ -339,6 +340,13 @@ static void end(struct front *front, bool at_once)
 	talloc_free(front);
 }
 
+static struct peer *peer_called(const struct front *front, const char *name)
+{
+	return strcmp(name, "queue") == 0      ? front->queue
+	       : strcmp(name, "resolver") == 0 ? front->resolver
+					       : front->deliver;
+}
+
 int role_front(struct role *role)
 {
 	struct front *front = text_must(talloc_zero(NULL, struct front));
@@ -348,6 +356,7 @@ int role_front(struct role *role)
 	pthread_cond_init(&front->ended, NULL);
 	front->queue = peer_new(front, 64);
 	front->deliver = peer_new(front, 16);
+	front->resolver = peer_new(front, 64);
 	front->clients = clients_new(front);
 	front->notes = notes_start(front->queue, &front->metrics);
 	front->pool = listen_pool_new();
@@ -366,8 +375,7 @@ int role_front(struct role *role)
 			drop(front);
 			break;
 		case ROLE_PEER:
-			peer_connect(
-				strcmp(event.peer, "queue") == 0 ? front->queue : front->deliver, event.fd);
+			peer_connect(peer_called(front, event.peer), event.fd);
 			break;
 		case ROLE_STATS:
 			role_stats(role, &front->metrics);

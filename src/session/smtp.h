@@ -25,6 +25,7 @@ struct smtp_house {
 	const struct config_listener *listener;
 	struct tls_context *tls; /* NULL = the listener has no usable certificate */
 	struct peer *queue;
+	struct peer *resolver;		     /* NULL = the DNS is not asked */
 	const struct recipients *recipients; /* NULL = there is no list */
 	struct call_ahead *call_ahead; /* used when the configuration says so; may be NULL when it does not */
 	struct smtp_room *room;	       /* shared by all sessions; NULL = never asked */

@@ -161,7 +161,7 @@ static enum smtp_next commit(struct smtp *s, struct body *body)
 
 	s->mails++;
 	s->idle_commands = 0;
-	s->refused_recipients = 0;
+	s->refused_addresses = 0;
 	metrics_count(s->house->metrics, METRIC_ACCEPTED);
 	log_event(LOG_INFO, "mail_accepted", log_str("icid", s->icid), log_num("mid", mid),
 		log_str("sender", envelope.sender), log_num("recipients", (int64_t)envelope.recipient_count),

@@ -6,6 +6,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "config/config.h"
+#include "lookup/dns_mx.h"
+#include "policy/mx.h"
+#include "policy/null_mx.h"
 #include "policy/recipient.h"
 #include "policy/relay.h"
 #include "queue/queue.h"
@@ -13,7 +16,7 @@
 #include "session/recipients.h"
 #include "session/smtp_private.h"
 
-enum { LARGE = 1024 * 1024, ROOM_MS = 1000, REFUSED_PER_ERROR = 10 };
+enum { LARGE = 1024 * 1024, ROOM_MS = 1000, REFUSED_PER_ERROR = 10, DNS_MS = 3000 };
 
 /* Without room on the disk no mail is begun (conformance 11.16). `queue` knows; its word is good for a second, except for a large mail. */
 static bool has_room(struct smtp *s, uint64_t size)
@@ -39,14 +42,57 @@ static void begin(struct smtp *s, const struct smtp_command *command)
 	transaction->utf8 = command->smtputf8;
 	transaction->ret = command->ret;
 	transaction->envid = text_copy(transaction, command->envid);
+	transaction->dns_left_ms = DNS_MS;
 	s->greeting->transaction = transaction;
 }
 
 /* The mail that has begun is over: noted with its sender. */
-static void note_refused(struct smtp *s, const char *reply, const char *reason)
+static void note_refused(struct smtp *s, enum metric counted, const char *reply, const char *reason)
 {
-	smtp_note(s, METRIC_REJECTED_LIMIT, "mail_refused", NULL, reply, reason);
+	smtp_note(s, counted, "mail_refused", NULL, reply, reason);
 	TALLOC_FREE(s->greeting->transaction);
+}
+
+/* What its MX records say about the domain of `address`. All addresses of a mail together wait for the DNS 3 s at most; what is not known then is
+ * for delivery to find out. */
+static struct null_mx_decision check_null_mx(struct smtp *s, const struct address *address, bool wanted)
+{
+	const struct config *config = s->house->config;
+	struct transaction *t = s->greeting->transaction;
+	struct null_mx_facts facts = {
+		.wanted = wanted,
+		.named = address->domain.len > 0 && address->domain.at[0] != '[',
+		.routed = config_route_for(config, address->domain) != NULL,
+	};
+
+	if (null_mx_must_ask(&facts)) {
+		char *domain = text_copy_lower(NULL, address->domain);
+		int64_t began = clock_mono_ms();
+
+		facts.end = t->dns_left_ms <= 0 ? MX_END_UNKNOWN
+						: dns_mx_end(s->house->resolver, domain, config->hostname,
+							  s->house->stop_fd, began + t->dns_left_ms);
+		t->dns_left_ms -= clock_mono_ms() - began;
+		talloc_free(domain);
+	}
+	return null_mx_decide(&facts);
+}
+
+/* A mail to many, some of whom have left, must get through; guessing addresses must not go on for ever. So an address that is refused for good
+ * is no error, but more than ten times limits.errors of them since the last mail are the end (conformance 1.13). */
+static bool refused_too_often(struct smtp *s)
+{
+	return ++s->refused_addresses > REFUSED_PER_ERROR * s->house->config->limits.errors;
+}
+
+static enum smtp_next refuse_sender(struct smtp *s, const char *reply, const char *reason)
+{
+	bool enough = refused_too_often(s);
+
+	if (enough)
+		reply = "421 4.7.0 too many refused senders";
+	note_refused(s, METRIC_REJECTED_SENDER, reply, reason);
+	return enough ? smtp_end(s, reply, "limits.errors") : smtp_say(s, reply);
 }
 
 enum smtp_next smtp_mail(struct smtp *s, const struct smtp_command *command)
@@ -58,13 +104,19 @@ enum smtp_next smtp_mail(struct smtp *s, const struct smtp_command *command)
 		return smtp_refuse(s, "503 5.5.1 a sender was given already");
 	begin(s, command);
 	if (command->size > s->house->config->limits.message_size) {
-		note_refused(s, too_large, "limits.message_size");
+		note_refused(s, METRIC_REJECTED_LIMIT, too_large, "limits.message_size");
 		return smtp_refuse(s, too_large);
 	}
 	if (!has_room(s, command->size)) {
-		note_refused(s, no_room, "limits.min_free_space or limits.min_free_inodes");
+		note_refused(
+			s, METRIC_REJECTED_LIMIT, no_room, "limits.min_free_space or limits.min_free_inodes");
 		return smtp_say(s, no_room);
 	}
+
+	struct null_mx_decision null_mx = check_null_mx(s, &command->address, s->policy->refuse_null_mx);
+	if (null_mx.refused)
+		return refuse_sender(
+			s, "550 5.7.27 the domain of the sender takes no mail (null MX)", null_mx.reason);
 	return smtp_say(s, "250 2.1.0 sender ok");
 }
 
@@ -120,13 +172,10 @@ static struct recipient_decision check_recipient(struct smtp *s, const struct sm
 	return recipient_decide(&facts);
 }
 
-/* A mail to many, some of whom have left, must get through; guessing addresses must not go on for ever. So a recipient that is refused for good
- * is no error, but more than ten times limits.errors of them since the last mail are the end (conformance 1.13). */
 static enum smtp_next refuse_recipient(struct smtp *s, const struct smtp_command *command,
 	enum metric counted, const char *reply, const char *reason)
 {
-	bool enough = reply[0] == '5' &&
-		      ++s->refused_recipients > REFUSED_PER_ERROR * s->house->config->limits.errors;
+	bool enough = reply[0] == '5' && refused_too_often(s);
 	char *recipient = text_copy(NULL, command->address.whole);
 
 	if (enough)
@@ -184,6 +233,11 @@ enum smtp_next smtp_rcpt(struct smtp *s, const struct smtp_command *command)
 	if (recipient.verdict != RECIPIENT_TAKE)
 		return refuse_recipient(s, command, verdicts[recipient.verdict].counted,
 			verdicts[recipient.verdict].reply, recipient.reason);
+
+	struct null_mx_decision null_mx = check_null_mx(s, &command->address, true);
+	if (null_mx.refused)
+		return refuse_recipient(s, command, METRIC_REJECTED_RECIPIENT,
+			mx_explain(MX_END_NULL, false).reply, null_mx.reason);
 
 	add_recipient(s, command);
 	return smtp_say(s, "250 2.1.5 recipient ok");

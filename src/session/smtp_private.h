@@ -25,6 +25,7 @@ struct transaction {
 	size_t recipient_count;
 	struct intake *intake; /* content that came by BDAT so far; NULL = none */
 	size_t attempted;      /* RCPT commands, refused ones included */
+	int64_t dns_left_ms;   /* that its addresses may still wait for the DNS */
 };
 
 /* After EHLO or HELO. */
@@ -43,11 +44,11 @@ struct smtp {
 	struct ip real_client; /* who is connected, whatever XCLIENT says */
 	int64_t ends;	       /* monotonic: the session's own deadline */
 	uint64_t errors;
-	uint64_t refused_recipients; /* for good, since the last mail */
-	uint64_t idle_commands;	     /* since the last mail */
-	bool spoke;		     /* a command has been read */
-	uint64_t mails;		     /* accepted in this session */
-	bool need_tls_refused;	     /* a command was answered 530: log B33 if nothing is accepted */
+	uint64_t refused_addresses; /* for good, since the last mail */
+	uint64_t idle_commands;	    /* since the last mail */
+	bool spoke;		    /* a command has been read */
+	uint64_t mails;		    /* accepted in this session */
+	bool need_tls_refused;	    /* a command was answered 530: log B33 if nothing is accepted */
 	struct greeting *greeting;
 };
 

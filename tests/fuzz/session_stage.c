@@ -16,6 +16,7 @@
 #include "config/bundle.h"
 #include "config/config.h"
 #include "config/problems.h"
+#include "lookup/dns_mx.h"
 #include "net/conn.h"
 #include "queue/queue.h"
 #include "report/metrics.h"
@@ -213,6 +214,8 @@ static void check_envelope(const struct envelope *envelope)
 {
 	must(stage.greeted && stage.mail && !stage.chunk_refused && stage.recipient_count > 0);
 	must(strstr(stage.sender_line, envelope->sender) != NULL);
+	const char *at = strrchr(envelope->sender, '@');
+	must(at == NULL || tolower((unsigned char)at[1]) != 'n');
 	must(envelope->recipient_count == stage.recipient_count);
 	for (size_t i = 0; i < stage.recipient_count; i++)
 		must(strstr(stage.recipient_lines[i], envelope->recipients[i]) != NULL ||
@@ -407,7 +410,15 @@ int conn_tls_accept(struct conn *conn, struct tls_context *context)
 	return 0;
 }
 
-/* ---- queue/queue, report/notes, session/call_ahead ---- */
+/* ---- queue/queue, report/notes, session/call_ahead, lookup/dns_mx ---- */
+
+/* Domains that begin with n take no mail, and those with u cannot be looked up. */
+enum mx_end dns_mx_end(
+	struct peer *resolver, const char *domain, const char *own_name, int stop_fd, int64_t deadline)
+{
+	(void)resolver, (void)own_name, (void)stop_fd, (void)deadline;
+	return domain[0] == 'n' ? MX_END_NULL : domain[0] == 'u' ? MX_END_UNKNOWN : MX_GO;
+}
 
 /* The next hop knows everybody whose name starts with a, and is not sure of those with l. */
 enum recipient_answer call_ahead_ask(

@@ -46,7 +46,7 @@
 	"main\n"                                                                                             \
 	"    policy: accepted\n    tls_profile: TLS-Server.Standard\n    proxy_protocol_from: []\n"          \
 	"    xclient_from: []\n"                                                                             \
-	"mail_flow_policies:\n  - name: accepted\n    action: accept\n    tls: preferred\n"                  \
+	"mail_flow_policies:\n  - name: accepted\n    action: accept\n    tls: preferred\n    refuse_null_mx: on\n"                  \
 	"sender_groups: []\naccepted_domains:\n  - good.test\n"                                              \
 	"routes:\n  - domain: good.test\n    next_hop: 127.0.0.1:2530\n    source: []\n"                     \
 	"    implicit_tls: false\n"                                                                          \
