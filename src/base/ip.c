@@ -66,6 +66,20 @@ int ip_parse(struct text t, struct ip *ret_ip)
 	return 0;
 }
 
+int ip_parse_literal(struct text t, struct ip *ret_ip)
+{
+	struct ip ip;
+
+	if (t.len < 3 || t.at[0] != '[' || t.at[t.len - 1] != ']')
+		return -EINVAL;
+	t = text_first(text_from(t, 1), t.len - 2);
+	bool v6 = text_starts_nocase(t, TEXT("IPv6:"));
+	if (parse_bare(v6 ? text_from(t, 5) : t, &ip) < 0 || (ip.family == AF_INET6) != v6)
+		return -EINVAL;
+	*ret_ip = ip;
+	return 0;
+}
+
 /* The first `bits` bits of a and b agree. */
 static bool same_bits(const uint8_t *a, const uint8_t *b, unsigned bits)
 {

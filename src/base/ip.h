@@ -24,6 +24,9 @@ struct ip_network {
  * 0, or -EINVAL. */
 int ip_parse(struct text t, struct ip *ret_ip);
 
+/* Parse the address literal of RFC 5321 section 4.1.3: `[192.0.2.1]`, `[IPv6:2001:db8::1]`; 0, or -EINVAL. */
+int ip_parse_literal(struct text t, struct ip *ret_ip);
+
 /* Parse `192.0.2.0/24`, `2001:db8::/32` or a single address; 0, or -EINVAL (also when host bits are set). */
 int ip_network_parse(struct text t, struct ip_network *ret_network);
 

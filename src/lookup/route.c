@@ -120,19 +120,6 @@ static void go_to_address(struct route *route, const char *host, const struct ip
 	p->plan = (struct mx_plan){ .end = MX_GO, .count = 1, .hosts = { { host, 0 } } };
 }
 
-/* `[192.0.2.1]` and `[IPv6:2001:db8::1]` as a recipient's domain (RFC 5321 section 4.1.3). */
-static bool is_literal(const char *domain, struct ip *ret_ip)
-{
-	struct text t = text_of(domain);
-
-	if (t.len < 3 || t.at[0] != '[' || t.at[t.len - 1] != ']')
-		return false;
-	t = text_first(text_from(t, 1), t.len - 2);
-	bool v6 = text_starts_nocase(t, TEXT("IPv6:"));
-	return ip_parse(v6 ? text_from(t, 5) : t, ret_ip) == 0 && ret_ip->port == 0 &&
-	       (ret_ip->family == AF_INET6) == v6;
-}
-
 struct route *route_new(
 	const void *owner, const struct route_means *means, const char *domain, const char *next_hop)
 {
@@ -156,7 +143,7 @@ struct route *route_new(
 		p->plan = (struct mx_plan){ .end = MX_GO, .count = 1, .hosts = { { rule->host, 0 } } };
 	else if (rule != NULL)
 		look_up_hosts(route, rule->host);
-	else if (is_literal(domain, &literal))
+	else if (ip_parse_literal(text_of(domain), &literal) == 0)
 		go_to_address(route, domain, &literal, p->port);
 	else if (domain[0] == '\0')
 		p->plan.end = MX_END_UNKNOWN; /* a postmaster without a domain: only a route can tell */

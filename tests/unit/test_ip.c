@@ -67,6 +67,39 @@ static void test_a_nul_inside_is_refused(void **state)
 	assert_int_equal(ip_parse(TEXT("192.0.2.1\0"), &ip), -EINVAL);
 }
 
+static const struct {
+	const char *literal, *want; /* NULL = refused */
+} literals[] = {
+	{ "[192.0.2.1]", "192.0.2.1" },
+	{ "[IPv6:2001:db8::1]", "2001:db8::1" },
+	{ "[ipv6:::1]", "::1" },
+	{ "[2001:db8::1]", NULL },
+	{ "[IPv6:192.0.2.1]", NULL },
+	{ "[192.0.2.1]:25", NULL },
+	{ "[192.0.2.1:25]", NULL },
+	{ "[IPv6:[::1]:25]", NULL },
+	{ "[[::1]]", NULL },
+	{ "192.0.2.1", NULL },
+	{ "[]", NULL },
+	{ "[", NULL },
+	{ "", NULL },
+};
+
+static void test_address_literals(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < COUNT(literals); i++) {
+		char text[IP_TEXT_MAX];
+		struct ip ip = { .port = 7 };
+		int r = ip_parse_literal(text_of(literals[i].literal), &ip);
+
+		if ((r == 0) != (literals[i].want != NULL) ||
+			(r == 0 ? ip.port != 0 || strcmp(ip_format(&ip, text), literals[i].want) != 0
+				: r != -EINVAL || ip.port != 7))
+			fail_msg("%s", literals[i].literal);
+	}
+}
+
 static void test_no_address_is_unknown(void **state)
 {
 	struct ip none = { 0 };
@@ -173,6 +206,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_addresses_are_read_and_written),
 		cmocka_unit_test(test_a_nul_inside_is_refused),
+		cmocka_unit_test(test_address_literals),
 		cmocka_unit_test(test_no_address_is_unknown),
 		cmocka_unit_test(test_networks),
 		cmocka_unit_test(test_loopback),
