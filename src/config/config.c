@@ -19,6 +19,7 @@
 #include "base/text.h"
 #include "config/bundle.h"
 #include "config/check.h"
+#include "config/destinations.h"
 #include "config/marks.h"
 #include "config/problems.h"
 #include "config/reader.h"
@@ -194,6 +195,7 @@ static void gather_files(struct bundle *bundle, const struct config *config, str
 	gather_anchors(bundle, config, marks);
 	gather_list(bundle, config->recipients.file, BUNDLE_FRONT, marks, "recipients.file");
 	routes_gather(bundle, config, marks);
+	destinations_warn(config, marks);
 }
 
 /* The number of problems with the list of recipients; a file that cannot be read was noted before. */
@@ -278,15 +280,33 @@ const struct config_route *config_route_for(const struct config *config, struct 
 	return best;
 }
 
-const struct config_destination *config_destination_for(const struct config *config, struct text domain)
+static bool says(const struct config_destination *destination, enum config_says key)
+{
+	switch (key) {
+	case CONFIG_SAYS_TLS:
+		return destination->tls != CONFIG_TLS_UNSET;
+	case CONFIG_SAYS_CONCURRENCY:
+		return destination->concurrency != CONFIG_UNSET;
+	case CONFIG_SAYS_RATE:
+		break;
+	}
+	return destination->rate != CONFIG_UNSET;
+}
+
+const struct config_destination *config_destination_for(
+	const struct config *config, struct text domain, enum config_says key)
 {
 	const struct config_destination *best = NULL;
 	size_t best_fit = 0;
+	char address[IP_TEXT_MAX];
+	struct ip literal;
 
+	if (ip_parse_literal(domain, &literal) == 0)
+		domain = text_of(ip_format(&literal, address));
 	for (size_t i = 0; i < config->destination_count; i++) {
 		size_t n = fit(config->destinations[i].domain, domain);
 
-		if (n > best_fit) {
+		if (n > best_fit && says(&config->destinations[i], key)) {
 			best_fit = n;
 			best = &config->destinations[i];
 		}

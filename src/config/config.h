@@ -16,7 +16,7 @@ struct problems;
 
 enum config_listener_type { CONFIG_PUBLIC, CONFIG_PRIVATE };
 enum config_action { CONFIG_ACCEPT, CONFIG_RELAY, CONFIG_REJECT };
-enum config_tls { CONFIG_TLS_NONE, CONFIG_TLS_PREFERRED, CONFIG_TLS_REQUIRED };
+enum config_tls { CONFIG_TLS_UNSET = -1, CONFIG_TLS_NONE, CONFIG_TLS_PREFERRED, CONFIG_TLS_REQUIRED };
 
 enum config_version { CONFIG_TLS_1_0, CONFIG_TLS_1_1, CONFIG_TLS_1_2, CONFIG_TLS_1_3 };
 enum config_pfs { CONFIG_PFS_ALLOWED, CONFIG_PFS_REQUIRED, CONFIG_PFS_NONE };
@@ -98,10 +98,16 @@ struct config_route {
 	const char *password_file; /* path; NULL exactly when username is */
 };
 
+/* A number that the file need not say, and does not. */
+#define CONFIG_UNSET UINT64_MAX
+
+/* destinations: each key may be unset; ask config_destination_for(). */
 struct config_destination {
 	unsigned line;
-	const char *domain; /* as in config_route */
-	enum config_tls tls;
+	const char *domain;   /* as in config_route, or an address without a port */
+	enum config_tls tls;  /* towards recipients of the domain */
+	uint64_t concurrency; /* as config_delivery; of the next hop called so */
+	uint64_t rate;
 };
 
 /* delivery.timeouts: how long a peer may take for each step of the dialogue, in milliseconds (RFC 5321 section 4.5.3.2). */
@@ -242,15 +248,28 @@ char *config_show(const void *owner, const struct config *config, bool json);
 /* docs/configuration.md from the table; owned by `owner`. */
 char *config_manual(const void *owner);
 
-/* The entry for `domain` in a sorted-by-nothing list: exact name, else the longest `.parent`, else `default`.
- * config_route_for() and config_destination_for() return NULL when there is none. */
+/* The entry for `domain` in a sorted-by-nothing list: exact name, else the longest `.parent`, else `default`; NULL when there is none. */
 const struct config_route *config_route_for(const struct config *config, struct text domain);
 
 /* A route to `next_hop`, written as in the file, with nothing else set, owned by `owner`; NULL when it is no next hop. Without a configuration
  * MX hosts have port 25. */
 const struct config_route *config_route_to(
 	const void *owner, const struct config *config, const char *next_hop);
-const struct config_destination *config_destination_for(const struct config *config, struct text domain);
+
+/* The same among the entries that say `key`. Of a domain that is an address literal the address counts. */
+enum config_says { CONFIG_SAYS_TLS, CONFIG_SAYS_CONCURRENCY, CONFIG_SAYS_RATE };
+const struct config_destination *config_destination_for(
+	const struct config *config, struct text domain, enum config_says key);
+
+/* The name by which `destinations` know a next hop, as a route writes it, or a domain that has none: host, domain or address without the
+ * port, owned by `owner`. */
+char *config_hop_name(const void *owner, const char *next_hop);
+
+/* How eagerly mail is delivered to a next hop (or a domain without a route): by its entry in `destinations`, else by `delivery`. */
+struct config_pace {
+	uint64_t concurrency, rate; /* as in config_delivery */
+};
+struct config_pace config_pace_of(const struct config *config, const char *next_hop);
 
 /* The address to connect from to one of `family`, NULL = the system chooses; false when `route` (NULL is fine) names only addresses of the other
  * family, so that this one is not used. */

@@ -444,6 +444,8 @@ static void fill_section(struct reader *r, const struct table_section *section, 
 			marks_problem(r->marks, line, child_path(r, path, row->name),
 				"is missing: expected %s%s", table_is_list(row) ? "a list, each entry " : "",
 				value_expected(row));
+		else if (row->optional)
+			memset((char *)base + row->offset, 0xff, value_size(row));
 		else if (row->standard != NULL)
 			fill_row(r, row, base);
 	}

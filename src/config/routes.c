@@ -203,7 +203,7 @@ static void check_levels(
 	for (size_t n = 0; n < config->destination_count; n++)
 		if (config->destinations[n].domain == NULL)
 			return;
-	destination = config_destination_for(config, text_of(route->domain));
+	destination = config_destination_for(config, text_of(route->domain), CONFIG_SAYS_TLS);
 	if (destination == NULL || destination->tls != CONFIG_TLS_NONE)
 		return;
 	if (route->implicit_tls)

@@ -294,12 +294,18 @@ static const struct table_section routes = { "routes", "domain", sizeof(struct c
 		"that the MX records of the domain name, or to the domain itself when it has none." };
 
 static const struct table_row destination_rows[] = {
-	{ "domain", TABLE_DOMAIN, AT(destination, domain), .required = true,
-		.manual = "The recipient domain; `.example.com` means all domains below it, `default` all "
-			  "others." },
-	{ "tls", TABLE_CHOICE, AT(destination, tls), .standard = "preferred", .words = tls_levels,
+	{ "domain", TABLE_DESTINATION, AT(destination, domain), .required = true,
+		.manual =
+			"A domain; `.example.com` means all domains below it, `default` all others. `tls` is about the "
+			"domain of the recipient; `concurrency` and `rate` are about the next hop: the domain whose MX "
+			"records are used, or the host, or the address without its port, that a route names." },
+	{ "tls", TABLE_CHOICE, AT(destination, tls), .optional = true, .words = tls_levels,
 		.manual =
 			"none: never STARTTLS; preferred: STARTTLS where the server offers it; required: no delivery without it. The server's certificate is recorded, not checked, at these levels." },
+	{ "concurrency", TABLE_NUMBER, AT(destination, concurrency), .optional = true, LIMITS(1, 64),
+		.manual = "As `concurrency` in `delivery`, for this next hop." },
+	{ "rate", TABLE_NUMBER, AT(destination, rate), .optional = true, LIMITS(0, 1000000),
+		.manual = "As `rate` in `delivery`, for this next hop." },
 };
 
 static const char *const destination_later[] = { "dane", "mta_sts", "tls_profile", "smtp_auth", "limits",
@@ -307,7 +313,8 @@ static const char *const destination_later[] = { "dane", "mta_sts", "tls_profile
 
 static const struct table_section destinations = { "destinations", "domain",
 	sizeof(struct config_destination), ROWS(destination_rows), destination_later,
-	"How mail is delivered; without a `default` entry the TLS level of all other domains is preferred." };
+	"How mail is delivered. What an entry does not say, the next wider one does (`.example.com`, then `default`); after that "
+	"`tls` is preferred, and `concurrency` and `rate` are those of `delivery`." };
 
 #define TIMEOUT(name, default, text)                                                                         \
 	{                                                                                                    \
@@ -358,12 +365,14 @@ static const struct table_row delivery_rows[] = {
 			"that mail. Without it such mail is dropped, with the event `dsn_dropped`." },
 	{ "concurrency", TABLE_NUMBER, AT(delivery, concurrency), .standard = "20", LIMITS(1, 64),
 		.manual =
-			"Connections at once to one destination. It begins with two and earns one more with each mail it answers; a failure halves them. All destinations share `connections`: none gets more than it leaves free." },
+			"Connections at once to one destination, unless `destinations` says otherwise. It begins with two and earns one more with each mail it answers; a failure halves them. All destinations share `connections`: none gets more than it leaves free." },
 	{ "connections", TABLE_NUMBER, AT(delivery, connections), .standard = "40", LIMITS(1, 60),
 		.manual =
 			"Connections at once to all destinations together. Those that do not answer get half of them at most, so that they never delay the others." },
 	{ "rate", TABLE_NUMBER, AT(delivery, rate), .standard = "0", LIMITS(0, 1000000),
-		.manual = "Mails a minute to one destination, evenly spaced; 0 = any number." },
+		.manual =
+			"Mails a minute to one destination, evenly spaced, unless `destinations` says otherwise; 0 = any "
+			"number." },
 	{ "port", TABLE_NUMBER, AT(delivery, port), .standard = "25", LIMITS(1, 65535),
 		.manual = "Port of the hosts that MX records name." },
 	{ "timeouts", TABLE_SECTION, AT(delivery, timeouts), .inner = &timeouts },

@@ -8,20 +8,21 @@
 #include "base/text.h"
 
 enum table_type {
-	TABLE_NEXT_HOP, /* const char * as written; the row's check fills the address */
-	TABLE_TEXT,	/* const char * as written */
-	TABLE_NAME,	/* const char * */
-	TABLE_HOSTNAME, /* const char * */
-	TABLE_MAILBOX,	/* const char *, a mail address */
-	TABLE_DOMAIN,	/* const char *, lower case: `example.com`, `.example.com` or `default` */
-	TABLE_PATH,	/* const char *, joined with the directory of the file */
-	TABLE_BOOL,	/* bool */
-	TABLE_SWITCH,	/* bool, written `on` and `off` */
-	TABLE_NUMBER,	/* uint64_t */
-	TABLE_SIZE,	/* uint64_t, bytes */
-	TABLE_DURATION, /* int64_t, milliseconds */
-	TABLE_ADDRESS,	/* struct ip with a port */
-	TABLE_CHOICE,	/* an enum */
+	TABLE_NEXT_HOP,	   /* const char * as written; the row's check fills the address */
+	TABLE_TEXT,	   /* const char * as written */
+	TABLE_NAME,	   /* const char * */
+	TABLE_HOSTNAME,	   /* const char * */
+	TABLE_MAILBOX,	   /* const char *, a mail address */
+	TABLE_DOMAIN,	   /* const char *, lower case: `example.com`, `.example.com` or `default` */
+	TABLE_DESTINATION, /* const char *, as TABLE_DOMAIN or an address without a port */
+	TABLE_PATH,	   /* const char *, joined with the directory of the file */
+	TABLE_BOOL,	   /* bool */
+	TABLE_SWITCH,	   /* bool, written `on` and `off` */
+	TABLE_NUMBER,	   /* uint64_t */
+	TABLE_SIZE,	   /* uint64_t, bytes */
+	TABLE_DURATION,	   /* int64_t, milliseconds */
+	TABLE_ADDRESS,	   /* struct ip with a port */
+	TABLE_CHOICE,	   /* an enum */
 	TABLE_TARGET, /* an enum, and the const char * at `count`: one of `words`, or a path (its word is TABLE_PATH_WORD) */
 	TABLE_REFERENCE, /* const struct config_... *, an entry of the list whose section is `inner` */
 	TABLE_DURATIONS, /* int64_t array + count */
@@ -55,6 +56,7 @@ struct table_row {
 	size_t count;  /* offset of a list's count, or of the path of a TABLE_TARGET */
 	const char
 		*standard; /* default as the operator would write it (lists: comma separated); NULL = none */
+	bool optional;	   /* without a default: not written = all bits are set */
 	bool required;	   /* must stand in the file; a list must have an entry */
 	uint64_t min, max; /* of numbers, sizes, durations; max 0 = no limits */
 	bool or_zero;	   /* 0 is allowed beside them and means: no limit */

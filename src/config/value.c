@@ -114,6 +114,18 @@ static int read_domain(const struct target *target, struct text t, void *at)
 	return 0;
 }
 
+static int read_destination(const struct target *target, struct text t, void *at)
+{
+	char address[IP_TEXT_MAX];
+	struct ip ip;
+
+	if (ip_parse_literal(t, &ip) == 0 || (ip_parse(t, &ip) == 0 && !value_names_port(t, &ip)))
+		store_text(target, text_of(ip_format(&ip, address)), at);
+	else
+		return read_domain(target, t, at);
+	return 0;
+}
+
 static int read_path(const struct target *target, struct text t, void *at)
 {
 	if (t.len == 0 || t.len > PATH_MAX_LEN)
@@ -326,6 +338,8 @@ static char *show_number(const struct target *target, const void *at)
 	uint64_t number;
 
 	memcpy(&number, at, sizeof number);
+	if (target->row->optional && number == UINT64_MAX)
+		return NULL;
 	return text_must(talloc_asprintf(target->owner, "%" PRIu64, number));
 }
 
@@ -392,7 +406,7 @@ static char *show_choice(const struct target *target, const void *at)
 	memcpy(&value, at, sizeof value);
 	while (w->word != NULL && w->value != value)
 		w++;
-	return w->word == NULL ? NULL : text_must(talloc_strdup(target->owner, w->word));
+	return value < 0 || w->word == NULL ? NULL : text_must(talloc_strdup(target->owner, w->word));
 }
 
 static char *show_target(const struct target *target, const void *at)
@@ -434,6 +448,10 @@ static const struct kind {
 		"a domain such as example.com, `.example.com` for all domains below it, or "
 		"`default` (non-ASCII names in their xn-- form)",
 		sizeof(char *), read_domain, show_text },
+	[TABLE_DESTINATION] = { "domain or address",
+		"a domain such as example.com, `.example.com` for all domains below it, `default`, or an address "
+		"without a port such as 192.0.2.1 (non-ASCII names in their xn-- form)",
+		sizeof(char *), read_destination, show_text },
 	[TABLE_PATH] = { "path", "a path of at most 1024 bytes", sizeof(char *), read_path, show_path },
 	[TABLE_BOOL] = { "true/false", "`true` or `false`", sizeof(bool), read_bool, show_bool },
 	[TABLE_SWITCH] = { "on/off", "`on` or `off`", sizeof(bool), read_switch, show_switch },

@@ -10,7 +10,8 @@ struct tls_facts tls_facts_gather(const struct config *config, const char *domai
 		[CONFIG_TLS_PREFERRED] = TLS_LEVEL_PREFERRED,
 		[CONFIG_TLS_REQUIRED] = TLS_LEVEL_REQUIRED,
 	};
-	const struct config_destination *destination = config_destination_for(config, text_of(domain));
+	const struct config_destination *destination =
+		config_destination_for(config, text_of(domain), CONFIG_SAYS_TLS);
 	const struct config_route *route = rerouted ? NULL : config_route_for(config, text_of(domain));
 	struct tls_facts facts = { .level = TLS_LEVEL_PREFERRED,
 		.implicit = route != NULL && route->implicit_tls,

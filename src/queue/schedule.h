@@ -19,15 +19,23 @@ struct schedule *schedule_new(const void *owner);
  * be called before anything is lent. */
 void schedule_set_retry(struct schedule *schedule, const int64_t *waits_ms, size_t count);
 
-/* Items of one destination that may be out at once, from now on. */
+/* Items of each destination without limits of its own that may be out at once, from now on. */
 void schedule_set_concurrency(struct schedule *schedule, unsigned concurrency);
 
 /* Items that may be out in all (0 = any number, as at first): each destination leaves some to the others, and those that do not answer leave half to
  * those that do. */
 void schedule_set_connections(struct schedule *schedule, unsigned connections);
 
-/* Items a minute that one destination takes; 0 = any number, as at first. */
+/* Items a minute that each destination without limits of its own takes; 0 = any number, as at first. */
 void schedule_set_rate(struct schedule *schedule, uint64_t rate);
+
+/* The limits of one destination, from now on; nothing happens when it is not known. They are forgotten with it. */
+void schedule_limit(struct schedule *schedule, const char *destination, unsigned concurrency, uint64_t rate);
+
+/* A destination that was not limited since it came, or since schedule_renew(), after which all of them are to be limited anew; NULL when there is none.
+ * Borrowed until the next change. */
+const char *schedule_new_destination(const struct schedule *schedule);
+void schedule_renew(struct schedule *schedule);
 
 /* Add a mail for `domain`, which is reached through `destination`, due at `due`. Texts are copied. */
 void schedule_add(

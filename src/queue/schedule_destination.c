@@ -23,6 +23,8 @@ struct destination *schedule_destination(struct schedule *s, const char *name, b
 		destination = text_must(calloc(1, sizeof *destination));
 		destination->name = text_must(strdup(name));
 		destination->pace = pace_new();
+		destination->is_new = true;
+		LIST_INSERT_HEAD(&s->news, destination, news);
 		HASH_ADD_KEYPTR(
 			hh, s->destinations, destination->name, strlen(destination->name), destination);
 	}
@@ -34,14 +36,24 @@ static unsigned lent_count(const struct schedule *s)
 	return HASH_COUNT(s->lent);
 }
 
+static unsigned concurrency_of(const struct schedule *s, const struct destination *destination)
+{
+	return destination->limited ? destination->concurrency : s->concurrency;
+}
+
+static uint64_t rate_of(const struct schedule *s, const struct destination *destination)
+{
+	return destination->limited ? destination->rate : s->rate;
+}
+
 /* When the destination may send next; INT64_MAX = not before something changes. */
 static int64_t ready_at(const struct schedule *s, const struct destination *destination)
 {
 	const struct heap_node *first = heap_first(&destination->waiting);
 
 	if (first == NULL || destination->suspended ||
-		!pace_has_place(
-			destination->pace, destination->lent, lent_count(s), s->concurrency, s->connections))
+		!pace_has_place(destination->pace, destination->lent, lent_count(s),
+			concurrency_of(s, destination), s->connections))
 		return INT64_MAX;
 	return MAX(first->key, MAX(destination->parked_until, (destination->next_us + 999) / 1000));
 }
@@ -88,7 +100,7 @@ void schedule_take_place(struct schedule *s, struct destination *destination, in
 	if (destination->lent++ == 0)
 		LIST_INSERT_HEAD(&s->busy, destination, busy);
 	s->silent_lent += !destination->pace.answered;
-	destination->next_us = pace_next_us(destination->next_us, now * 1000, s->rate);
+	destination->next_us = pace_next_us(destination->next_us, now * 1000, rate_of(s, destination));
 	settle_busy(s);
 }
 
@@ -126,8 +138,48 @@ void schedule_set_rate(struct schedule *s, uint64_t rate)
 
 	s->rate = rate;
 	HASH_ITER (hh, s->destinations, destination, next)
-		destination->next_us = 0;
+		if (!destination->limited)
+			destination->next_us = 0;
 	settle_all(s);
+}
+
+static void set_new(struct schedule *s, struct destination *destination, bool is_new)
+{
+	if (is_new && !destination->is_new)
+		LIST_INSERT_HEAD(&s->news, destination, news);
+	if (!is_new && destination->is_new)
+		LIST_REMOVE(destination, news);
+	destination->is_new = is_new;
+}
+
+void schedule_limit(struct schedule *s, const char *name, unsigned concurrency, uint64_t rate)
+{
+	struct destination *destination = schedule_destination(s, name, false);
+
+	if (destination == NULL)
+		return;
+	set_new(s, destination, false);
+	if (rate != rate_of(s, destination))
+		destination->next_us = 0;
+	destination->limited = true;
+	destination->concurrency = concurrency;
+	destination->rate = rate;
+	schedule_settle(s, destination);
+}
+
+const char *schedule_new_destination(const struct schedule *s)
+{
+	const struct destination *destination = LIST_FIRST(&s->news);
+
+	return destination == NULL ? NULL : destination->name;
+}
+
+void schedule_renew(struct schedule *s)
+{
+	struct destination *destination, *next;
+
+	HASH_ITER (hh, s->destinations, destination, next)
+		set_new(s, destination, true);
 }
 
 void schedule_forget(struct schedule *s, struct destination *destination)
@@ -138,6 +190,7 @@ void schedule_forget(struct schedule *s, struct destination *destination)
 		return;
 
 	leave_heap(destination);
+	set_new(s, destination, false);
 	heap_done(&destination->waiting);
 	HASH_DEL(s->destinations, destination);
 	free(destination->name);
@@ -222,7 +275,8 @@ void schedule_destination_answered(
 	bool give_up = false;
 
 	if (reached) {
-		set_pace(s, destination, pace_after_answer(destination->pace, s->concurrency));
+		set_pace(
+			s, destination, pace_after_answer(destination->pace, concurrency_of(s, destination)));
 		destination->parked_until = 0;
 	} else if (destination->parked_until <= now) { /* else this try began before it was given up */
 		set_pace(s, destination, pace_after_failure(destination->pace, &give_up));

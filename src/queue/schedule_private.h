@@ -28,8 +28,13 @@ struct destination {
 	unsigned lent;
 	unsigned reserved; /* open connections that wait for mail */
 	struct pace pace;
-	int64_t parked_until, next_us; /* next_us: by schedule->rate */
+	int64_t parked_until, next_us; /* next_us: by its rate */
 	bool suspended;
+	bool limited; /* it has the limits that follow, instead of those for all */
+	unsigned concurrency;
+	uint64_t rate;
+	bool is_new; /* in schedule->news: schedule_new_destination() tells of it */
+	LIST_ENTRY(destination) news;
 };
 
 struct item {
@@ -62,7 +67,7 @@ struct schedule {
 	uint64_t count, deferred;  /* all items, and those of them that are deferred */
 	struct heap ready, silent; /* of struct destination: that answered, and that did not (yet) */
 	unsigned silent_lent;	   /* items that are lent of the silent ones */
-	LIST_HEAD(, destination) busy;
+	LIST_HEAD(, destination) busy, news;
 	struct destination *destinations;
 	struct domain *domains;
 	struct lent *lent;

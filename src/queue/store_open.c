@@ -83,8 +83,21 @@ static int64_t mono_due(const struct store *store, int64_t due_wall)
 	return clock_mono_ms() + MAX(0, MIN(due_wall - clock_wall_ms(), store_longest_wait_ms(store)));
 }
 
+/* New destinations get their limits before anything is lent from them. */
+void store_limit_destinations(struct store *store)
+{
+	const char *name;
+
+	while ((name = schedule_new_destination(store->schedule)) != NULL) {
+		struct config_pace pace = config_pace_of(store->config, name);
+
+		schedule_limit(store->schedule, name, (unsigned)pace.concurrency, pace.rate);
+	}
+}
+
 static void set_pace(struct schedule *schedule, const struct config_delivery *delivery)
 {
+	schedule_renew(schedule);
 	schedule_set_retry(schedule, delivery->retry_ms, delivery->retry_count);
 	schedule_set_concurrency(schedule, (unsigned)delivery->concurrency);
 	schedule_set_connections(schedule, (unsigned)delivery->connections);

@@ -63,6 +63,9 @@ int store_load_lease(struct store *store, const void *parent, int64_t mid, const
 /* The longest wait until a next try. */
 int64_t store_longest_wait_ms(const struct store *store);
 
+/* Limit the destinations that are new in the schedule as the configuration says; under the store's lock. */
+void store_limit_destinations(struct store *store);
+
 /* What follows a recorded outcome outside of the schedule: the mail it finished counts no more, and its file goes. */
 struct writer_outcome;
 void store_finish(struct store *store, const struct writer_outcome *job);

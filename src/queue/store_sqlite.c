@@ -167,6 +167,7 @@ static bool lend(struct store *store, const char *prefer, uint64_t owner, int64_
 
 		if (store->lessee != owner)
 			return false;
+		store_limit_destinations(store);
 		if (schedule_lend(store->schedule, prefer, now, owner, ret_item))
 			return true;
 		if (now >= until)

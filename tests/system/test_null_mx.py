@@ -132,7 +132,7 @@ def test_1_67_an_answer_that_cannot_be_believed_refuses_nothing(make_gateway, ki
 
 
 def test_1_67_a_silent_dns_refuses_nothing_and_is_waited_for_once_a_mail(make_gateway, silent):
-    """The client hears 250 while the question is still on its way; the other addresses of the mail ask nothing more."""
+    """The first question uses up the time of the mail: the other addresses ask nothing more, and all are taken."""
     gateway = make_gateway(outward(silent.slow))
     with begin(gateway, "alice@silent1.test") as c:
         for n in range(2, 9):
@@ -140,7 +140,6 @@ def test_1_67_a_silent_dns_refuses_nothing_and_is_waited_for_once_a_mail(make_ga
         c.expect("RCPT TO:<bob@null.test>", 250, "2.1.5")
         names = {name for name, type in silent.asked if type == "MX"}
         assert names == {"silent1.test"}, names
-        assert " dns_failed " not in gateway.stderr(), "the questions still wait for an answer"
         c.expect("RSET", 250)
         c.expect("MAIL FROM:<>", 250)
         c.expect("RCPT TO:<bob@null.test>", 556, "5.1.10")

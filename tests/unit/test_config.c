@@ -420,12 +420,13 @@ static void the_nearest_domain_entry_counts(void **state)
 							"  - {domain: .a.good.test, next_hop: 192.0.2.3}\n"
 							"  - {domain: a.good.test, next_hop: 192.0.2.4}\n"
 							"  - {domain: good.test, next_hop: 192.0.2.5}\n"
-							"destinations: [{domain: .good.test}]\n");
+							"destinations: [{domain: .good.test, tls: none}]\n");
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(cases); i++) {
 		const struct config_route *route = config_route_for(c, text_of(cases[i].domain));
-		const struct config_destination *d = config_destination_for(c, text_of(cases[i].domain));
+		const struct config_destination *d =
+			config_destination_for(c, text_of(cases[i].domain), CONFIG_SAYS_TLS);
 
 		if (route == NULL || strcmp(route->domain, cases[i].route) != 0)
 			fail_msg("route of %s: %s", cases[i].name, route == NULL ? "none" : route->domain);
@@ -434,6 +435,81 @@ static void the_nearest_domain_entry_counts(void **state)
 			fail_msg("destination of %s: %s", cases[i].name, d == NULL ? "none" : d->domain);
 	}
 	config_release(c);
+}
+
+#define DESTINATIONS                                                                                         \
+	"delivery: {concurrency: 7, rate: 70}\n"                                                             \
+	"routes:\n"                                                                                          \
+	"  - {domain: r.test, next_hop: 'Mail.R.test:26'}\n"                                                 \
+	"destinations:\n"                                                                                    \
+	"  - {domain: default, tls: required}\n"                                                             \
+	"  - {domain: .good.test, concurrency: 3, tls: none}\n"                                              \
+	"  - {domain: a.good.test, rate: 0}\n"                                                               \
+	"  - {domain: mail.r.test, concurrency: 1, rate: 5}\n"                                               \
+	"  - {domain: '[192.0.2.1]', rate: 1, tls: none}\n"                                                  \
+	"  - {domain: '2001:DB8::1', rate: 2, tls: preferred}\n"
+
+/* Each key for itself: what an entry does not say, a wider one does. */
+static void what_a_destination_does_not_say_a_wider_one_does(void **state)
+{
+	static const struct {
+		const char *domain;
+		enum config_tls tls; /* towards recipients there */
+		uint64_t concurrency, rate;
+	} cases[] = {
+		{ "other.test", CONFIG_TLS_REQUIRED, 7, 70 },
+		{ "b.good.test", CONFIG_TLS_NONE, 3, 70 },
+		{ "a.good.test", CONFIG_TLS_NONE, 3, 0 },
+		{ "A.GOOD.test", CONFIG_TLS_NONE, 3, 0 },
+		{ "mail.r.test", CONFIG_TLS_REQUIRED, 1, 5 },
+		{ "[192.0.2.1]", CONFIG_TLS_NONE, 7, 1 },
+		{ "[192.0.2.2]", CONFIG_TLS_REQUIRED, 7, 70 },
+		{ "[IPv6:2001:db8::1]", CONFIG_TLS_PREFERRED, 7, 2 },
+		{ "", CONFIG_TLS_REQUIRED, 7, 70 },
+	};
+	const struct config *c = read_as("x.yaml", BASE DESTINATIONS);
+
+	(void)state;
+	assert_int_equal(c->destinations[2].tls, CONFIG_TLS_UNSET);
+	assert_true(
+		c->destinations[0].rate == CONFIG_UNSET && c->destinations[2].concurrency == CONFIG_UNSET);
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct config_pace pace = config_pace_of(c, cases[i].domain);
+		enum config_tls tls =
+			config_destination_for(c, text_of(cases[i].domain), CONFIG_SAYS_TLS)->tls;
+
+		if (tls != cases[i].tls || pace.concurrency != cases[i].concurrency ||
+			pace.rate != cases[i].rate)
+			fail_msg("%s", cases[i].domain);
+	}
+	config_release(c);
+}
+
+/* As a route writes it, with and without its port, or a domain without a route. */
+static void a_next_hop_is_known_by_its_name_without_the_port(void **state)
+{
+	static const char *const cases[][2] = {
+		{ "Mail.R.test:26", "mail.r.test" },
+		{ "mail.r.test", "mail.r.test" },
+		{ "mx:A.good.test:26", "a.good.test" },
+		{ "192.0.2.1", "192.0.2.1" },
+		{ "192.0.2.1:2525", "192.0.2.1" },
+		{ "[192.0.2.1]:2525", "192.0.2.1" },
+		{ "[2001:DB8::1]:2525", "2001:db8::1" },
+		{ "2001:db8::1", "2001:db8::1" },
+		{ "[IPv6:2001:db8::1]", "2001:db8::1" },
+		{ "[192.0.2.1]", "192.0.2.1" },
+		{ "_odd.test", "_odd.test" },
+		{ "", "" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		char *name = config_hop_name(NULL, cases[i][0]);
+
+		assert_string_equal(name, cases[i][1]);
+		talloc_free(name);
+	}
 }
 
 static void only_listed_domains_are_ours(void **state)
@@ -484,6 +560,8 @@ int main(void)
 		cmocka_unit_test(relative_paths_start_at_the_file),
 		cmocka_unit_test(next_hops_may_stand_in_brackets),
 		cmocka_unit_test(the_nearest_domain_entry_counts),
+		cmocka_unit_test(what_a_destination_does_not_say_a_wider_one_does),
+		cmocka_unit_test(a_next_hop_is_known_by_its_name_without_the_port),
 		cmocka_unit_test(only_listed_domains_are_ours),
 		cmocka_unit_test(the_last_holder_frees),
 		cmocka_unit_test(words_have_their_names),

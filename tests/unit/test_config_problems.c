@@ -29,6 +29,10 @@
 #define PORT "must name a port from 1 to 65535, or none for the usual one\n"
 #define BARE "an address without a port, such as 192.0.2.1 or 2001:db8::1"
 
+#define DESTINATION                                                                                          \
+	"expected a domain such as example.com, `.example.com` for all domains below it, `default`, or an "  \
+	"address without a port such as 192.0.2.1 (non-ASCII names in their xn-- form); found `"
+
 static const struct {
 	const char *name, *yaml, *want;
 } cases[] = {
@@ -497,6 +501,17 @@ static const struct {
 		     "routes: [{domain: a.test, next_hop: mx.a.test, username: u, password_file: p}]\n",
 		"7: routes[a.test].username: credentials go only to a server whose certificate was verified, and no "
 		"authority is trusted: write `authorities: {system: true}`, or name a file as authorities.custom\n" },
+	{ "limits of a destination",
+		BASE "destinations:\n  - {domain: a.test, concurrency: 65, rate: 1000001}\n"
+		     "  - {domain: b.test, concurrency: 0, rate: some}\n  - {domain: '192.0.2.1:25'}\n"
+		     "  - {domain: 192.0.2.2}\n  - {domain: '[192.0.2.2]'}\n  - {domain: 192.0.2}\n",
+		"7: destinations[a.test].concurrency: `65` is out of range: expected 1 to 64\n"
+		"7: destinations[a.test].rate: `1000001` is out of range: expected 0 to 1000000\n"
+		"8: destinations[b.test].concurrency: `0` is out of range: expected 1 to 64\n"
+		"8: destinations[b.test].rate: expected a whole number; found `some`\n"
+		"9: destinations[3].domain: " DESTINATION "192.0.2.1:25`\n"
+		"11: destinations[192.0.2.2].domain: `192.0.2.2` stands twice, first as entry 4: remove one\n"
+		"12: destinations[6].domain: " DESTINATION "192.0.2`\n" },
 	{ "a route that needs TLS to a destination without it",
 		BASE "routes:\n"
 		     "  - {domain: a.test, next_hop: mx.a.test, username: u, password_file: p}\n"

@@ -135,6 +135,9 @@ static void what_is_shown_can_be_read_again(void **state)
 			     "limits: {line: 998, header: 9000, queue_quota: 7, min_free_space: 0, "
 			     "tls_rate: 4, "
 			     "min_free_inodes: 0, rate: 1, commands: 2, connections_per_network: 3}\n" },
+		{ "destinations that say one thing each", "x.yaml",
+			BASE "destinations: [{domain: a.test, tls: none}, {domain: .b.test, rate: 0}, "
+			     "{domain: '[192.0.2.1]', concurrency: 64}, {domain: '2001:DB8::1'}]\n" },
 		{ "dns", "x.yaml",
 			BASE
 			"dns: {forward: [127.0.0.53@5300, '2001:db8::53', 192.0.2.1@53], trust_anchor_file: dns/ta.test, "

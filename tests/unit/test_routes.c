@@ -232,6 +232,40 @@ static void test_a_source_that_is_not_here_is_warned_of(void **state)
 	help_remove(folder);
 }
 
+static void check_idle_limits(
+	struct bundle *bundle, struct problems *problems, const struct config *config, const void *want)
+{
+	(void)config, (void)want;
+	assert_non_null(bundle);
+	assert_int_equal(problems->warning_count, 2);
+	assert_string_equal(problems->warnings[0].key, "destinations[a.test].rate");
+	assert_string_equal(problems->warnings[0].text,
+		"never counts: mail for `a.test` goes to `192.0.2.1:26`, so write it in an entry for `192.0.2.1`");
+	assert_string_equal(problems->warnings[1].key, "destinations[x.b.test].concurrency");
+	assert_string_equal(problems->warnings[1].text,
+		"never counts: mail for `x.b.test` goes to `mx:c.test`, so write it in an entry for `c.test`");
+}
+
+/* A limit counts for the next hop, not for the domains behind it. */
+static void test_a_limit_that_never_counts_is_warned_of(void **state)
+{
+	char folder[64];
+
+	(void)state;
+	help_directory(folder);
+	write_file(folder, "x.yaml",
+		GATHERED
+		"routes: [{domain: a.test, next_hop: '192.0.2.1:26'}, {domain: .b.test, next_hop: 'mx:c.test'},\n"
+		"  {domain: d.test, next_hop: 'D.test:26'}]\n"
+		"destinations: [{domain: a.test, rate: 5}, {domain: x.b.test, concurrency: 5, rate: 1},\n"
+		"  {domain: 192.0.2.1, rate: 5}, {domain: c.test, rate: 5}, {domain: d.test, rate: 5},\n"
+		"  {domain: .b.test, rate: 5}, {domain: default, rate: 5}, {domain: y.b.test, tls: none},\n"
+		"  {domain: other.test, rate: 0}]\n",
+		0600);
+	gather(folder, "x.yaml", check_idle_limits, NULL);
+	help_remove(folder);
+}
+
 static void test_this_machine_has_its_loopback_addresses(void **state)
 {
 	static const struct {
@@ -256,6 +290,7 @@ int main(void)
 		cmocka_unit_test(test_a_password_is_one_line),
 		cmocka_unit_test(test_passwords_are_for_deliver_only_and_for_nobody_else_to_read),
 		cmocka_unit_test(test_a_source_that_is_not_here_is_warned_of),
+		cmocka_unit_test(test_a_limit_that_never_counts_is_warned_of),
 		cmocka_unit_test(test_this_machine_has_its_loopback_addresses),
 	};
 

@@ -423,6 +423,101 @@ static void test_a_rate_spaces_the_mails_of_each_destination(void **state)
 	talloc_free(s);
 }
 
+static void test_a_destination_with_limits_of_its_own_keeps_to_them_and_no_other_does(void **state)
+{
+	struct schedule *s = fresh(3);
+	int64_t own = 0, other = 0;
+
+	(void)state;
+	for (int64_t mid = 1; mid <= 6; mid++) {
+		schedule_add(s, "own", "a.test", mid, 0);
+		schedule_add(s, "other", "b.test", 10 + mid, 0);
+	}
+	schedule_limit(s, "own", 1, 0);
+	schedule_limit(s, "unknown", 1, 1);
+	assert_true((own = lend(s, "own", 0)) != 0);
+	assert_true((other = lend(s, "other", 0)) != 0);
+	answers(s, own, "a.test", 5);
+	answers(s, other, "b.test", 5);
+	assert_int_equal(lend(s, "own", 0), 0);
+	assert_true(lend(s, "other", 0) != 0);
+	assert_true(lend(s, "other", 0) != 0);
+	assert_int_equal(lend(s, "other", 0), 0);
+
+	/* What counts for all does not count for it; more than that, when it may. */
+	schedule_set_concurrency(s, 1);
+	schedule_limit(s, "own", 4, 0);
+	answers(s, own, "a.test", 5);
+	for (unsigned i = 0; i < 3; i++)
+		assert_true(lend(s, "own", 0) != 0);
+	assert_int_equal(lend(s, NULL, 0), 0);
+	talloc_free(s);
+}
+
+static void test_a_destination_with_a_rate_of_its_own_keeps_to_it_and_no_other_does(void **state)
+{
+	struct schedule *s = fresh(9);
+
+	(void)state;
+	schedule_set_rate(s, 600);
+	for (int64_t mid = 1; mid <= 6; mid++) {
+		schedule_add(s, "slow", "a.test", mid, 0);
+		schedule_add(s, "free", "b.test", 10 + mid, 0);
+		schedule_add(s, "other", "c.test", 20 + mid, 0);
+	}
+	schedule_limit(s, "slow", 9, 60);
+	schedule_limit(s, "free", 9, 0);
+	assert_true(lend(s, "slow", 0) != 0);
+	assert_int_equal(schedule_next(s, "slow"), 1000);
+	assert_int_equal(lend(s, "slow", 999), 0);
+	assert_true(lend(s, "free", 0) != 0);
+	assert_true(lend(s, "free", 0) != 0);
+	assert_true(lend(s, "other", 0) != 0);
+	assert_int_equal(schedule_next(s, "other"), 100);
+
+	/* A new rate counts from the next mail on, and an old one that is said again changes nothing. */
+	schedule_renew(s);
+	schedule_set_rate(s, 1);
+	schedule_limit(s, "slow", 9, 60);
+	assert_int_equal(schedule_next(s, "slow"), 1000);
+	schedule_limit(s, "slow", 9, 120);
+	assert_true(lend(s, "slow", 1) != 0);
+	assert_int_equal(schedule_next(s, "slow"), INT64_MAX); /* it begins with two */
+	talloc_free(s);
+}
+
+static void test_new_destinations_are_named_until_they_are_limited(void **state)
+{
+	struct schedule *s = fresh(2);
+	unsigned count = 0;
+	const char *name;
+
+	(void)state;
+	assert_null(schedule_new_destination(s));
+	schedule_add(s, "one", "a.test", 1, 0);
+	schedule_put(s, &(struct schedule_entry){
+				.mid = 2, .domain = "a.test", .destination = "one", .via = "detour" });
+	schedule_reserve(s, "open", true);
+	schedule_suspend(s, "suspended", true);
+	schedule_suspend(s, "gone", true);
+	schedule_suspend(s, "gone", false);
+	for (; (name = schedule_new_destination(s)) != NULL; count++)
+		schedule_limit(s, name, 1, 0);
+	assert_int_equal(count, 4);
+	schedule_renew(s);
+	for (; (name = schedule_new_destination(s)) != NULL; count++)
+		schedule_limit(s, name, 1, 0);
+	assert_int_equal(count, 8);
+
+	/* Forgotten with its limits: it is new when it comes again. */
+	assert_int_equal(lend(s, "one", 0), 1);
+	assert_int_equal(lend(s, "detour", 0), 2);
+	assert_true(schedule_finish(s, 1, "a.test") && schedule_finish(s, 2, "a.test"));
+	schedule_add(s, "detour", "b.test", 3, 0);
+	assert_string_equal(schedule_new_destination(s), "detour");
+	talloc_free(s);
+}
+
 static void test_a_suspended_destination_is_lent_nothing_until_it_is_resumed(void **state)
 {
 	struct schedule *s = fresh(5);
@@ -538,6 +633,7 @@ static const char *const domain_names[DOMAINS] = { "a.test", "b.test", "c.test",
 static const char *const hop_names[HOPS] = { "one", "two", "three", "four" };
 
 struct model {
+	bool limits; /* each destination has its own: those of all count for none */
 	unsigned concurrency;
 	unsigned hop_of[DOMAINS];
 	struct {
@@ -554,8 +650,20 @@ struct model {
 		struct pace pace;
 		int64_t parked, next_us;
 		bool suspended;
+		unsigned concurrency;
+		uint64_t rate;
 	} hops[HOPS];
 };
+
+static unsigned concurrency_of(const struct model *m, unsigned hop)
+{
+	return m->limits ? m->hops[hop].concurrency : m->concurrency;
+}
+
+static uint64_t rate_of(const struct model *m, unsigned hop)
+{
+	return m->limits ? m->hops[hop].rate : m->rate;
+}
 
 static unsigned home(const struct model *m, size_t item)
 {
@@ -590,15 +698,15 @@ static int64_t ready(const struct model *m, unsigned hop)
 	for (unsigned h = 0; h < HOPS; h++)
 		open += count_items(m, h, true);
 	if (due == INT64_MAX || m->hops[hop].suspended ||
-		!pace_has_place(
-			m->hops[hop].pace, count_items(m, hop, true), open, m->concurrency, m->connections))
+		!pace_has_place(m->hops[hop].pace, count_items(m, hop, true), open, concurrency_of(m, hop),
+			m->connections))
 		return INT64_MAX;
 	return MAX(due, MAX(m->hops[hop].parked, (m->hops[hop].next_us + 999) / 1000));
 }
 
 static void take_place(struct model *m, unsigned hop, int64_t now)
 {
-	m->hops[hop].next_us = pace_next_us(m->hops[hop].next_us, now * 1000, m->rate);
+	m->hops[hop].next_us = pace_next_us(m->hops[hop].next_us, now * 1000, rate_of(m, hop));
 }
 
 /* When anybody may be given something: what is kept for open connections does not count. */
@@ -718,7 +826,7 @@ static void step_back(struct schedule *s, struct model *m, size_t i, int64_t now
 
 		schedule_reached(s, mid, domain, reached, now);
 		if (reached)
-			*pace = pace_after_answer(*pace, m->concurrency), m->hops[hop].parked = 0;
+			*pace = pace_after_answer(*pace, concurrency_of(m, hop)), m->hops[hop].parked = 0;
 		else if (m->hops[hop].parked <= now)
 			*pace = pace_after_failure(*pace, &give_up);
 		if (give_up)
@@ -738,6 +846,30 @@ static void step_back(struct schedule *s, struct model *m, size_t i, int64_t now
 	}
 }
 
+/* As the store does before it lends: the destinations that are new. */
+static void limit_new(struct schedule *s, const struct model *m)
+{
+	const char *name;
+
+	while (m->limits && (name = schedule_new_destination(s)) != NULL)
+		for (unsigned hop = 0; hop < HOPS; hop++)
+			if (strcmp(name, hop_names[hop]) == 0)
+				schedule_limit(s, name, m->hops[hop].concurrency, m->hops[hop].rate);
+}
+
+/* As the store does after a reload. */
+static void step_limits(struct schedule *s, struct model *m)
+{
+	unsigned hop = (unsigned)rand() % HOPS;
+
+	uint64_t rate = rand() % 2 ? 0 : 200 + (uint64_t)rand() % 2000;
+
+	m->hops[hop].concurrency = 1 + (unsigned)rand() % 4;
+	if (rate != m->hops[hop].rate)
+		m->hops[hop].rate = rate, m->hops[hop].next_us = 0;
+	schedule_renew(s);
+}
+
 static void step_rare(struct schedule *s, struct model *m, int64_t now)
 {
 	unsigned domain = (unsigned)rand() % DOMAINS, hop = (unsigned)rand() % HOPS;
@@ -747,6 +879,10 @@ static void step_rare(struct schedule *s, struct model *m, int64_t now)
 
 	switch (rand() % 8) {
 	case 0:
+		if (m->limits && rand() % 2) {
+			step_limits(s, m);
+			break;
+		}
 		m->concurrency = 1 + (unsigned)rand() % 3;
 		schedule_set_concurrency(s, m->concurrency);
 		break;
@@ -796,7 +932,7 @@ static void step_rare(struct schedule *s, struct model *m, int64_t now)
 		} else {
 			m->rate = rand() % 2 ? 0 : 200 + (uint64_t)rand() % 2000;
 			schedule_set_rate(s, m->rate);
-			for (unsigned h = 0; h < HOPS; h++)
+			for (unsigned h = 0; h < HOPS && !m->limits; h++)
 				m->hops[h].next_us = 0;
 		}
 		break;
@@ -821,12 +957,12 @@ static void test_random_operations_agree_with_a_slow_model(void **state)
 {
 	(void)state;
 	for (unsigned seed = 1; seed <= 4; seed++) {
-		struct model m = { .concurrency = 2 };
+		struct model m = { .concurrency = 2, .limits = seed % 2 == 0 };
 		struct schedule *s = fresh(2);
 		int64_t now = 0;
 
 		for (unsigned hop = 0; hop < HOPS; hop++)
-			m.hops[hop].pace = pace_new();
+			m.hops[hop].pace = pace_new(), m.hops[hop].concurrency = hop + 1;
 
 		srand(seed);
 		for (unsigned step = 0; step < STEPS / 4; step++) {
@@ -843,6 +979,7 @@ static void test_random_operations_agree_with_a_slow_model(void **state)
 			else
 				step_rare(s, &m, now);
 			forget(&m);
+			limit_new(s, &m);
 
 			for (size_t i = 0; i < ITEMS; i++) {
 				count += m.items[i].there;
@@ -882,6 +1019,9 @@ int main(void)
 		cmocka_unit_test(test_those_that_do_not_answer_leave_half_to_those_that_do),
 		cmocka_unit_test(test_one_destination_takes_no_more_than_it_leaves_to_the_others),
 		cmocka_unit_test(test_a_rate_spaces_the_mails_of_each_destination),
+		cmocka_unit_test(test_a_destination_with_limits_of_its_own_keeps_to_them_and_no_other_does),
+		cmocka_unit_test(test_a_destination_with_a_rate_of_its_own_keeps_to_it_and_no_other_does),
+		cmocka_unit_test(test_new_destinations_are_named_until_they_are_limited),
 		cmocka_unit_test(test_a_suspended_destination_is_lent_nothing_until_it_is_resumed),
 		cmocka_unit_test(test_a_rerouted_mail_goes_its_own_way_and_the_others_of_its_domain_do_not),
 		cmocka_unit_test(test_what_waits_can_be_removed_and_what_is_out_can_be_marked),

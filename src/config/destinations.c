@@ -1,0 +1,86 @@
+/*
+ * Entries of `destinations` speak of two things: `tls` of the domain of a recipient, `concurrency` and `rate` of a next hop, which may serve many
+ * domains. Each key counts for itself: what the best entry does not say, the next wider one does.
+ */
+#include "config/destinations.h"
+
+#include <talloc.h>
+
+#include "base/base.h"
+#include "config/config.h"
+#include "config/marks.h"
+#include "config/routes.h"
+
+char *config_hop_name(const void *owner, const char *next_hop)
+{
+	struct config_route route = { 0 };
+	void *scratch = talloc_new(NULL);
+	char address[IP_TEXT_MAX], *name;
+
+	if (ip_parse_literal(text_of(next_hop), &route.address) == 0)
+		name = text_copy(owner, text_of(ip_format(&route.address, address)));
+	else if (routes_read_hop(scratch, text_of(next_hop), &route) != NULL)
+		name = text_copy_lower(owner, text_of(next_hop));
+	else if (route.hop == CONFIG_HOP_ADDRESS)
+		name = text_copy(owner, text_of(ip_format(&route.address, address)));
+	else
+		name = text_copy(owner, text_of(route.host));
+	talloc_free(scratch);
+	return name;
+}
+
+struct config_pace config_pace_of(const struct config *config, const char *next_hop)
+{
+	char *name = config_hop_name(NULL, next_hop);
+	const struct config_destination *concurrency = config_destination_for(
+						config, text_of(name), CONFIG_SAYS_CONCURRENCY),
+					*rate = config_destination_for(
+						config, text_of(name), CONFIG_SAYS_RATE);
+
+	talloc_free(name);
+	return (struct config_pace){
+		.concurrency = concurrency != NULL ? concurrency->concurrency : config->delivery.concurrency,
+		.rate = rate != NULL ? rate->rate : config->delivery.rate,
+	};
+}
+
+static bool is_next_hop(const struct config *config, const char *name)
+{
+	bool found = false;
+
+	for (size_t i = 0; i < config->route_count && !found; i++) {
+		char *hop = config->routes[i].next_hop == NULL
+				    ? NULL
+				    : config_hop_name(NULL, config->routes[i].next_hop);
+
+		found = hop != NULL && text_equal(text_of(hop), text_of(name));
+		talloc_free(hop);
+	}
+	return found;
+}
+
+void destinations_warn(const struct config *config, struct marks *marks)
+{
+	for (size_t i = 0; i < config->route_count; i++)
+		if (config->routes[i].domain == NULL)
+			return; /* said before */
+	for (size_t i = 0; i < config->destination_count; i++) {
+		const struct config_destination *destination = &config->destinations[i];
+		const char *key = destination->concurrency != CONFIG_UNSET ? "concurrency" : "rate";
+		const struct config_route *route;
+
+		if (destination->domain == NULL || destination->domain[0] == '.' ||
+			(destination->concurrency == CONFIG_UNSET && destination->rate == CONFIG_UNSET) ||
+			text_equal(text_of(destination->domain), TEXT("default")))
+			continue;
+		route = config_route_for(config, text_of(destination->domain));
+		if (route == NULL || route->next_hop == NULL || is_next_hop(config, destination->domain))
+			continue;
+
+		char *path = text_must(talloc_asprintf(marks, "destinations[%zu].%s", i + 1, key));
+		marks_warn(marks, MARKS_LOOK_UP, path,
+			"never counts: mail for `%s` goes to `%s`, so write it in an entry for `%s`",
+			destination->domain, route->next_hop, config_hop_name(path, route->next_hop));
+		talloc_free(path);
+	}
+}

@@ -1,0 +1,8 @@
+#pragma once
+/* What the configuration file says about next hops. Private to the room. */
+
+struct config;
+struct marks;
+
+/* For `postern check`: warn of a concurrency or rate that never counts, because mail for its domain goes to another next hop. */
+void destinations_warn(const struct config *config, struct marks *marks);
