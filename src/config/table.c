@@ -345,7 +345,7 @@ static const struct table_row delivery_rows[] = {
 		.standard = "15m, 15m, 30m, 1h, 2h", LIMITS(100, DAYS(7)),
 		.manual =
 			"Waiting times before the second, third, ... attempt; the last one repeats. A change counts "
-			"from the next attempt on. A next hop that cannot be reached pauses as a whole by the same times, ten minutes at most." },
+			"from the next attempt on. A next hop that cannot be reached pauses as a whole: 30 s, then twice as long each time it is tried in vain, ten minutes at most; never longer than the longest time here, nor at first than the first." },
 	{ "expire", TABLE_DURATION, AT(delivery, expire_ms), .standard = "5d", LIMITS(SECONDS(1), DAYS(30)),
 		.manual =
 			"Age at which a mail that could not be delivered is returned to its sender. Only time counts in "

@@ -15,8 +15,8 @@ struct schedule;
 /* An empty schedule owned by `owner`. */
 struct schedule *schedule_new(const void *owner);
 
-/* How long a destination is parked after its first, second, ... failure in a row (the last one repeats; ten minutes at most). Copied; to
- * be called before anything is lent. */
+/* The waits between the attempts of a mail, from which it follows how long a destination is parked (policy/retry.h). Copied; to be called before
+ * anything is lent. */
 void schedule_set_retry(struct schedule *schedule, const int64_t *waits_ms, size_t count);
 
 /* Items of each destination without limits of its own that may be out at once, from now on. */

@@ -12,7 +12,7 @@
 #include "queue/schedule_private.h"
 
 /* KNOWN: so many destinations are remembered while nothing goes to them, so that the next mail need not begin with few connections again. */
-enum { PARK_LONGEST_MS = 10 * 60 * 1000, KNOWN = 1000 };
+enum { KNOWN = 1000 };
 
 struct destination *schedule_destination(struct schedule *s, const char *name, bool make)
 {
@@ -281,11 +281,9 @@ void schedule_destination_answered(
 	} else if (destination->parked_until <= now) { /* else this try began before it was given up */
 		set_pace(s, destination, pace_after_failure(destination->pace, &give_up));
 	}
-	if (give_up) {
-		int64_t pause = retry_wait_ms(s->waits_ms, s->wait_count, destination->pace.failures, 0);
-
-		destination->parked_until = now + MIN(pause, (int64_t)PARK_LONGEST_MS);
-	}
+	if (give_up)
+		destination->parked_until =
+			now + retry_pause_ms(s->waits_ms, s->wait_count, destination->pace.failures);
 	schedule_settle(s, destination);
 }
 

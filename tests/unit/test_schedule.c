@@ -203,6 +203,46 @@ static void test_a_destination_is_parked_longer_each_time_up_to_ten_minutes(void
 	talloc_free(s);
 }
 
+/* With the default of delivery.retry: mail that came meanwhile goes out when the outage of half a minute is over. */
+static void test_a_short_outage_parks_for_half_a_minute(void **state)
+{
+	static const int64_t standard[] = { 900000, 900000, 1800000, 3600000, 7200000 };
+	static const int64_t probes[] = { 30000, 90000, 210000, 450000, 930000, 1530000, 2130000 };
+	struct schedule *s = fresh(3);
+
+	(void)state;
+	schedule_set_retry(s, standard, COUNT(standard));
+	schedule_add(s, "hop", "a.test", 1, 0);
+	assert_int_equal(lend(s, NULL, 0), 1);
+	schedule_reached(s, 1, "a.test", false, 0);
+	schedule_again(s, 1, "a.test", standard[0]);
+	for (int64_t mid = 2; mid <= 20; mid++)
+		schedule_add(s, "hop", "a.test", mid, 10);
+	for (size_t i = 0; i < COUNT(probes); i++) {
+		assert_int_equal(schedule_next(s, NULL), probes[i]);
+		assert_int_equal(lend(s, "hop", probes[i] - 1), 0);
+		int64_t probe = lend(s, NULL, probes[i]);
+		assert_true(probe > 1);
+		assert_int_equal(lend(s, "hop", probes[i]), 0);
+		if (i + 1 < COUNT(probes)) {
+			schedule_reached(s, probe, "a.test", false, probes[i]);
+			schedule_again(s, probe, "a.test", probes[i] + standard[0] * 100);
+			continue;
+		}
+		schedule_reached(s, probe, "a.test", true, probes[i]);
+		assert_true(schedule_finish(s, probe, "a.test"));
+		assert_int_equal(schedule_next(s, NULL), 10);
+
+		/* After an answer it begins anew. */
+		probe = lend(s, NULL, probes[i]);
+		assert_true(probe != 0);
+		schedule_reached(s, probe, "a.test", false, probes[i]);
+		assert_true(schedule_finish(s, probe, "a.test"));
+		assert_int_equal(schedule_next(s, NULL), probes[i] + 30000);
+	}
+	talloc_free(s);
+}
+
 static void test_mail_is_kept_for_who_waits_with_an_open_connection(void **state)
 {
 	struct schedule *s = fresh(5);
@@ -1010,6 +1050,7 @@ int main(void)
 		cmocka_unit_test(test_an_item_given_back_is_due_when_it_says),
 		cmocka_unit_test(test_an_unreachable_destination_is_parked_and_probed_by_one),
 		cmocka_unit_test(test_a_destination_is_parked_longer_each_time_up_to_ten_minutes),
+		cmocka_unit_test(test_a_short_outage_parks_for_half_a_minute),
 		cmocka_unit_test(test_mail_is_kept_for_who_waits_with_an_open_connection),
 		cmocka_unit_test(test_waiting_mail_follows_a_new_route),
 		cmocka_unit_test(test_what_somebody_holds_already_can_be_claimed),
