@@ -343,7 +343,9 @@ def test_warnings_do_not_stop_a_start_or_a_reload(gateway):
 @pytest.mark.parametrize("example", sorted(p.name for p in (harness.ROOT / "examples").glob("*.yaml")))
 def test_the_examples_are_fine(gateway, example):
     gateway.configure((harness.ROOT / "examples" / example).read_text())
-    (gateway.folder / "log").mkdir()  # as examples/README.md says
+    (gateway.folder / "log").mkdir()  # as examples/README.md says, and the password
+    (gateway.folder / "smart_host.password").touch(mode=0o600)
+    (gateway.folder / "smart_host.password").write_text("correct horse battery\n")
     done = gateway.command("check")
     assert done.returncode == 0 and done.stdout.strip().endswith("is fine") and not done.stderr, done
 

@@ -85,9 +85,9 @@ begin retry
 
 
 class EximServer:
-    """Listens, and delivers mail for good.test into one mailbox. Options replace those above, or are added."""
+    """Listens, and delivers mail for good.test into one mailbox. Options replace those above, or are added; `sections` come behind all others."""
 
-    def __init__(self, binary, user, pki, **options):
+    def __init__(self, binary, user, pki, sections="", **options):
         self.folder = harness.make_folder()
         self.run = self.folder / "run"
         pki.copy_to(self.folder / "pki")
@@ -96,12 +96,13 @@ class EximServer:
             os.chown(folder, user.pw_uid, user.pw_gid)
         os.chown(self.folder / "pki/server.key", user.pw_uid, -1)
         self.address = harness.free_address()
+        self.port = int(self.address.rsplit(":", 1)[1])
         file = self.folder / "exim.conf"
         text = EXIM
         for name, value in options.items():
             text = f"{name} = {value}\n" + re.sub(f"(?m)^{name} = .*\n", "", text)
-        file.write_text(text.format(exim=binary, run=self.run, port=self.address.rsplit(":", 1)[1], pki=self.folder / "pki",
-            user=user.pw_name, group=user.pw_gid))
+        file.write_text(text.format(exim=binary, run=self.run, port=self.port, pki=self.folder / "pki", user=user.pw_name, group=user.pw_gid)
+            + sections)
         self.output = open(self.folder / "output", "wb")
         self.process = subprocess.Popen([str(binary), "-C", str(file), "-bdf"], stdin=subprocess.DEVNULL, stdout=self.output, stderr=self.output,
             env=harness.environment())

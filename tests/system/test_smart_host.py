@@ -5,6 +5,8 @@ import contextlib
 import os
 import pathlib
 import re
+import socket
+import threading
 
 import pytest
 
@@ -12,6 +14,8 @@ import dns
 import harness
 import peer as scripted
 import smtp
+from test_clients import as_root, exim_binary, exim_user  # noqa: F401 (fixtures)
+from test_peers import make_exim  # noqa: F401 (a fixture)
 
 USER, PASSWORD = "gateway@good.test", "correct horse battery"
 SECRETS = [PASSWORD, *(base64.b64encode(x).decode() for x in (PASSWORD.encode(), f"\0{USER}\0{PASSWORD}".encode()))]
@@ -297,3 +301,172 @@ def test_2_16_a_session_is_not_taken_along_to_other_demands(make_gateway, make_p
         harness.wait_for("the connection was closed",
             lambda: gateway.stderr().count(" delivery_closed ") + gateway.stderr().count(" delivery_connect_failed ") >= closed)
     assert [s.account for s in peer.sessions if s.sni == "other.good.test"] == [None]
+
+
+# Exim as the smart host
+
+
+def authenticator(mechanism, prompts, user, password):
+    """One account; for any other name the answer is neither yes nor no, which is a temporary error."""
+    return (f"begin authenticators\n{mechanism}:\n  driver = plaintext\n  public_name = {mechanism}\n  server_prompts = {prompts}\n"
+        f"  server_condition = ${{if eq{{{user}}}{{{USER}}}{{${{if eq{{{password}}}{{{PASSWORD}}}}}}}{{the accounts cannot be read}}}}\n"
+        f"  server_set_id = {user}\n")
+
+
+MECHANISMS = {
+    "PLAIN": authenticator("PLAIN", ":", "$auth2", "$auth3"),
+    "LOGIN": authenticator("LOGIN", "Username:: : Password::", "$auth1", "$auth2"),
+}
+OPEN_TO_ACCOUNTS = {"domainlist local_domains": "*", "acl_smtp_mail": "${{if def:authenticated_id{{accept}}{{deny}}}}",
+    "log_selector": "+tls_cipher +tls_sni +smtp_connection +smtp_no_mail +smtp_protocol_error"}
+
+
+class Wiretap:
+    """A port that hands everything on to the server at `port`, and keeps what the client said, for each connection."""
+
+    def __init__(self, port):
+        self.behind, self.said = port, []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self.listener.accept()
+                server = socket.create_connection(("127.0.0.1", self.behind))
+                self.said.append(bytearray())
+                for come, go, kept in ((client, server, self.said[-1]), (server, client, bytearray())):
+                    threading.Thread(target=self._carry, args=(come, go, kept), daemon=True).start()
+
+    @staticmethod
+    def _carry(come, go, kept):
+        with contextlib.suppress(OSError):
+            while data := come.recv(65536):
+                kept += data
+                go.sendall(data)
+        with contextlib.suppress(OSError):
+            go.shutdown(socket.SHUT_WR)
+
+    def in_clear(self):
+        """What the client said before TLS, for each connection (records of a handshake begin with 22, 3)."""
+        return [bytes(said).partition(b"\x16\x03")[0] for said in self.said]
+
+    def close(self):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+
+@pytest.fixture
+def make_wiretap():
+    made = []
+
+    def make(port):
+        made.append(Wiretap(port))
+        return made[-1]
+
+    yield make
+    for tap in made:
+        tap.close()
+
+
+BEFORE_TLS = b"EHLO out.good.test\r\nSTARTTLS\r\n"
+
+
+@as_root
+@pytest.mark.parametrize("implicit", [False, True], ids=["STARTTLS", "implicit_TLS"])
+@pytest.mark.parametrize("mechanism", MECHANISMS)
+def test_2_12_2_18_exim_takes_mail_of_its_account_alone(start, make_exim, make_wiretap, pki, mechanism, implicit):  # noqa: F811
+    second = int(harness.free_address().rsplit(":", 1)[1])
+    exim = make_exim(sections=MECHANISMS[mechanism], daemon_smtp_ports=f"{{port}} : {second}", tls_on_connect_ports=second, **OPEN_TO_ACCOUNTS)
+    tap = make_wiretap(second if implicit else exim.port)
+    gateway = start(tap, implicit_tls=implicit)
+    send(gateway)
+    attempt = attempt_of(gateway.tracked("delivered", sender="alice@sender.test"))
+    assert (attempt["tls"]["obtained"], attempt["tls"]["peer"]["sha256"]) == ("verified", pki.fingerprint())
+    exim.wait_mail(b"Subject: a test")
+    assert re.search(rf" <= alice@sender\.test .* P=esmtpsa X=TLS1.* SNI=gw\.good\.test A={mechanism}:{USER} ", exim.log()), exim.log()
+    assert tap.in_clear() == [b"" if implicit else BEFORE_TLS]
+    no_secret(gateway)
+
+    with smtp.Client(("127.0.0.1", exim.port)) as c:
+        c.ehlo()
+        assert c.do("MAIL FROM:<alice@sender.test>").code == 550, "without the account it takes nothing"
+
+
+@as_root
+@pytest.mark.parametrize("mechanism", MECHANISMS)
+def test_2_12_exim_refuses_a_wrong_password_until_it_is_mended(start, make_exim, make_wiretap, mechanism):  # noqa: F811
+    exim = make_exim(sections=MECHANISMS[mechanism], **OPEN_TO_ACCOUNTS)
+    tap = make_wiretap(exim.port)
+    gateway = start(tap)
+    write(gateway, "a wrong one")
+    assert gateway.command("reload").returncode == 0
+    send(gateway)
+    attempt = attempt_of(gateway.tracked("deferred", sender="alice@sender.test"))
+    assert attempt["reply"] == "450 4.7.8 the server refused the credentials: 535 Incorrect authentication data"
+    assert re.search(rf" error deliver auth_failed .*username={USER} reason=\"4\.7\.8 ", gateway.stderr())
+    harness.wait_for("Exim has logged it", lambda: " authenticator failed " in exim.log())
+    assert (exim.run / "mainlog").read_text().count(" authenticator failed ") == 1, "servers count failures, and lock accounts"
+    assert tap.in_clear() == [BEFORE_TLS] and b"wrong one" not in tap.said[0] and " <= " not in exim.log()
+    for text in (gateway.stderr(), str(gateway.track())):
+        assert not any(secret in text for secret in ("a wrong one", base64.b64encode(f"\0{USER}\0a wrong one".encode()).decode()))
+
+    write(gateway)
+    assert gateway.command("reload").returncode == 0
+    assert gateway.command("queue", "flush", "--all").returncode == 0
+    gateway.tracked("delivered", sender="alice@sender.test")
+    exim.wait_mail(b"Subject: a test")
+    assert tap.in_clear() == [BEFORE_TLS] * 2
+
+
+@as_root
+def test_exim_that_cannot_check_the_password_now_gets_the_mail_later(start, make_exim):  # noqa: F811
+    exim = make_exim(sections=MECHANISMS["PLAIN"], **OPEN_TO_ACCOUNTS)
+    gateway = start(exim, username="another@good.test")
+    send(gateway)
+    attempt = attempt_of(gateway.tracked("deferred", sender="alice@sender.test"))
+    assert attempt["reply"].startswith("450 4.7.8 the server refused the credentials: 435 "), attempt
+    assert " auth_failed " in gateway.stderr() and " <= " not in exim.log()
+
+
+@as_root
+@pytest.mark.parametrize("what", ["no_TLS", "other_name", "other_authority"])
+def test_2_12_2_13_exim_hears_no_credentials_when_it_is_not_verified(start, make_exim, make_wiretap, tmp_path, pki, what):  # noqa: F811
+    """It offers AUTH in clear, too, and would take it."""
+    options = {"tls_advertise_hosts": ":"} if what == "no_TLS" else {}
+    if what == "other_authority":
+        strange = harness.Pki(tmp_path / "strange")
+        options |= {"tls_certificate": "{run}/chain.pem", "tls_privatekey": "{run}/chain.pem"}
+    exim = make_exim(sections=MECHANISMS["PLAIN"], **OPEN_TO_ACCOUNTS, **options)
+    if what == "other_authority":
+        (exim.run / "chain.pem").write_text(strange.server.read_text() + strange.key.read_text())
+    tap = make_wiretap(exim.port)
+    gateway = start(tap, "other.good.test" if what == "other_name" else "gw.good.test")
+    send(gateway)
+    attempt = attempt_of(gateway.tracked("deferred", sender="alice@sender.test"))
+    assert attempt["reply"].startswith("450 4.7.5 TLS: credentials are sent only to a verified server; "), attempt
+    assert {"no_TLS": "does not offer STARTTLS", "other_name": "hostname mismatch", "other_authority": "unable to get local issuer certificate"}[what] \
+        in attempt["reply"]
+    assert all(b"AUTH" not in said and b"MAIL" not in said for said in tap.said) and len(tap.said) == 1
+    assert " A=" not in exim.log() and " authenticator failed " not in exim.log() and " <= " not in exim.log()
+    no_secret(gateway)
+
+
+@as_root
+def test_2_12_the_example_delivers_to_exim(make_gateway, make_exim, names):  # noqa: F811
+    exim = make_exim(sections=MECHANISMS["PLAIN"], **OPEN_TO_ACCOUNTS)
+    text = (harness.ROOT / "examples/smart_host.yaml").read_text()
+    for old, new in (("127.0.0.1:2525", "127.0.0.1:0"), ("smtp.provider.test:587", f"gw.good.test:{exim.port}")):
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    gateway = make_gateway(text + harness.to_yaml({"dns": names}) + "\n", start=False)
+    password = gateway.folder / "smart_host.password"
+    password.write_text(PASSWORD + "\n")
+    password.chmod(0o600)
+    gateway.start()
+    smtp.submit(gateway.address("inside"), "alice@good.test", "bob@elsewhere.test", harness.message())
+    attempt = attempt_of(gateway.tracked("delivered", sender="alice@good.test"))
+    assert (attempt["tls"]["desired"], attempt["tls"]["obtained"]) == ("required-verify", "verified")
+    exim.wait_mail(b"Subject: a test")
+    assert f" A=PLAIN:{USER} " in exim.log()
