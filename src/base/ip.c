@@ -112,8 +112,7 @@ int ip_network_parse(struct text t, struct ip_network *ret_network)
 	return 0;
 }
 
-/* IPv4-mapped IPv6 addresses are IPv4 addresses to everybody but the kernel. */
-static struct ip unmapped(const struct ip *ip)
+struct ip ip_unmapped(const struct ip *ip)
 {
 	struct ip v4 = *ip;
 
@@ -127,7 +126,7 @@ static struct ip unmapped(const struct ip *ip)
 
 bool ip_in_network(const struct ip *ip, const struct ip_network *network)
 {
-	struct ip plain = unmapped(ip);
+	struct ip plain = ip_unmapped(ip);
 
 	return plain.family == network->address.family &&
 	       same_bits(plain.bytes, network->address.bytes, network->prefix);
@@ -212,7 +211,7 @@ struct ip ip_from_sockaddr(const struct sockaddr_storage *address)
 		ip.family = AF_INET6;
 		ip.port = ntohs(v6->sin6_port);
 		memcpy(ip.bytes, &v6->sin6_addr, 16);
-		ip = unmapped(&ip);
+		ip = ip_unmapped(&ip);
 	}
 	return ip;
 }

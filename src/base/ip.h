@@ -30,6 +30,9 @@ int ip_parse_literal(struct text t, struct ip *ret_ip);
 /* Parse `192.0.2.0/24`, `2001:db8::/32` or a single address; 0, or -EINVAL (also when host bits are set). */
 int ip_network_parse(struct text t, struct ip_network *ret_network);
 
+/* The IPv4 address (and port) that an IPv4-mapped IPv6 address is to everybody but the kernel; any other address as it is. */
+struct ip ip_unmapped(const struct ip *ip);
+
 /* True when `ip` lies in `network`; an IPv4-mapped IPv6 address counts as IPv4. */
 bool ip_in_network(const struct ip *ip, const struct ip_network *network);
 

@@ -159,18 +159,20 @@ static bool is_any(const struct ip *ip)
 	return memcmp(ip->bytes, zero, sizeof zero) == 0;
 }
 
-/* A connection to `address` would arrive at a listener of ours. */
-static bool is_ours(const struct config *config, const struct ip *address)
+/* A connection to `to` would arrive at a listener of ours. */
+static bool is_ours(const struct config *config, const struct ip *to)
 {
-	for (size_t i = 0; i < config->listener_count; i++) {
-		const struct ip *listener = &config->listeners[i].address;
+	struct ip address = ip_unmapped(to);
 
-		if (listener->port != address->port)
+	for (size_t i = 0; i < config->listener_count; i++) {
+		struct ip listener = ip_unmapped(&config->listeners[i].address);
+
+		if (listener.port != address.port)
 			continue;
-		if (listener->family == address->family &&
-			memcmp(listener->bytes, address->bytes, sizeof listener->bytes) == 0)
+		if (listener.family == address.family &&
+			memcmp(listener.bytes, address.bytes, sizeof listener.bytes) == 0)
 			return true;
-		if (is_any(address) || (is_any(listener) && interfaces_have(address)))
+		if (is_any(&address) || (is_any(&listener) && interfaces_have(&address)))
 			return true;
 	}
 	return false;

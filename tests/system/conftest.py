@@ -91,6 +91,20 @@ def make_peer(pki):
 
 
 @pytest.fixture
+def make_wiretap():
+    """make_wiretap((host, port of a server), ...) -> what stands between (peer.Wiretap)."""
+    made = []
+
+    def make(*arguments):
+        made.append(scripted.Wiretap(*arguments))
+        return made[-1]
+
+    yield make
+    for tap in made:
+        tap.close()
+
+
+@pytest.fixture
 def gateway(make_gateway, sink):
     """A gateway with the smallest useful configuration in front of a sink."""
     return make_gateway(next_hop=sink.address)

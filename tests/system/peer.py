@@ -1,6 +1,7 @@
 """A scripted SMTP server: the mail server behind, as well-behaved or as broken as a test needs it."""
 
 import base64
+import contextlib
 import socket
 import ssl
 import threading
@@ -386,3 +387,39 @@ class _Talk:
             self.file = self.connection.makefile("rb")
             self.sender, self.recipients = None, []
         return True
+
+
+class Wiretap:
+    """A port that hands everything on to the server at `behind` (host, port), and keeps what the client said, for each connection."""
+
+    def __init__(self, behind, address=("127.0.0.1", 0)):
+        self.behind, self.said = behind, []
+        self.listener = socket.create_server(address)
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self.listener.accept()
+                server = socket.create_connection(self.behind)
+                self.said.append(bytearray())
+                for come, go, kept in ((client, server, self.said[-1]), (server, client, bytearray())):
+                    threading.Thread(target=self._carry, args=(come, go, kept), daemon=True).start()
+
+    @staticmethod
+    def _carry(come, go, kept):
+        with contextlib.suppress(OSError):
+            while data := come.recv(65536):
+                kept += data
+                go.sendall(data)
+        with contextlib.suppress(OSError):
+            go.shutdown(socket.SHUT_WR)
+
+    def in_clear(self):
+        """What the client said before TLS, for each connection (records of a handshake begin with 22, 3)."""
+        return [bytes(said).partition(b"\x16\x03")[0] for said in self.said]
+
+    def close(self):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()

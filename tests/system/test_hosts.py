@@ -118,6 +118,35 @@ def test_2_02_mail_that_leads_back_here_is_returned(make_gateway, servers, make_
     assert worse.sessions == []
 
 
+@pytest.mark.parametrize("listener,record", [("127.0.0.1", "A 127.0.0.1"), ("127.0.0.1", "AAAA ::ffff:127.0.0.1"), ("127.0.0.1", "A 0.0.0.0"),
+    ("127.0.0.1", "AAAA ::ffff:0.0.0.0"), ("0.0.0.0", "A 127.0.0.77"), ("0.0.0.0", "AAAA ::ffff:127.0.0.77"), ("[::1]", "AAAA ::1"),
+    ("[::1]", "AAAA ::"), ("[::]", "AAAA ::1")])
+def test_2_02_an_address_of_ours_in_the_DNS_makes_no_loop(make_gateway, servers, make_dns, listener, record):
+    """Anybody may write any address into his zone."""
+    port, _ = servers({})
+    names = make_dns({"a.test": f"@ MX 10 us\nus {record}"})
+    listeners = [{"name": "inbound", "type": "public", "address": f"{listener}:{port}", "certificate": "main", "policy": "none"}]
+    gateway = make_gateway(outward(port, names, listeners=listeners, sender_groups=[{"name": "here", "networks": ["127.0.0.0/8", "::1"], "policy": "out"}],
+        mail_flow_policies=[{"name": "out", "action": "relay", "tls": "preferred"}, {"name": "none", "tls": "preferred"}]))
+    smtp.submit(("::1" if ":" in listener else "127.0.0.1", port), "alice@sender.test", "bob@a.test", harness.message())
+    attempt = last_attempt(gateway.tracked("bounced", sender="alice@sender.test"))
+    assert attempt["reply"] == "554 5.4.6 mail for the domain leads back to this server"
+
+
+def test_1_66_2_02_a_loop_that_no_address_shows_ends(make_gateway, make_peer, make_dns, make_wiretap):
+    """As when another machine translates our public address into the one that we have."""
+    alice = make_peer(address=("127.0.0.4", 0))
+    names = make_dns({"a.test": mx(("us", 10, "127.0.0.3")), "sender.test": mx(("m", 10, "127.0.0.4"))})
+    gateway = make_gateway(outward(alice.port, names))
+    make_wiretap(gateway.address(), ("127.0.0.3", alice.port))
+    send(gateway)
+    report = alice.wait()[0].content.decode()
+    assert "Status: 5.4.6" in report and "bob@a.test" in report
+    records = gateway.track(sender="alice@sender.test")
+    states = [r["state"] for record in records for r in record["recipients"]]
+    assert sorted(set(states)) == ["bounced", "delivered"] and states.count("bounced") == 1 and 100 <= len(states) <= 102, states
+
+
 @pytest.mark.parametrize("zone,state,reply", [
     (dns.Zone("@ " + NO_MX), "delivered", "250 2.0.0 taken"),
     (dns.Zone("x A 127.0.0.2"), "bounced", "550 5.4.4 no server of the domain has an address"),

@@ -5,8 +5,6 @@ import contextlib
 import os
 import pathlib
 import re
-import socket
-import threading
 
 import pytest
 
@@ -321,55 +319,6 @@ OPEN_TO_ACCOUNTS = {"domainlist local_domains": "*", "acl_smtp_mail": "${{if def
     "log_selector": "+tls_cipher +tls_sni +smtp_connection +smtp_no_mail +smtp_protocol_error"}
 
 
-class Wiretap:
-    """A port that hands everything on to the server at `port`, and keeps what the client said, for each connection."""
-
-    def __init__(self, port):
-        self.behind, self.said = port, []
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self):
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self.listener.accept()
-                server = socket.create_connection(("127.0.0.1", self.behind))
-                self.said.append(bytearray())
-                for come, go, kept in ((client, server, self.said[-1]), (server, client, bytearray())):
-                    threading.Thread(target=self._carry, args=(come, go, kept), daemon=True).start()
-
-    @staticmethod
-    def _carry(come, go, kept):
-        with contextlib.suppress(OSError):
-            while data := come.recv(65536):
-                kept += data
-                go.sendall(data)
-        with contextlib.suppress(OSError):
-            go.shutdown(socket.SHUT_WR)
-
-    def in_clear(self):
-        """What the client said before TLS, for each connection (records of a handshake begin with 22, 3)."""
-        return [bytes(said).partition(b"\x16\x03")[0] for said in self.said]
-
-    def close(self):
-        self.listener.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
-
-
-@pytest.fixture
-def make_wiretap():
-    made = []
-
-    def make(port):
-        made.append(Wiretap(port))
-        return made[-1]
-
-    yield make
-    for tap in made:
-        tap.close()
-
-
 BEFORE_TLS = b"EHLO out.good.test\r\nSTARTTLS\r\n"
 
 
@@ -379,7 +328,7 @@ BEFORE_TLS = b"EHLO out.good.test\r\nSTARTTLS\r\n"
 def test_2_12_2_18_exim_takes_mail_of_its_account_alone(start, make_exim, make_wiretap, pki, mechanism, implicit):  # noqa: F811
     second = int(harness.free_address().rsplit(":", 1)[1])
     exim = make_exim(sections=MECHANISMS[mechanism], daemon_smtp_ports=f"{{port}} : {second}", tls_on_connect_ports=second, **OPEN_TO_ACCOUNTS)
-    tap = make_wiretap(second if implicit else exim.port)
+    tap = make_wiretap(("127.0.0.1", second if implicit else exim.port))
     gateway = start(tap, implicit_tls=implicit)
     send(gateway)
     attempt = attempt_of(gateway.tracked("delivered", sender="alice@sender.test"))
@@ -398,7 +347,7 @@ def test_2_12_2_18_exim_takes_mail_of_its_account_alone(start, make_exim, make_w
 @pytest.mark.parametrize("mechanism", MECHANISMS)
 def test_2_12_exim_refuses_a_wrong_password_until_it_is_mended(start, make_exim, make_wiretap, mechanism):  # noqa: F811
     exim = make_exim(sections=MECHANISMS[mechanism], **OPEN_TO_ACCOUNTS)
-    tap = make_wiretap(exim.port)
+    tap = make_wiretap(("127.0.0.1", exim.port))
     gateway = start(tap)
     write(gateway, "a wrong one")
     assert gateway.command("reload").returncode == 0
@@ -441,7 +390,7 @@ def test_2_12_2_13_exim_hears_no_credentials_when_it_is_not_verified(start, make
     exim = make_exim(sections=MECHANISMS["PLAIN"], **OPEN_TO_ACCOUNTS, **options)
     if what == "other_authority":
         (exim.run / "chain.pem").write_text(strange.server.read_text() + strange.key.read_text())
-    tap = make_wiretap(exim.port)
+    tap = make_wiretap(("127.0.0.1", exim.port))
     gateway = start(tap, "other.good.test" if what == "other_name" else "gw.good.test")
     send(gateway)
     attempt = attempt_of(gateway.tracked("deferred", sender="alice@sender.test"))
