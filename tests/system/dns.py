@@ -6,6 +6,7 @@
 Every zone is delegated by `test.`, whose key is the trust anchor in settings(). Ports are the kernel's choice, on 127.0.0.1.
 """
 
+import contextlib
 import re
 import shutil
 import signal
@@ -225,7 +226,7 @@ class Question:
 
 class Scripted:
     """A UDP (and TCP) server that answers with script(question) -> packet, or None for silence. `asked` holds (name, type) of each question
-    as it came, `over_tcp` those by TCP."""
+    as it came, `over_tcp` those by TCP, each in a thread of its own."""
 
     def __init__(self, script):
         self.script, self.asked, self.over_tcp = script, [], []
@@ -264,13 +265,16 @@ class Scripted:
                 connection, _ = self.tcp.accept()
             except OSError:
                 return
-            with connection:
-                size = struct.unpack(">H", connection.recv(2, socket.MSG_WAITALL))[0]
-                question = Question(connection.recv(size, socket.MSG_WAITALL))
-                self.over_tcp.append((question.name, question.type))
-                answer = self.script(question)
-                if answer is not None:
-                    connection.sendall(struct.pack(">H", len(answer)) + answer)
+            threading.Thread(target=self._serve_tcp, args=(connection,), name="tcp", daemon=True).start()
+
+    def _serve_tcp(self, connection):
+        with connection, contextlib.suppress(OSError, struct.error):
+            size = struct.unpack(">H", connection.recv(2, socket.MSG_WAITALL))[0]
+            question = Question(connection.recv(size, socket.MSG_WAITALL))
+            self.over_tcp.append((question.name, question.type))
+            answer = self.script(question)
+            if answer is not None:
+                connection.sendall(struct.pack(">H", len(answer)) + answer)
 
     def __enter__(self):
         return self

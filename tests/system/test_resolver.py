@@ -4,6 +4,7 @@ trust anchors; the role's life. `postern dns` asks as the gateway's own roles do
 import contextlib
 import json
 import os
+import pathlib
 import signal
 import struct
 import subprocess
@@ -13,6 +14,8 @@ import pytest
 
 import dns
 import harness
+import smtp
+from test_conformance_resources import as_root, open_files, restrict
 
 KINDS = {"good.test": "secure", "nsec3.test": "secure", "insecure.test": "insecure", "bogus.test": "bogus", "expired.test": "bogus"}
 
@@ -267,6 +270,69 @@ def test_a_silent_zone_delays_only_its_own_questions(make_gateway):
             for process in processes:
                 process.kill()
             harness.wait_for("nobody waits", lambda: waiting(gateway) == 0)
+
+
+def mail_to_many_domains(gateway, zone, count=60):
+    """One mail to as many domains below `zone`: deliver asks for their MX records at once."""
+    people = [f"bob@n{n}.{zone}" for n in range(count)]
+    smtp.submit(gateway.address(), "alice@sender.test", people, harness.message())
+
+
+def outward(server, **more):
+    """A gateway that relays for loopback, to where MX records lead."""
+    listeners = [{"name": "inbound", "type": "private", "address": "127.0.0.1:0", "certificate": "main", "policy": "out"}]
+    return harness.settings(dns=server.settings(timeout="60s"), listeners=listeners, accepted_domains=None, routes=None,
+        mail_flow_policies=[{"name": "out", "action": "relay", "tls": "preferred"}],
+        delivery={"retry": ["1s"], "connections": 60, "port": dns.free_port()}, **more)
+
+
+def udp_sockets(pid):
+    """How many a process has."""
+    known = {line.split()[9] for line in pathlib.Path("/proc/net/udp").read_text().splitlines()[1:]}
+    count = 0
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            count += os.readlink(f"/proc/{pid}/fd/{fd}").removeprefix("socket:[").rstrip("]") in known
+    return count
+
+
+def test_silent_servers_do_not_use_up_the_sockets_that_questions_are_asked_from(make_gateway):
+    """libunbound's own limit is 16: who comes later would wait until the silent ones are given up."""
+    speaks = threading.Event()
+
+    def script(question):
+        if not question.name.endswith("dead.test"):
+            return question.answer([dns.record(question.name, "A", dns.a("192.0.2.1"))])
+        return question.answer(code=3) if speaks.is_set() else None
+
+    with dns.Scripted(script) as server:
+        gateway = make_gateway(outward(server))
+        pid = gateway.roles()["resolver"]["pid"]
+        mail_to_many_domains(gateway, "dead.test")
+        harness.wait_for(lambda: f"30 questions wait ({waiting(gateway)} do)", lambda: waiting(gateway) >= 30)
+        harness.wait_for(lambda: f"each has a socket of its own ({udp_sockets(pid)} have)", lambda: udp_sockets(pid) >= 30)
+        assert records(gateway, "fine.test") == ["192.0.2.1"]
+        assert waiting(gateway) >= 30, "nobody waited for them"
+        speaks.set()
+        gateway.tracked("bounced", sender="alice@sender.test")
+
+
+@as_root
+def test_without_descriptors_questions_fail_for_now(make_gateway):
+    """The mail waits, and goes on by itself; role resolver lives on."""
+    with dns.Scripted(lambda question: question.answer(code=3)) as server:
+        gateway = make_gateway(outward(server))
+        assert ask(gateway, "first.test")[1]["result"] == "no_name"
+        roles = gateway.roles()
+        pid = roles["resolver"]["pid"]
+        old = restrict(pid, "nofile", open_files(pid) + 1)
+        mail_to_many_domains(gateway, "many.test", 20)
+        harness.wait_for("some of them waits", lambda: "deferred" in {r["state"] for r in gateway.track(sender="alice@sender.test")[0]["recipients"]})
+        states = {r["state"] for r in gateway.track(sender="alice@sender.test")[0]["recipients"]}
+        assert states <= {"queued", "deferred", "bounced"}, states
+        restrict(pid, "nofile", old)
+        gateway.tracked("bounced", sender="alice@sender.test")
+        assert {name: role["pid"] for name, role in gateway.roles().items()} == {name: role["pid"] for name, role in roles.items()}
 
 
 def test_a_resolver_that_was_silent_for_one_zone_is_asked_for_others(make_gateway):
