@@ -230,7 +230,7 @@ static void print(const struct load *load)
 int main(int argc, char **argv)
 {
 	struct load *load = text_must(talloc_zero(NULL, struct load));
-	uint64_t seed;
+	uint64_t seed = 0;
 
 	must(argc == 4 && text_number(text_of(argv[2]), UINT32_MAX, &seed) == 0, "reading the arguments");
 	load->dice = (seed + 1) * 0x9e3779b97f4a7c15u;
