@@ -1,5 +1,6 @@
 """`postern backup` and `postern restore`: what waits comes back, whatever else happens meanwhile."""
 
+import collections
 import json
 import threading
 
@@ -94,6 +95,46 @@ def test_while_mail_is_delivered_no_content_is_missing(make_gateway, sink):
     assert len(list((gateway.folder / "backup/content").iterdir())) == made["files"]
     gateway.tracked("delivered", count=20, since="1h")
     harness.wait_for("the files go afterwards", lambda: not list((gateway.folder / "state/content").iterdir()))
+
+
+def test_load_lists_orders_and_backups_at_once(make_gateway, sink):
+    """Every thread of role queue at work; the thread sanitizer runs this test, too (in clear: it does not see what OpenSSL does)."""
+    routes = [{"domain": "good.test", "next_hop": sink.address}, {"domain": "later.test", "next_hop": harness.free_address()}]
+    gateway = make_gateway(routes=routes, accepted_domains=["good.test", "later.test"], delivery={"retry": ["100ms", "1h"]},
+        limits={"rate": 1_000_000}, delivery_tls="none")
+    sent = collections.Counter()
+    ended = threading.Event()
+
+    def load(kind, recipient):
+        while not ended.is_set():
+            n = sum(sent.values())  # the content need not be unique
+            text = LARGE * (4000 if n % 4 == 0 else 1400)  # in a file; in the row, so that the log grows to a checkpoint
+            smtp.submit(gateway.address(), f"{kind}@sender.test", recipient, harness.message(f"m{n}", text), tls=False)
+            sent[kind] += 1
+
+    kinds = {"one": "bob@good.test", "two": "bob@good.test", "later": "bob@later.test"}
+    threads = [threading.Thread(target=load, args=each) for each in kinds.items()]
+    for thread in threads:
+        thread.start()
+    made = []
+    try:
+        harness.wait_for("mails of each kind come", lambda: len(sent) == 3)
+        while len(made) < 3 or sum(sent.values()) < 150:
+            for command in (["queue", "list", "--json"], ["queue", "hold", "--domain", "later.test", "--yes"], ["track", "--json"],
+                    ["queue", "release", "--domain", "later.test", "--yes"], ["queue", "flush", "--all"], ["status", "--json"]):
+                done = gateway.command(*command)
+                assert done.returncode == 0, (command, done.stderr)
+            if len(made) < 3:
+                made.append(back_up(gateway, gateway.folder / f"backup{len(made)}"))
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
+    assert made[0]["mails"] <= made[-1]["mails"]
+    for kind in ("one", "two"):
+        gateway.tracked("delivered", count=sent[kind], sender=f"{kind}@sender.test")
+    assert collections.Counter(message["sender"] for message in sink.messages) == {f"{kind}@sender.test": sent[kind] for kind in ("one", "two")}
+    assert len(gateway.command("queue", "list", "--json").stdout.splitlines()) == sent["later"]
 
 
 def test_without_a_gateway_and_with_tracking(make_gateway, sink):
