@@ -98,7 +98,7 @@ static int reschedule(struct store *store, struct item *items, size_t count, boo
 			put(store, &items[i], due_now);
 	}
 	schedule_tidy(store->schedule);
-	pthread_cond_broadcast(&store->changed);
+	waiters_call_all(&store->waiters);
 	pthread_mutex_unlock(&store->lock);
 	talloc_free(scratch);
 	return r;
@@ -178,7 +178,7 @@ static int flush(struct store *store, const struct store_admin_page *page, struc
 	for (size_t m = 0; m < page->count; m++)
 		for (size_t i = 0; i < page->mails[m].recipient_count; i++)
 			schedule_unpark(store->schedule, page->mails[m].recipients[i].destination);
-	pthread_cond_broadcast(&store->changed);
+	waiters_call_all(&store->waiters);
 	pthread_mutex_unlock(&store->lock);
 	return r;
 }
@@ -361,7 +361,7 @@ int store_admin_suspend(struct store *store, const char *destination, bool suspe
 	if (r == 0) {
 		pthread_mutex_lock(&store->lock);
 		schedule_suspend(store->schedule, destination, suspend);
-		pthread_cond_broadcast(&store->changed);
+		waiters_call_all(&store->waiters);
 		pthread_mutex_unlock(&store->lock);
 	}
 	pthread_mutex_unlock(&store->orders);

@@ -14,7 +14,6 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
-#include "base/thread.h"
 #include "config/config.h"
 #include "lookup/route.h"
 #include "policy/retry.h"
@@ -46,7 +45,6 @@ static int store_destroy(struct store *store)
 	base_close(&store->content_fd);
 	base_close(&store->reader_fd);
 	config_release(store->config);
-	pthread_cond_destroy(&store->changed);
 	pthread_mutex_destroy(&store->lock);
 	pthread_mutex_destroy(&store->orders);
 	return 0;
@@ -59,7 +57,7 @@ static struct store *store_new(const void *owner)
 	store->content_fd = store->reader_fd = -1;
 	pthread_mutex_init(&store->orders, NULL);
 	pthread_mutex_init(&store->lock, NULL);
-	thread_condition(&store->changed);
+	waiters_init(&store->waiters);
 	talloc_set_destructor(store, store_destroy);
 	return store;
 }
@@ -337,7 +335,7 @@ void store_configure(struct store *store, const struct config *config)
 	schedule_rehome(store->schedule);
 	talloc_free(domains);
 	mover_keep(store->mover, config->tracking.keep_ms);
-	pthread_cond_broadcast(&store->changed);
+	waiters_call_all(&store->waiters);
 	pthread_mutex_unlock(&store->lock);
 	config_release(before);
 }

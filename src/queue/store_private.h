@@ -7,6 +7,7 @@
 #include "queue/schedule.h"
 #include "queue/storage_fault.h"
 #include "queue/store.h"
+#include "queue/waiters.h"
 
 struct store {
 	int content_fd;
@@ -18,7 +19,7 @@ struct store {
 	struct readers *readers, *tracks; /* of queue.db, of track.db */
 	pthread_mutex_t orders;		  /* of the operator: one at a time; taken before the next */
 	pthread_mutex_t lock;		  /* guards what follows */
-	pthread_cond_t changed;		  /* something became due, or may have */
+	struct waiters waiters;		  /* for something to become due */
 	struct schedule *schedule;
 	struct quota *quota; /* queued mails by client network */
 	bool directed;	     /* something may be ordered about a mail (directive.h) */

@@ -14,7 +14,6 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
-#include "base/thread.h"
 #include "config/config.h"
 #include "lookup/route.h"
 #include "policy/retry.h"
@@ -37,6 +36,14 @@ static int compare_names(const void *a, const void *b)
 	return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
+static void add_domain(struct store *store, const char *domain, int64_t mid, int64_t due)
+{
+	const char *destination = route_destination(store->config, domain);
+
+	schedule_add(store->schedule, destination, domain, mid, due);
+	waiters_call(&store->waiters, store->schedule, destination);
+}
+
 /* Schedule a mail that has become durable: once for each recipient domain. */
 static void schedule_mail(struct store *store, int64_t mid, const struct envelope *envelope)
 {
@@ -50,9 +57,7 @@ static void schedule_mail(struct store *store, int64_t mid, const struct envelop
 	pthread_mutex_lock(&store->lock);
 	for (size_t i = 0; i < envelope->recipient_count; i++)
 		if (i == 0 || strcmp(domains[i], domains[i - 1]) != 0)
-			schedule_add(store->schedule, route_destination(store->config, domains[i]),
-				domains[i], mid, now);
-	pthread_cond_broadcast(&store->changed);
+			add_domain(store, domains[i], mid, now);
 	pthread_mutex_unlock(&store->lock);
 	talloc_free(domains);
 }
@@ -158,7 +163,7 @@ int store_commit(
 	return 0;
 }
 
-/* Wait for something that is due; false when the time is over. */
+/* Wait for something that is due; false when the time is over, or others are to be served before more comes for `prefer`. */
 static bool lend(struct store *store, const char *prefer, uint64_t owner, int64_t until,
 	struct schedule_item *ret_item)
 {
@@ -172,9 +177,10 @@ static bool lend(struct store *store, const char *prefer, uint64_t owner, int64_
 			return true;
 		if (now >= until)
 			return false;
+		if (prefer != NULL && waiters_give_way(&store->waiters, store->schedule, now))
+			return false;
 
-		thread_wait(
-			&store->changed, &store->lock, MIN(until, schedule_next(store->schedule, prefer)));
+		waiters_wait(&store->waiters, &store->lock, store->schedule, prefer, until);
 	}
 }
 
@@ -252,14 +258,14 @@ int store_lease(struct store *store, const void *parent, uint64_t owner, const c
 		store_clock_keep(store);
 		store_overdue_look(store);
 		pthread_mutex_lock(&store->lock);
+		waiters_come(&store->waiters, prefer);
 		if (prefer != NULL)
 			schedule_reserve(store->schedule, prefer, true);
 		const bool untried = prefer == NULL && store_overdue_lend(store, owner, &item);
 		bool found = untried || lend(store, prefer, owner, until, &item);
-		if (prefer != NULL) {
+		if (prefer != NULL) /* what was kept for it is anybody's now */
 			schedule_reserve(store->schedule, prefer, false);
-			pthread_cond_broadcast(&store->changed); /* what was kept for it is anybody's now */
-		}
+		waiters_call(&store->waiters, store->schedule, found ? item.destination : prefer);
 		if (found) {
 			domain = text_copy(NULL, text_of(item.domain));
 			destination = text_copy(domain, text_of(item.destination));
@@ -293,6 +299,7 @@ void store_admit(struct store *store, uint64_t owner)
 {
 	pthread_mutex_lock(&store->lock);
 	store->lessee = owner;
+	store->waiters.leaving = 0; /* who gave way before was of another `deliver` */
 	pthread_mutex_unlock(&store->lock);
 }
 
@@ -300,7 +307,7 @@ void store_stop(struct store *store)
 {
 	pthread_mutex_lock(&store->lock);
 	store->lessee = 0;
-	pthread_cond_broadcast(&store->changed);
+	waiters_call_all(&store->waiters);
 	pthread_mutex_unlock(&store->lock);
 }
 
@@ -312,7 +319,7 @@ void store_unlease(struct store *store, uint64_t owner, int64_t mid, const char 
 	pthread_mutex_lock(&store->lock);
 	if (schedule_is_lent(store->schedule, mid, domain, &holder, &attempt) && holder == owner)
 		schedule_return(store->schedule, mid, domain, clock_mono_ms());
-	pthread_cond_broadcast(&store->changed);
+	waiters_call_all(&store->waiters);
 	pthread_mutex_unlock(&store->lock);
 }
 
@@ -329,7 +336,7 @@ void store_free_owner(struct store *store, uint64_t owner)
 	schedule_free_owner(store->schedule, owner, clock_mono_ms());
 	if (store->lessee == owner)
 		store->lessee = 0;
-	pthread_cond_broadcast(&store->changed);
+	waiters_call_all(&store->waiters);
 	pthread_mutex_unlock(&store->lock);
 }
 
@@ -365,7 +372,7 @@ static void give_back(
 				store->schedule, outcome->mid, outcome->domain, clock_mono_ms() + wait);
 		else
 			schedule_finish(store->schedule, outcome->mid, outcome->domain);
-		pthread_cond_broadcast(&store->changed);
+		waiters_call(&store->waiters, store->schedule, NULL);
 	}
 	pthread_mutex_unlock(&store->lock);
 	if (marked && job->waiting)

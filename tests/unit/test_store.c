@@ -640,18 +640,40 @@ static void test_who_waits_is_given_what_arrives(void **state)
 
 	(void)state;
 	waiter_start(&any);
-	waiter_start(&preferring);
 	commit(rig, "s@x.test", "x", TO("r@a.test"));
-	commit(rig, "s@x.test", "x", TO("r@b.test"));
-	/* Whoever comes first may take b.test; one more for the other. */
-	commit(rig, "s@x.test", "x", TO("r@b.test"));
 	pthread_join(any.thread, NULL);
+	waiter_start(&preferring);
+	commit(rig, "s@x.test", "x", TO("r@b.test"));
 	pthread_join(preferring.thread, NULL);
 	assert_non_null(any.lease);
 	assert_non_null(preferring.lease);
 	assert_string_equal(preferring.lease->domain, "b.test");
 	talloc_free(any.lease);
 	talloc_free(preferring.lease);
+	rig_free(rig);
+}
+
+/* All connections are taken: the one that has nothing to send is given up for mail that has none. */
+static void test_a_kept_connection_gives_way_to_other_mail(void **state)
+{
+	struct rig *rig = rig_new(NEVER);
+	struct waiter preferring = { .rig = rig, .prefer = "b.test", .wait_ms = 3600000 };
+
+	(void)state;
+	waiter_start(&preferring);
+	commit(rig, "s@x.test", "x", TO("r@a.test"));
+
+	struct timespec limit = { .tv_sec = time(NULL) + 20 };
+	bool gave_way = pthread_timedjoin_np(preferring.thread, NULL, &limit) == 0;
+	if (!gave_way) {
+		store_stop(rig->store);
+		pthread_join(preferring.thread, NULL);
+	}
+	assert_true(gave_way);
+	assert_null(preferring.lease);
+	struct lease *lease = lease_of(rig, NULL, 0);
+	assert_non_null(lease);
+	talloc_free(lease);
 	rig_free(rig);
 }
 
@@ -1013,6 +1035,7 @@ int main(void)
 		cmocka_unit_test(test_a_file_of_another_size_is_refused_and_leaves_nothing),
 		cmocka_unit_test(test_G6_orphans_are_removed_at_start_and_nothing_else),
 		cmocka_unit_test(test_who_waits_is_given_what_arrives),
+		cmocka_unit_test(test_a_kept_connection_gives_way_to_other_mail),
 		cmocka_unit_test(test_stopping_ends_every_wait),
 		cmocka_unit_test(test_the_end_of_an_owner_ends_its_waits),
 		cmocka_unit_test(test_a_crowd_commits_in_groups_and_a_bad_mail_fails_alone),
