@@ -86,9 +86,8 @@ int copy_step(struct copy *copy)
 	if (r == SQLITE_FULL)
 		return -ENOSPC;
 	if (r != SQLITE_OK)
-		return r == SQLITE_IOERR_WRITE && sqlite3_system_errno(copy->to) != 0
-			       ? -sqlite3_system_errno(copy->to)
-			       : -EIO;
+		return r == SQLITE_IOERR_WRITE && database_errno(copy->to) != 0 ? -database_errno(copy->to)
+										: -EIO;
 
 	const int total = sqlite3_backup_pagecount(copy->backup);
 	return total == 0 ? 0 : 99 - (int)(99 * (int64_t)sqlite3_backup_remaining(copy->backup) / total);

@@ -123,8 +123,10 @@ static int check_database(const void *owner, int state_fd, const char *name, boo
 	if (r == 0 && raise)
 		r = raise_mails(db);
 	if (r < 0)
-		why(owner, r, ret_why, "%s in the backup is damaged: %s", name,
-			db == NULL ? "no memory" : sqlite3_errmsg(db));
+		why(owner, r, ret_why,
+			r == -EBADMSG || r == -EUCLEAN ? "%s in the backup is damaged: %s"
+						       : "%s cannot be written: %s",
+			name, db == NULL ? "no memory" : sqlite3_errmsg(db));
 	database_close(db);
 	return r;
 }
