@@ -18,6 +18,7 @@
 #include "base/text.h"
 #include "base/thread.h"
 #include "queue/database.h"
+#include "queue/storage_fault.h"
 #include "queue/writer.h"
 
 enum {
@@ -25,11 +26,11 @@ enum {
 	SLICE_RECIPIENTS = 1000,  /* a slice ends with the mail that reaches it */
 	DELETED_RECIPIENTS = 500, /* by one job of the writer; each has attempts, too */
 	SLICE_REFUSALS = 1000,
-	SLICE_PAGES = 64,     /* given back at once */
-	FREE_PAGES = 1024,    /* fewer are left for new mail */
-	GATHER_MS = 50,	      /* between two slices that are not full */
-	TIDY_MS = 60 * 1000,  /* between two looks for what is old */
-	AGAIN_MS = 60 * 1000, /* after an error */
+	SLICE_PAGES = 64,    /* given back at once */
+	FREE_PAGES = 1024,   /* fewer are left for new mail */
+	GATHER_MS = 50,	     /* between two slices that are not full */
+	TIDY_MS = 60 * 1000, /* between two looks for what is old */
+	AGAIN_MS = 5 * 1000, /* after an error */
 };
 
 struct mover {
@@ -38,7 +39,9 @@ struct mover {
 	pthread_t thread;
 	bool awake, stopping;
 	int64_t keep_ms;
-	sqlite3 *db; /* track.db; queue.db is attached as `live` */
+	int directory_fd;
+	sqlite3 *
+		db; /* track.db; queue.db is attached as `live`. NULL after an error until it is opened again */
 	struct writer *writer;
 	sqlite3_stmt *begin, *commit, *rollback;
 	sqlite3_stmt *next, *add_message, *add_recipients, *add_attempts;
@@ -48,9 +51,10 @@ struct mover {
 	size_t count;
 	bool full; /* there may be more than in this slice */
 	char *why; /* the last transaction failed; or NULL */
+	int told;  /* the error that was logged, until it works again; 0 = none */
 };
 
-static void prepare(struct mover *m)
+static int prepare(struct mover *m)
 {
 	const struct {
 		sqlite3_stmt **statement;
@@ -88,7 +92,46 @@ static void prepare(struct mover *m)
 	};
 
 	for (size_t i = 0; i < COUNT(table); i++)
-		*table[i].statement = database_prepare(m->db, table[i].sql);
+		if (sqlite3_prepare_v3(m->db, table[i].sql, -1, SQLITE_PREPARE_PERSISTENT, table[i].statement,
+			    NULL) != SQLITE_OK)
+			return database_error(m->db);
+	return 0;
+}
+
+static void disconnect(struct mover *m)
+{
+	if (m->db == NULL)
+		return;
+	for (sqlite3_stmt *statement; (statement = sqlite3_next_stmt(m->db, NULL)) != NULL;)
+		sqlite3_finalize(statement);
+	database_close(m->db);
+	m->db = NULL;
+}
+
+/* Take over `track`; closed when that fails. */
+static int connect(struct mover *m, sqlite3 *track)
+{
+	char sql[64];
+
+	m->db = track;
+	snprintf(sql, sizeof sql, "ATTACH '/proc/self/fd/%d/queue.db' AS live", m->directory_fd);
+	int r = database_exec(track, sql);
+	if (r == 0)
+		r = prepare(m);
+	if (r < 0)
+		disconnect(m);
+	return r;
+}
+
+static int connect_again(struct mover *m)
+{
+	sqlite3 *track = NULL;
+	const char *why;
+	int r = database_open_writer(m, m->directory_fd, DATABASE_TRACK, &track, &why);
+
+	talloc_free(m->why);
+	m->why = r < 0 ? (char *)why : NULL;
+	return r < 0 ? r : connect(m, track);
 }
 
 /* Run a statement with up to two numbers; 0, or a negative error. */
@@ -263,17 +306,31 @@ static int step(struct mover *m, bool tidy, int64_t keep_ms)
 	return mails > 0 || refusals > 0 || old > 0 || pages > 0;
 }
 
-/* True when the thread is to end: after a failed sync nobody knows what is in track.db, so nothing more may be deleted for it. */
+/* True when the thread is to end: what is damaged stays as it is until the next start sets it aside. After a failed sync nobody knows what is
+ * in the file, as at a start: so as there it is opened again, and what its log holds is made durable before anything is deleted for it. */
 static bool failed(struct mover *m, int error)
 {
-	const bool final = error == -EIO || error == -EUCLEAN || error == -EINVAL;
+	const char *cure = storage_fault_cure(error),
+		   *reason = error == -EIO && m->why != NULL ? m->why : err_text(error);
 
-	if (final)
-		log_event(LOG_ERROR, "tracking_stopped",
-			log_str("reason", m->why != NULL ? m->why : err_text(error)));
-	else
-		log_event(LOG_WARN, "tracking_delayed", log_str("reason", err_text(error)));
-	return final;
+	if (error == -EUCLEAN || error == -EINVAL) {
+		log_event(LOG_ERROR, "tracking_stopped", log_str("reason", m->why != NULL ? m->why : reason));
+		return true;
+	}
+	if (error != m->told)
+		log_event(LOG_WARN, "tracking_delayed", log_str("reason", reason),
+			log_str("cure", cure != NULL ? cure : ""));
+	m->told = error;
+	if (error == -EIO)
+		disconnect(m);
+	return false;
+}
+
+static void works(struct mover *m)
+{
+	if (m->told != 0)
+		log_event(LOG_INFO, "tracking_resumed");
+	m->told = 0;
 }
 
 static void *mover_run(void *argument)
@@ -297,9 +354,14 @@ static void *mover_run(void *argument)
 		const bool tidy = now >= tidy_at;
 		m->awake = false;
 		pthread_mutex_unlock(&m->lock);
-		int r = step(m, tidy, keep_ms);
+		int r = m->db == NULL ? connect_again(m) : 0;
+		if (r == 0)
+			r = step(m, tidy, keep_ms);
+		const bool ends = r < 0 && failed(m, r);
+		if (r >= 0)
+			works(m);
 		pthread_mutex_lock(&m->lock);
-		if (r < 0 && failed(m, r))
+		if (ends)
 			break;
 		m->awake = m->awake || r != 0;
 		pause_until = clock_mono_ms() + (r < 0 ? AGAIN_MS : r == 0 ? GATHER_MS : 0);
@@ -313,21 +375,17 @@ static void *mover_run(void *argument)
 struct mover *mover_start(
 	const void *owner, sqlite3 *track, int directory_fd, struct writer *writer, int64_t keep_ms)
 {
-	struct mover *m;
-	char sql[64];
+	struct mover *m = text_must(talloc_zero(owner, struct mover));
 
-	snprintf(sql, sizeof sql, "ATTACH '/proc/self/fd/%d/queue.db' AS live", directory_fd);
-	if (database_exec(track, sql) < 0) {
-		database_close(track);
+	m->directory_fd = directory_fd;
+	if (connect(m, track) < 0) {
+		talloc_free(m);
 		return NULL;
 	}
-	m = text_must(talloc_zero(owner, struct mover));
-	m->db = track;
 	m->writer = writer;
 	m->keep_ms = keep_ms;
 	pthread_mutex_init(&m->lock, NULL);
 	thread_condition(&m->changed);
-	prepare(m);
 	if (pthread_create(&m->thread, NULL, mover_run, m) != 0)
 		abort();
 	return m;
@@ -356,9 +414,7 @@ void mover_stop(struct mover *m)
 	pthread_cond_signal(&m->changed);
 	pthread_mutex_unlock(&m->lock);
 	pthread_join(m->thread, NULL);
-	for (sqlite3_stmt *statement; (statement = sqlite3_next_stmt(m->db, NULL)) != NULL;)
-		sqlite3_finalize(statement);
-	database_close(m->db);
+	disconnect(m);
 	pthread_cond_destroy(&m->changed);
 	pthread_mutex_destroy(&m->lock);
 	talloc_free(m);

@@ -8,8 +8,9 @@
 struct mover;
 struct writer;
 
-/* Start the thread; it takes over `track`, a writing connection to track.db, reads queue.db in `directory_fd`, and has `writer` delete what it
- * moved. Records are kept for `keep_ms` after that (0 = for ever). Owned by `owner`. NULL when queue.db cannot be attached. */
+/* Start the thread; it takes over `track`, a writing connection to track.db, reads queue.db in `directory_fd` (borrowed), and has `writer` delete
+ * what it moved. Records are kept for `keep_ms` after that (0 = for ever). After an error it tries again, forever. Owned by `owner`. NULL when
+ * queue.db cannot be attached. */
 struct mover *mover_start(
 	const void *owner, sqlite3 *track, int directory_fd, struct writer *writer, int64_t keep_ms);
 

@@ -7,7 +7,7 @@
  *
  *   ROLE   queue, front, ..., master, or * for any
  *   CALL   open write truncate sync link unlink; clock
- *   PATH   a part of the file's path, or *
+ *   PATH   a part of the file's path, or with a $ behind it its end, or *
  *   WHAT   a number of microseconds to wait ("5000us"), or the errno to fail with, as a number; for clock the time of day, in seconds,
  *          at which it stands still
  *   TIMES  how often in each process (always, when it is missing)
@@ -147,6 +147,15 @@ static bool fits(const char *wanted, const char *is)
 	return strcmp(wanted, "*") == 0 || strcmp(wanted, is) == 0;
 }
 
+static bool fits_path(const char *wanted, const char *path)
+{
+	size_t len = strlen(wanted), path_len = strlen(path);
+
+	if (len > 0 && wanted[len - 1] == '$')
+		return path_len >= len - 1 && strncmp(path + path_len - (len - 1), wanted, len - 1) == 0;
+	return strcmp(wanted, "*") == 0 || strstr(path, wanted) != NULL;
+}
+
 /* What the rules make of the time of day, in seconds; 0 = nothing. */
 static time_t fixed_time(void)
 {
@@ -175,7 +184,7 @@ static int fault(const char *call, const char *path)
 		struct rule *rule = &state.rules[i];
 
 		if (rule->left == 0 || !fits(rule->role, state.role) || !fits(rule->call, call) ||
-			!(strcmp(rule->path, "*") == 0 || strstr(path, rule->path) != NULL))
+			!fits_path(rule->path, path))
 			continue;
 		if (strstr(rule->what, "us") != NULL)
 			wait_us += atol(rule->what);
@@ -334,6 +343,11 @@ int fsync(int fd)
 int fdatasync(int fd)
 {
 	return OR_FAIL(NEXT(fdatasync)(fd), fault_fd("sync", fd));
+}
+
+int syncfs(int fd)
+{
+	return OR_FAIL(NEXT(syncfs)(fd), fault_fd("sync", fd));
 }
 
 int linkat(int from, const char *path, int to, const char *new_path, int flags)

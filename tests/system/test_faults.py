@@ -3,10 +3,14 @@
 when the fault is gone. The faults are made by a shim under the running gateway, and by a file system that is really too small."""
 
 import collections
+import contextlib
 import os
 import pathlib
 import pwd
+import shutil
+import sqlite3
 import subprocess
+import tempfile
 import threading
 
 import pytest
@@ -224,6 +228,192 @@ def test_11_14_a_lease_without_descriptors(faulty, make_sink):
     gateway.tracked("delivered", sender="large@sender.test")
     assert len(sink.messages) == 1
     assert heard(gateway, "storage_works part=reading")
+
+
+# track.db, the log of queue.db, backups: mail does not wait for them
+
+
+def look(gateway, file, sql):
+    """The first number of a query, in a copy of queue.db or track.db, so that nothing of it is touched."""
+    with tempfile.TemporaryDirectory() as place:
+        for name in (file, file + "-wal"):
+            with contextlib.suppress(FileNotFoundError):
+                shutil.copy(gateway.folder / "state" / name, place)
+        with contextlib.closing(sqlite3.connect(f"{place}/{file}")) as db:
+            try:
+                return db.execute(sql).fetchone()[0]
+            except sqlite3.DatabaseError:  # the copy was made in the midst of a write
+                return None
+
+
+def wait_moved(gateway):
+    harness.wait_for(lambda: "what is finished is in track.db alone\n" + gateway.stderr()[-3000:],
+        lambda: look(gateway, "queue.db", "SELECT count(*) FROM message") == 0)
+
+
+# name: rules, cause and cure that the log tells
+NO_WRITE = ("queue", "write", "track.db")
+TRACK = {
+    "write ENOSPC": ([(*NO_WRITE, "ENOSPC")], "No space left", "free space"),
+    "write EDQUOT": ([(*NO_WRITE, "EDQUOT")], "quota exceeded", "raise the disk quota"),
+    "write EIO": ([(*NO_WRITE, "EIO")], "disk I/O error", "check the disk"),
+    "write EIO once": ([(*NO_WRITE, "EIO", 1)], "disk I/O error", "check the disk"),
+    "sync EIO": ([("queue", "sync", "track.db", "EIO")], "disk I/O error", "check the disk"),
+    "sync EIO once": ([("queue", "sync", "track.db", "EIO", 1)], "disk I/O error", "check the disk"),
+    "sync ENOSPC once": ([("queue", "sync", "track.db", "ENOSPC", 1)], "disk I/O error", "check the disk"),
+    "sync EIO once, then not opened": ([("queue", "sync", "track.db", "EIO", 1), ("queue", "open", "track.db", "EMFILE")], "disk I/O error", "check the disk"),
+}
+
+
+@pytest.mark.parametrize("name", TRACK)
+def test_11_17_11_27_what_is_finished_waits_for_track_db(faulty, make_sink, name):
+    rules, cause, cure = TRACK[name]
+    sink = make_sink()
+    gateway, faults = faulty(next_hop=sink.address)
+    flows(gateway, "before@sender.test", SMALL)
+    gateway.tracked("delivered", sender="before@sender.test")
+    wait_moved(gateway)
+    roles = gateway.roles()
+
+    for rule in rules:
+        faults.fail(*rule)
+    for n, size in enumerate((SMALL, LARGE)):
+        flows(gateway, f"during{n}@sender.test", size)
+        gateway.tracked("delivered", sender=f"during{n}@sender.test")
+    harness.wait_for("track.db was written to", faults.hits)
+    harness.wait_for(lambda: "the log says so\n" + gateway.stderr(), lambda: heard(gateway, "tracking_delayed", cause, cure))
+    if len(rules[-1]) == 4:
+        harness.wait_for("it is tried again", lambda before=len(faults.hits()): len(faults.hits()) > before)
+        assert len(heard(gateway, "tracking_delayed")) == 1, "and not again and again"
+        assert look(gateway, "queue.db", "SELECT count(*) FROM outbox") > 0
+        assert not heard(gateway, "tracking_resumed")
+        faults.clear()
+    wait_moved(gateway)
+    harness.wait_for("the log says that, too", lambda: heard(gateway, "tracking_resumed"))
+    flows(gateway, "after@sender.test", LARGE)
+    gateway.tracked("delivered", sender="after@sender.test")
+    wait_moved(gateway)
+    harness.wait_for("nothing is left behind", lambda: not files_left(gateway))
+    senders = ["after@sender.test", "before@sender.test", "during0@sender.test", "during1@sender.test"]
+    assert sorted(record["sender"] for record in gateway.track(since="1h")) == senders, "each is shown once"
+    assert look(gateway, "track.db", "SELECT count(*) FROM message") == 4
+    assert sorted(line["sender"] for line in sink.messages) == senders
+    assert {key: role["pid"] for key, role in gateway.roles().items()} == {key: role["pid"] for key, role in roles.items()}
+
+
+def fill_log(gateway, megabytes):
+    """So much mail in rows, as long as it is taken: the log of queue.db is copied into it every 8 MiB; how many were taken."""
+    with smtp.Client(gateway.address()) as c:
+        c.ehlo()
+        for n in range(megabytes * 1000 // 120):
+            c.envelope("s@sender.test", "bob@good.test")
+            if c.data(content(120_000)).code != 250:
+                return n
+    return n + 1
+
+
+def waiting(gateway):
+    return len(gateway.command("queue", "list", "--json").stdout.splitlines())
+
+
+@pytest.mark.parametrize("error", ["ENOSPC", "EDQUOT"])
+def test_11_17_mail_goes_on_while_the_log_cannot_be_copied(faulty, error):
+    gateway, faults = faulty(next_hop=harness.free_address(), delivery={"retry": ["1h"]})
+    faults.fail("queue", "write", "state/queue.db$", error)
+    database = gateway.folder / "state/queue.db"
+    size = database.stat().st_size
+    taken = fill_log(gateway, 9)
+    harness.wait_for("copying the log fails", faults.hits)
+    taken += fill_log(gateway, 1)
+    assert taken == 75 + 8 and database.stat().st_size == size
+    faults.clear()
+    taken += fill_log(gateway, 9)
+    harness.wait_for("the log is copied", lambda: database.stat().st_size > 10 << 20)
+    assert waiting(gateway) == taken == 75 + 8 + 75
+    assert "role_died" not in gateway.stderr()
+
+
+@pytest.mark.parametrize("call", ["write", "sync"])
+def test_11_18_a_log_that_cannot_be_copied_for_an_io_error(faulty, call):
+    """Nobody knows what is in the file then: role queue ends, and opens it again."""
+    gateway, faults = faulty(next_hop=harness.free_address(), delivery={"retry": ["1h"]})
+    flows(gateway, "before@sender.test", LARGE)
+    faults.fail("queue", call, "state/queue.db$", "EIO")
+    taken = 0
+    while not faults.hits():
+        assert taken < 1000, "it is never copied"
+        taken += fill_log(gateway, 1)
+    harness.wait_for(lambda: "the log says so\n" + gateway.stderr()[-3000:], lambda: heard(gateway, "store_failed", "check the disk"))
+    faults.clear()
+    flows(gateway, "after@sender.test", SMALL)
+    assert 0 <= waiting(gateway) - taken - 2 <= 1, "the one that was not answered may be there"
+
+
+# What fails while a backup is made -> a word of the reason
+BACKUP = {
+    "write ENOSPC": (("master", "write", "backup/queue.db", "ENOSPC"), "No space left"),
+    "write EDQUOT": (("master", "write", "backup/track.db", "EDQUOT"), "quota exceeded"),
+    "write EIO": (("master", "write", "backup/queue.db", "EIO"), "Input/output error"),
+    "content ENOSPC": (("master", "write", "backup/content/", "ENOSPC"), "No space left"),
+    "content open EDQUOT": (("master", "open", "backup/content/", "EDQUOT"), "quota exceeded"),
+    "database sync EIO": (("master", "sync", "backup/queue.db", "EIO"), "Input/output error"),
+    "sync EIO": (("master", "sync", "backup$", "EIO"), "Input/output error"),
+    "manifest write ENOSPC": (("master", "write", "backup.json", "ENOSPC"), "No space left"),
+    "manifest sync EIO": (("master", "sync", "backup.json", "EIO"), "Input/output error"),
+}
+
+
+def shimmed(gateway, *arguments):
+    """A command that obeys the rules, too, as role `master`."""
+    return subprocess.run([str(harness.BINARY), "-c", str(gateway.file), *map(str, arguments)], stdin=subprocess.DEVNULL, capture_output=True,
+        text=True, timeout=harness.PATIENCE, env=harness.environment() | gateway.variables)
+
+
+@pytest.mark.parametrize("name", BACKUP)
+def test_11_17_a_backup_that_cannot_be_written_is_not_called_complete(faulty, name):
+    rule, cause = BACKUP[name]
+    gateway, faults = faulty(next_hop=harness.free_address(), delivery={"retry": ["1h"]})
+    for size in (SMALL, LARGE):
+        flows(gateway, f"{size}@sender.test", size)
+    roles = gateway.roles()
+    faults.fail(*rule)
+    done = shimmed(gateway, "backup", gateway.folder / "backup")
+    assert faults.hits() and done.returncode == 1, done
+    assert cause in done.stderr and "is incomplete: remove it" in done.stderr and "complete:" not in done.stdout, done
+    if name != "manifest sync EIO":
+        assert not (gateway.folder / "backup/backup.json").exists()
+    flows(gateway, "after@sender.test", LARGE)
+    faults.clear()
+    done = shimmed(gateway, "backup", gateway.folder / "another")
+    assert done.returncode == 0 and "complete: 3 mails" in done.stdout, done
+    assert {key: role["pid"] for key, role in gateway.roles().items()} == {key: role["pid"] for key, role in roles.items()}
+    assert gateway.command("queue", "delete", "--all", "--yes").returncode == 0
+    harness.wait_for("queue keeps no content for a backup that ended", lambda: not files_left(gateway))
+
+
+@pytest.mark.parametrize("rule,cause", [(("master", "write", "state/", "ENOSPC"), "No space left"), (("master", "write", "state/queue.db", "EDQUOT"), "quota exceeded"),
+    (("master", "sync", "state/queue.db", "EIO"), "queue.db cannot be written"), (("master", "sync", "state$", "EIO"), "Input/output error")],
+    ids=["write ENOSPC", "write EDQUOT", "database sync EIO", "sync EIO"])
+def test_11_17_a_restore_that_cannot_be_written_is_done_again(faulty, make_gateway, make_sink, rule, cause):
+    gateway, faults = faulty(next_hop=harness.free_address(), delivery={"retry": ["1h"]})
+    for size in (SMALL, LARGE):
+        flows(gateway, f"{size}@sender.test", size)
+    assert gateway.command("backup", gateway.folder / "backup").returncode == 0
+    gateway.stop()
+    sink = make_sink()
+    fresh = make_gateway(start=False, next_hop=sink.address)
+    fresh.variables = gateway.variables
+    faults.fail(*rule)
+    done = shimmed(fresh, "restore", gateway.folder / "backup")
+    assert faults.hits() and done.returncode == 1 and cause in done.stderr, done
+    faults.clear()
+    done = shimmed(fresh, "restore", gateway.folder / "backup")
+    if done.returncode != 0:
+        assert "not empty" in done.stderr or "interrupted" in done.stderr, done
+        shutil.rmtree(fresh.folder / "state")
+        assert shimmed(fresh, "restore", gateway.folder / "backup").returncode == 0
+    fresh.start()
+    assert sorted(line["sender"] for line in sink.wait(2)) == [f"{SMALL}@sender.test", f"{LARGE}@sender.test"]
 
 
 # A file system that is really too small

@@ -310,7 +310,7 @@ static void test_a_file_that_is_mostly_free_shrinks(void **state)
 }
 
 /* Tracking is not what a gateway is for: mail goes on without it. */
-static void test_mail_goes_on_when_track_db_cannot_be_written(void **state)
+static void test_mail_goes_on_while_track_db_cannot_be_written(void **state)
 {
 	struct rig *rig = rig_new(NEVER);
 
@@ -321,8 +321,24 @@ static void test_mail_goes_on_when_track_db_cannot_be_written(void **state)
 	commit(rig, "s@x.test", "x", TO("1@a.test"));
 	finish(rig, "d");
 	assert_int_equal(store_queued(rig->store), 0);
-	TALLOC_FREE(rig->store);
 	assert_int_equal(help_number(rig, "queue.db", "SELECT count(*) FROM outbox"), 2);
+	help_change(rig, "track.db", "ALTER TABLE away RENAME TO attempt");
+	help_wait_moved(rig);
+	states_are(rig, mid, "delivered");
+	rig_free(rig);
+}
+
+/* It is not waited for at the end either. */
+static void test_the_store_ends_while_track_db_cannot_be_written(void **state)
+{
+	struct rig *rig = rig_new(NEVER);
+
+	(void)state;
+	help_change(rig, "track.db", "ALTER TABLE attempt RENAME TO away");
+	int64_t mid = commit(rig, "s@x.test", "x", TO("1@a.test"));
+	finish(rig, "d");
+	TALLOC_FREE(rig->store);
+	assert_int_equal(help_number(rig, "queue.db", "SELECT count(*) FROM outbox"), 1);
 	help_change(rig, "track.db", "ALTER TABLE away RENAME TO attempt");
 	reopen(rig);
 	help_wait_moved(rig);
@@ -343,7 +359,8 @@ int main(void)
 		cmocka_unit_test(test_what_is_old_is_forgotten_and_no_number_comes_again),
 		cmocka_unit_test(test_what_is_kept_for_ever_is_kept),
 		cmocka_unit_test(test_a_file_that_is_mostly_free_shrinks),
-		cmocka_unit_test(test_mail_goes_on_when_track_db_cannot_be_written),
+		cmocka_unit_test(test_mail_goes_on_while_track_db_cannot_be_written),
+		cmocka_unit_test(test_the_store_ends_while_track_db_cannot_be_written),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
