@@ -20,6 +20,7 @@
 #include "config/bundle.h"
 #include "config/check.h"
 #include "config/destinations.h"
+#include "config/domains.h"
 #include "config/marks.h"
 #include "config/problems.h"
 #include "config/reader.h"
@@ -43,6 +44,42 @@ static char *directory_of(const void *owner, const char *file)
 	return text_copy(owner, text_first(text_of(file), slash + 1));
 }
 
+static bool says(const struct config_destination *destination, enum config_says key)
+{
+	switch (key) {
+	case CONFIG_SAYS_TLS:
+		return destination->tls != CONFIG_TLS_UNSET;
+	case CONFIG_SAYS_CONCURRENCY:
+		return destination->concurrency != CONFIG_UNSET;
+	case CONFIG_SAYS_RATE:
+	case CONFIG_SAYS_END:
+		break;
+	}
+	return destination->rate != CONFIG_UNSET;
+}
+
+/* Domains that a file with problems names wrongly are not there. */
+static void index_domains(struct config *config, const void *owner)
+{
+	struct domains *routes = domains_new(owner), *accepted = domains_new(owner);
+
+	for (size_t i = 0; i < config->route_count; i++)
+		domains_add(routes, config->routes[i].domain, &config->routes[i]);
+	for (size_t i = 0; i < config->accepted_domain_count; i++)
+		domains_add(accepted, config->accepted_domains[i], &config->accepted_domains[i]);
+	config->routes_by_domain = routes;
+	config->accepted_by_domain = accepted;
+	for (int key = 0; key < CONFIG_SAYS_END; key++) {
+		struct domains *destinations = domains_new(owner);
+
+		for (size_t i = 0; i < config->destination_count; i++)
+			if (says(&config->destinations[i], (enum config_says)key))
+				domains_add(destinations, config->destinations[i].domain,
+					&config->destinations[i]);
+		config->destinations_by_domain[key] = destinations;
+	}
+}
+
 /* Read and check; problems are noted in `marks`. Never NULL. */
 static struct config *load(const struct bundle *bundle, const char *file, struct marks *marks)
 {
@@ -50,6 +87,7 @@ static struct config *load(const struct bundle *bundle, const char *file, struct
 	struct config *config = &counted->config;
 	struct text yaml = bundle_find(bundle, file);
 	char *directory = directory_of(counted, file);
+	bool understood = false;
 
 	atomic_init(&counted->holders, 1);
 	config->generation = bundle_generation(bundle);
@@ -57,7 +95,11 @@ static struct config *load(const struct bundle *bundle, const char *file, struct
 	if (yaml.at == NULL) {
 		marks_problem(marks, 0, "", "the configuration file is not in this generation");
 		marks_sort(marks);
-	} else if (reader_run(yaml, directory, config, marks)) {
+	} else {
+		understood = reader_run(yaml, directory, config, marks);
+	}
+	index_domains(config, counted);
+	if (understood) {
 		routes_finish(config);
 		check_references(config, marks);
 		check_whole(config, marks);
@@ -252,74 +294,25 @@ void config_release(const struct config *config)
 		talloc_free(counted);
 }
 
-/* How well the entry `pattern` fits `domain`: 0 not at all, 1 as `default`, more for longer parents, most exactly. */
-static size_t fit(const char *pattern, struct text domain)
-{
-	struct text p = text_of(pattern);
-
-	if (text_equal_nocase(p, domain))
-		return SIZE_MAX;
-	if (p.len > 1 && p.at[0] == '.' && text_ends_nocase(domain, p))
-		return 1 + p.len;
-	return text_equal(p, TEXT("default")) ? 1 : 0;
-}
-
 const struct config_route *config_route_for(const struct config *config, struct text domain)
 {
-	const struct config_route *best = NULL;
-	size_t best_fit = 0;
-
-	for (size_t i = 0; i < config->route_count; i++) {
-		size_t n = fit(config->routes[i].domain, domain);
-
-		if (n > best_fit) {
-			best_fit = n;
-			best = &config->routes[i];
-		}
-	}
-	return best;
-}
-
-static bool says(const struct config_destination *destination, enum config_says key)
-{
-	switch (key) {
-	case CONFIG_SAYS_TLS:
-		return destination->tls != CONFIG_TLS_UNSET;
-	case CONFIG_SAYS_CONCURRENCY:
-		return destination->concurrency != CONFIG_UNSET;
-	case CONFIG_SAYS_RATE:
-		break;
-	}
-	return destination->rate != CONFIG_UNSET;
+	return domains_fit(config->routes_by_domain, domain);
 }
 
 const struct config_destination *config_destination_for(
 	const struct config *config, struct text domain, enum config_says key)
 {
-	const struct config_destination *best = NULL;
-	size_t best_fit = 0;
 	char address[IP_TEXT_MAX];
 	struct ip literal;
 
 	if (ip_parse_literal(domain, &literal) == 0)
 		domain = text_of(ip_format(&literal, address));
-	for (size_t i = 0; i < config->destination_count; i++) {
-		size_t n = fit(config->destinations[i].domain, domain);
-
-		if (n > best_fit && says(&config->destinations[i], key)) {
-			best_fit = n;
-			best = &config->destinations[i];
-		}
-	}
-	return best;
+	return domains_fit(config->destinations_by_domain[key], domain);
 }
 
 bool config_accepts(const struct config *config, struct text domain)
 {
-	for (size_t i = 0; i < config->accepted_domain_count; i++)
-		if (text_equal_nocase(text_of(config->accepted_domains[i]), domain))
-			return true;
-	return false;
+	return domains_find(config->accepted_by_domain, domain) != NULL;
 }
 
 const char *config_tls_name(enum config_tls tls)

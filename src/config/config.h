@@ -12,6 +12,7 @@
 #include "base/log.h"
 
 struct bundle;
+struct domains;
 struct problems;
 
 enum config_listener_type { CONFIG_PUBLIC, CONFIG_PRIVATE };
@@ -190,6 +191,9 @@ struct config_metrics {
 	struct ip address; /* family 0 = no metrics page */
 };
 
+/* The keys of an entry of `destinations`. */
+enum config_says { CONFIG_SAYS_TLS, CONFIG_SAYS_CONCURRENCY, CONFIG_SAYS_RATE, CONFIG_SAYS_END };
+
 struct config {
 	uint64_t generation;
 	const char *file; /* path of the configuration file as given */
@@ -220,6 +224,8 @@ struct config {
 	struct config_limits limits;
 	struct config_tracking tracking;
 	struct config_log log;
+	/* The lists by domain; destinations once for each key, with those that say something of it. */
+	const struct domains *routes_by_domain, *accepted_by_domain, *destinations_by_domain[CONFIG_SAYS_END];
 };
 
 /* Read the entry of `bundle` that is called `file` into a new config with one reference; problems are added.
@@ -248,7 +254,7 @@ char *config_show(const void *owner, const struct config *config, bool json);
 /* docs/configuration.md from the table; owned by `owner`. */
 char *config_manual(const void *owner);
 
-/* The entry for `domain` in a sorted-by-nothing list: exact name, else the longest `.parent`, else `default`; NULL when there is none. */
+/* The entry for `domain`: exact name, else the longest `.parent`, else `default`; NULL when there is none. */
 const struct config_route *config_route_for(const struct config *config, struct text domain);
 
 /* A route to `next_hop`, written as in the file, with nothing else set, owned by `owner`; NULL when it is no next hop. Without a configuration
@@ -257,7 +263,6 @@ const struct config_route *config_route_to(
 	const void *owner, const struct config *config, const char *next_hop);
 
 /* The same among the entries that say `key`. Of a domain that is an address literal the address counts. */
-enum config_says { CONFIG_SAYS_TLS, CONFIG_SAYS_CONCURRENCY, CONFIG_SAYS_RATE };
 const struct config_destination *config_destination_for(
 	const struct config *config, struct text domain, enum config_says key);
 
