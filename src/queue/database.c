@@ -366,6 +366,10 @@ int database_open_reader(
 
 void database_close(sqlite3 *db)
 {
+	sqlite3_stmt *statement;
+
+	while (db != NULL && (statement = sqlite3_next_stmt(db, NULL)) != NULL)
+		sqlite3_finalize(statement);
 	sqlite3_close_v2(db);
 }
 
@@ -383,6 +387,23 @@ sqlite3_stmt *database_prepare(sqlite3 *db, const char *sql)
 		abort();
 	}
 	return statement;
+}
+
+/* Few are kept by a connection, and to compare their texts costs a thousandth of preparing one. */
+sqlite3_stmt *database_keep(sqlite3 *db, const char *sql)
+{
+	sqlite3_stmt *statement = NULL;
+
+	while ((statement = sqlite3_next_stmt(db, statement)) != NULL)
+		if (!sqlite3_stmt_busy(statement) && strcmp(sqlite3_sql(statement), sql) == 0)
+			return statement;
+	return database_prepare(db, sql);
+}
+
+void database_reset(sqlite3_stmt *statement)
+{
+	sqlite3_reset(statement);
+	sqlite3_clear_bindings(statement);
 }
 
 /* sqlite3_system_errno() does not see what fails in a COMMIT; the files know. */

@@ -35,7 +35,7 @@ int database_open_writer(
 int database_open_reader(
 	const void *owner, int directory_fd, enum database_file file, sqlite3 **ret_db, const char **ret_why);
 
-/* Close; NULL is fine. */
+/* Close, with the statements that are left; NULL is fine. */
 void database_close(sqlite3 *db);
 
 /* Run one statement without results; 0, or a negative error (database_error()). */
@@ -43,6 +43,11 @@ int database_exec(sqlite3 *db, const char *sql);
 
 /* Prepare a statement that is kept; a mistake in it ends the process. */
 sqlite3_stmt *database_prepare(sqlite3 *db, const char *sql);
+
+/* The same for what is asked again and again: the statement stays with the connection and is found by its text. To be given back with
+ * database_reset(), not finalized. */
+sqlite3_stmt *database_keep(sqlite3 *db, const char *sql);
+void database_reset(sqlite3_stmt *statement);
 
 /* What the last failure of `db` means: -ENOSPC, -EDQUOT (nothing happened, try later), -EINVAL (this statement is wrong), -EUCLEAN (the
  * file is damaged), -EIO (anything else). After the last two the store must be reopened. */

@@ -100,10 +100,6 @@ static int prepare(struct mover *m)
 
 static void disconnect(struct mover *m)
 {
-	if (m->db == NULL)
-		return;
-	for (sqlite3_stmt *statement; (statement = sqlite3_next_stmt(m->db, NULL)) != NULL;)
-		sqlite3_finalize(statement);
 	database_close(m->db);
 	m->db = NULL;
 }

@@ -25,7 +25,7 @@ static bool holds_nul(sqlite3_stmt *statement, int column)
 
 static int read_recipients(sqlite3 *db, struct lease *lease)
 {
-	sqlite3_stmt *statement = database_prepare(db,
+	sqlite3_stmt *statement = database_keep(db,
 		"SELECT rid, address, attempts, notify, orcpt, sum = " CHECKSUM_OF_RECIPIENT
 		", warned FROM recipient WHERE mid = ? AND domain = ? AND state = 0 ORDER BY rid");
 	struct envelope *e = &lease->envelope;
@@ -54,7 +54,7 @@ static int read_recipients(sqlite3 *db, struct lease *lease)
 			!holds_nul(statement, 4);
 		e->recipients[e->recipient_count++] = column_copy(lease, statement, 1);
 	}
-	sqlite3_finalize(statement);
+	database_reset(statement);
 	if (r < 0)
 		return r;
 	if (!whole)
@@ -94,7 +94,7 @@ static int lease_destroy(struct lease *lease)
 
 static int read_mail(struct store *store, sqlite3 *db, struct lease *lease, enum store_damage *ret_damage)
 {
-	sqlite3_stmt *row = database_prepare(db,
+	sqlite3_stmt *row = database_keep(db,
 		"SELECT received, icid, client, helo, tls, sender, size, file, digest, bytes, eight_bit, utf8, ret, envid,"
 		" sum = " CHECKSUM_OF_MESSAGE
 		", queued FROM message LEFT JOIN content USING (mid) WHERE mid = ?");
@@ -123,7 +123,7 @@ static int read_mail(struct store *store, sqlite3 *db, struct lease *lease, enum
 		*ret_damage = whole ? DAMAGE_CONTENT : DAMAGE_MESSAGE;
 		r = whole ? read_content(store, row, lease) : -EBADMSG;
 	}
-	sqlite3_finalize(row);
+	database_reset(row);
 	return r;
 }
 
@@ -158,12 +158,12 @@ int store_find_oldest(struct store *store, int64_t *ret_queued_ms)
 	if (db == NULL)
 		return -EAGAIN;
 
-	sqlite3_stmt *row = database_prepare(db,
+	sqlite3_stmt *row = database_keep(db,
 		"SELECT queued FROM message WHERE mid = (SELECT min(mid) FROM recipient WHERE state = 0)");
 	int r = database_step(row);
 	if (r == 1)
 		*ret_queued_ms = sqlite3_column_int64(row, 0);
-	sqlite3_finalize(row);
+	database_reset(row);
 	readers_give(store->readers, db);
 	return r == 0 ? -ENOENT : MIN(r, 0);
 }

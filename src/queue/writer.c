@@ -138,8 +138,6 @@ void writer_stop(struct writer *w)
 	pthread_cond_signal(&w->arrived);
 	pthread_mutex_unlock(&w->lock);
 	pthread_join(w->thread, NULL);
-	for (sqlite3_stmt *statement; (statement = sqlite3_next_stmt(w->db, NULL)) != NULL;)
-		sqlite3_finalize(statement);
 	database_close(w->db);
 	pthread_cond_destroy(&w->arrived);
 	pthread_mutex_destroy(&w->lock);
