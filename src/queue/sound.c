@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stdbool.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <sqlite3.h>
 #include <talloc.h>
@@ -34,6 +35,17 @@ static int open_file(int directory_fd, const char *name, int *ret_fd)
 	return *ret_fd < 0 && errno != ENOENT ? -errno : 0;
 }
 
+/* SQLite asks for one page after the other, in the order of its trees: from a disk that takes ten times as long as to have all of it read in
+ * its own order. Only what memory holds is worth it. */
+static void read_ahead(int fd, off_t size)
+{
+	const off_t piece = 1024 * 1024; /* the kernel reads no more for one call */
+
+	if (size / sysconf(_SC_PAGESIZE) < sysconf(_SC_PHYS_PAGES) / 2)
+		for (off_t at = 0; at < size; at += piece)
+			(void)posix_fadvise(fd, at, piece, POSIX_FADV_WILLNEED);
+}
+
 /* Before SQLite is let at it: what is broken in the log SQLite would forget. */
 static int check_files(const void *owner, int directory_fd, bool *ret_there, const char **ret_damage)
 {
@@ -50,6 +62,7 @@ static int check_files(const void *owner, int directory_fd, bool *ret_there, con
 		return -errno;
 	if (status.st_size == 0 && was_made(directory_fd))
 		*ret_damage = "it is empty";
+	read_ahead(db, status.st_size);
 	r = open_file(directory_fd, "queue.db-wal", &wal);
 	if (r == 0)
 		r = salvage_wal_read(owner, wal, &log);

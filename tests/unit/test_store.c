@@ -653,6 +653,21 @@ static void test_who_waits_is_given_what_arrives(void **state)
 	rig_free(rig);
 }
 
+/* What is in the log would have to be read and copied at the next start. */
+static void test_a_store_that_was_closed_leaves_no_log(void **state)
+{
+	struct rig *rig = rig_new(NEVER);
+
+	(void)state;
+	commit(rig, "s@x.test", "x", TO("r@a.test"));
+	assert_int_equal(faccessat(rig->fd, "queue.db-wal", F_OK, 0), 0);
+	TALLOC_FREE(rig->store);
+	assert_int_equal(faccessat(rig->fd, "queue.db-wal", F_OK, 0), -1);
+	reopen(rig);
+	finish(rig, "d");
+	rig_free(rig);
+}
+
 /* All connections are taken: the one that has nothing to send is given up for mail that has none. */
 static void test_a_kept_connection_gives_way_to_other_mail(void **state)
 {
@@ -1035,6 +1050,7 @@ int main(void)
 		cmocka_unit_test(test_a_file_of_another_size_is_refused_and_leaves_nothing),
 		cmocka_unit_test(test_G6_orphans_are_removed_at_start_and_nothing_else),
 		cmocka_unit_test(test_who_waits_is_given_what_arrives),
+		cmocka_unit_test(test_a_store_that_was_closed_leaves_no_log),
 		cmocka_unit_test(test_a_kept_connection_gives_way_to_other_mail),
 		cmocka_unit_test(test_stopping_ends_every_wait),
 		cmocka_unit_test(test_the_end_of_an_owner_ends_its_waits),
