@@ -41,6 +41,7 @@ static void add_domain(struct store *store, const char *domain, int64_t mid, int
 	const char *destination = route_destination(store->config, domain);
 
 	schedule_add(store->schedule, destination, domain, mid, due);
+	store_limit_destinations(store);
 	waiters_call(&store->waiters, store->schedule, destination);
 }
 
