@@ -124,6 +124,12 @@ static int our_columns(const void *owner, const char **ret_columns)
 
 enum whose { OURS, OLDER, NOT_OURS, HEADER_DAMAGED };
 
+/* A later version that changes no table; what one wrong bit makes of our number is taken for damage. */
+static bool is_newer(uint64_t version)
+{
+	return version > DATABASE_SCHEMA && __builtin_popcountll(version ^ DATABASE_SCHEMA) > 1;
+}
+
 /* The number of the schema and the mark of our files stand in the header, where one wrong bit could make a file of ours another's: the
  * tables themselves say it once more. */
 static int whose_is(const void *owner, sqlite3 *db, bool made, enum whose *ret_whose, const char **ret_words)
@@ -146,7 +152,9 @@ static int whose_is(const void *owner, sqlite3 *db, bool made, enum whose *ret_w
 
 	bool marked = text_number(text_of(mark), INT32_MAX, &number) == 0 && number == DATABASE_APPLICATION,
 	     known = text_number(text_of(version), INT32_MAX, &number) == 0;
-	if (is(theirs, ours))
+	if (is(theirs, ours) && marked && known && is_newer(number))
+		*ret_whose = NOT_OURS;
+	else if (is(theirs, ours))
 		*ret_whose = marked && known && number == DATABASE_SCHEMA ? OURS : HEADER_DAMAGED;
 	else if (theirs == NULL)
 		*ret_whose = made ? HEADER_DAMAGED : NOT_OURS;

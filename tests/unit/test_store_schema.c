@@ -80,6 +80,8 @@ static void test_11_30_what_is_not_ours_or_newer_is_refused_and_left_as_it_is(vo
 	(void)state;
 	commit(rig, "s@x.test", "x", TO("r@a.test"));
 	TALLOC_FREE(rig->store);
+	help_change(rig, "queue.db", "PRAGMA user_version = 4"); /* which changed no table */
+	refuses_to_open(rig, "newer version");
 	help_change(
 		rig, "queue.db", "ALTER TABLE message ADD COLUMN later INTEGER; PRAGMA user_version = 99");
 	refuses_to_open(rig, "newer version");
