@@ -1,0 +1,375 @@
+#!/usr/bin/python3
+"""Figures of the queue, printed and never asserted: bench/README.md says what they mean.
+
+    bench/bench_queue.py [--mails N] [--runs N] [--size BYTES] [list] [start] [relay]
+"""
+
+import argparse
+import contextlib
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import time
+import urllib.request
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+os.environ.setdefault("POSTERN", str(ROOT / "build/meson/postern"))
+sys.path.insert(0, str(ROOT / "tests/system"))
+import harness  # noqa: E402
+
+TOOLS = ROOT / "build/bench"
+DOMAINS = 1000
+# Places of the sink that do not work: refuse connections, accept and say nothing, leave every packet unanswered.
+BROKEN = ("dead", 3, "silent", 5, "deaf", 7)
+NOWHERE = "127.0.0.1:9"
+
+
+class Counted:
+    """One of our C programs, which prints "TIME COUNT ..." while it runs."""
+
+    def __init__(self, *command):
+        self.lines = []
+        self.process = subprocess.Popen([str(c) for c in command], stdout=subprocess.PIPE, text=True, bufsize=1)
+        os.set_blocking(self.process.stdout.fileno(), False)
+        self.rest = ""
+
+    def look(self):
+        """Lines so far, as lists of words."""
+        with contextlib.suppress(BlockingIOError, TypeError):
+            while piece := os.read(self.process.stdout.fileno(), 65536):
+                self.rest += piece.decode()
+        *whole, self.rest = self.rest.split("\n")
+        self.lines += [line.split() for line in whole]
+        return self.lines
+
+    def counts(self):
+        """(time, count) of each line that has them."""
+        return [(float(words[0]), [int(w) for w in words[1:]]) for words in self.look() if len(words) > 1]
+
+    def at(self, moment):
+        """The count at a time, between two lines as if it grew evenly."""
+        before = (moment, [0])
+        for point in self.counts():
+            if point[0] >= moment:
+                part = (moment - before[0]) / max(point[0] - before[0], 1e-9)
+                return before[1][0] + part * (point[1][0] - before[1][0])
+            before = point
+        return before[1][0]
+
+    def rate(self, start, end):
+        return (self.at(end) - self.at(start)) / (end - start)
+
+    def wait(self):
+        while self.process.poll() is None:
+            self.look()
+            time.sleep(0.05)
+        assert self.process.returncode == 0, self.process.returncode
+        self.look()
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        self.wait()
+
+
+def load(address, connections, first, count, size):
+    return Counted(TOOLS / "load", address[0], address[1], connections, first, count, size, DOMAINS)
+
+
+def free_port():
+    return int(harness.free_address().rsplit(":", 1)[1])
+
+
+def next_hop(place, port):
+    return f"127.1.{place // 256}.{place % 256}:{port}"
+
+
+def settings(routes, **more):
+    base = {
+        "limits": {"rate": 1000000, "session_time": "1d", "commands": 100000},
+        "listeners": [{"name": "inbound", "type": "private", "address": "127.0.0.1:0", "policy": "open"}],
+        "mail_flow_policies": [{"name": "open", "action": "relay", "tls": "none"}],
+        "accepted_domains": [], "routes": routes, "certificates": [],
+        "delivery": {"retry": ["10m"], "connections": 60, "timeouts": {"connect": "30s"}},
+        "log": {"to": "postern.log", "level": "warn"},
+    }
+    return harness.settings(delivery_tls="none", **(base | more))
+
+
+def to_sink(port):
+    """A route for each domain to a place of its own."""
+    return [{"domain": f"d{i}.bench.test", "next_hop": next_hop(i, port)} for i in range(DOMAINS)]
+
+
+def say(name, values, unit, target=""):
+    values = list(values)
+    print(f"{name:58} {statistics.median(values):10.2f} {unit:10} {min(values):.2f} - {max(values):.2f} (n={len(values)})"
+        f"{'  target ' + target if target else ''}", flush=True)
+
+
+# The image: a state directory with all mail queued
+
+
+class Image:
+    def __init__(self, folder, pki, mails, size):
+        self.folder, self.pki, self.mails, self.size = folder, pki, mails, size
+        self.routes = [{"domain": "default", "next_hop": NOWHERE}]
+
+    def make(self):
+        print(f"putting {self.mails} mails of {self.size} bytes for {DOMAINS} domains into a queue", flush=True)
+        gateway = harness.Gateway(self.pki, settings(self.routes), self.folder)
+        with gateway:
+            assert gateway.command("queue", "suspend", NOWHERE).returncode == 0
+            loader = load(gateway.address(), 50, 0, self.mails, self.size)
+            start = time.monotonic()
+            loader.wait()
+            print(f"accepted {self.mails / (loader.counts()[-1][0] - start):.0f} mails/s into the queue", flush=True)
+        size = sum(f.stat().st_size for f in (self.folder / "state").iterdir() if f.is_file())
+        print(f"the queue is {size / 2**20:.0f} MiB", flush=True)
+
+    @contextlib.contextmanager
+    def copy(self, routes, cold=False):
+        """A gateway over a copy of it, not started."""
+        folder = harness.make_folder()
+        shutil.rmtree(folder / "state", ignore_errors=True)
+        subprocess.run(["cp", "-a", "--reflink=auto", self.folder / "state", folder / "state"], check=True)
+        os.sync()
+        if cold:
+            forget(folder / "state")
+        gateway = harness.Gateway(self.pki, settings(routes), folder)
+        try:
+            yield gateway
+        finally:
+            gateway.discard()
+
+
+def forget(folder):
+    """Drop the files from the page cache, as after a boot."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with open(path, "rb") as file:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+# a) postern queue list
+
+
+def memory(pid, key):
+    """A line of /proc/PID/status in KiB."""
+    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(key + ":"):
+            return int(line.split()[1])
+    return 0
+
+
+def run_list(gateway):
+    """Run it to its end: {first: ms, seconds, lines, peak: KiB, anonymous: KiB}."""
+    start = time.monotonic()
+    process = subprocess.Popen([harness.BINARY, "-c", gateway.file, "queue", "list"], stdout=subprocess.PIPE)
+    out = process.stdout.fileno()
+    first, lines, peak, anonymous = None, 0, 0, 0
+    while piece := os.read(out, 65536):
+        if first is None and b"\n" in piece:
+            first = 1000 * (time.monotonic() - start)
+        lines += piece.count(b"\n")
+        peak = max(peak, memory(process.pid, "VmHWM"))
+        anonymous = max(anonymous, memory(process.pid, "RssAnon"))
+    assert process.wait() == 0
+    return {"first": first, "seconds": time.monotonic() - start, "lines": lines, "peak": peak,
+        "anonymous": anonymous}
+
+
+def list_once(image):
+    """Idle first, then while mail is accepted."""
+    with image.copy(image.routes) as gateway, gateway:
+        queue = gateway.roles()["queue"]["pid"]
+        pathlib.Path(f"/proc/{queue}/clear_refs").write_text("5")
+        before = memory(queue, "VmRSS")
+        found = run_list(gateway)
+        assert found["lines"] >= image.mails, found
+        found["growth"] = memory(queue, "VmHWM") - before
+
+        loader = load(gateway.address(), 20, 10**6, 0, image.size)
+        time.sleep(1)
+        quiet = time.monotonic()
+        time.sleep(4)
+        busy, runs = time.monotonic(), []
+        while time.monotonic() < busy + 4:
+            runs.append(run_list(gateway))
+        after = time.monotonic()
+        time.sleep(4)
+        end = time.monotonic()
+        time.sleep(0.3)
+        loader.stop()
+        found["first_busy"] = max(run["first"] for run in runs)
+        found["without"] = (loader.rate(quiet, busy) + loader.rate(after, end)) / 2
+        found["with"] = loader.rate(busy, after)
+        found["grown"] = memory(queue, "VmHWM") - before
+    return found
+
+
+def bench_list(image, runs):
+    found = [list_once(image) for _ in range(runs)]
+
+    say("queue list: first line", [f["first"] for f in found], "ms", "200")
+    say("queue list: first line while mail comes (slowest)", [f["first_busy"] for f in found], "ms", "200")
+    say("queue list: all lines", [1000 * f["seconds"] for f in found], "ms")
+    say("queue list: peak memory of the command", [f["peak"] / 1024 for f in found], "MiB", "10")
+    say("queue list: of that not files", [f["anonymous"] / 1024 for f in found], "MiB")
+    say("queue list: growth of role queue", [f["growth"] / 1024 for f in found], "MiB", "10")
+    say("queue list: the same with lists and mail for 13 s", [f["grown"] / 1024 for f in found], "MiB")
+    say("accepted without lists", [f["without"] for f in found], "mails/s")
+    say("accepted while lists run one after another", [f["with"] for f in found], "mails/s")
+    say("ratio", [100 * f["with"] / f["without"] for f in found], "%")
+
+
+# b) start-up, c) destinations that do not work
+
+
+def first_reply(port, start, patience=60):
+    """Hand in one mail as soon as that is possible: ms from `start` to the 250."""
+    deadline = time.monotonic() + patience
+    while True:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=patience) as s:
+            file = s.makefile("rwb")
+            for command in (b"", b"HELO a\r\n", b"MAIL FROM:<first@sender.test>\r\n", b"RCPT TO:<u@d1.bench.test>\r\n",
+                    b"DATA\r\n", b"Subject: first\r\n\r\nHello.\r\n.\r\n"):
+                file.write(command)
+                file.flush()
+                line = file.readline()
+                if line[:1] not in (b"2", b"3"):
+                    break
+            else:
+                return 1000 * (time.monotonic() - start)
+        assert time.monotonic() < deadline, "no mail was accepted"
+        time.sleep(0.005)
+
+
+def cpu_seconds(gateway):
+    """Processor time of all roles so far."""
+    ticks = 0
+    for role in gateway.roles().values():
+        words = pathlib.Path(f"/proc/{role['pid']}/stat").read_text().rsplit(")", 1)[1].split()
+        ticks += int(words[11]) + int(words[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def drain(image, broken, cold=False, wait=True):
+    """Start over the full queue, and see how it empties."""
+    port, inbound = free_port(), free_port()
+    sink = Counted(TOOLS / "sink", port, DOMAINS, *(BROKEN if broken else ()))
+    harness.wait_for("the sink listens", lambda: sink.look())
+    try:
+        with image.copy(to_sink(port), cold) as gateway:
+            text = gateway.file.read_text().replace("127.0.0.1:0", f"127.0.0.1:{inbound}")
+            gateway.configure(text)
+            start = time.monotonic()
+            gateway.start(wait=False)
+            found = {"accept": first_reply(inbound, start)}
+            harness.wait_for("a delivery", sink.counts)
+            first = sink.counts()[0][0]
+            found["deliver"] = 1000 * (first - start)
+            expected = image.mails - (len(BROKEN) // 2 if broken else 0) * image.mails // DOMAINS
+            if wait:
+                harness.wait_for(lambda: f"{expected} mails at the sink ({sink.counts()[-1]})",
+                    lambda: sink.counts()[-1][1][0] >= expected, 600)
+                found["rate"] = sink.counts()[-1][1][0] / (sink.counts()[-1][0] - first)
+                found["cpu"] = cpu_seconds(gateway) / expected * 1000
+                found["connections"] = sink.counts()[-1][1][2]
+                found["repeated"] = sink.counts()[-1][1][0] - sink.counts()[-1][1][1] - 1  # "first" has no number
+            gateway.stop()
+    finally:
+        sink.stop()
+    return found
+
+
+def bench_start(image, runs):
+    cold = [drain(image, False, cold=True, wait=False) for _ in range(runs)]
+    whole, broken = [], []
+    for _ in range(runs):  # in turn, so that the machine treats both alike
+        whole.append(drain(image, False))
+        broken.append(drain(image, True))
+    for name, found in (("start", whole + broken), ("start, files not cached", cold)):
+        say(f"{name}: first 250", [f["accept"] for f in found], "ms", "2000")
+        say(f"{name}: first delivery", [f["deliver"] for f in found], "ms", "2000")
+    say(f"delivered, {DOMAINS} destinations", [f["rate"] for f in whole], "mails/s")
+    say("the same, one refuses, one is silent, one does not answer", [f["rate"] for f in broken], "mails/s")
+    say("ratio", [100 * b["rate"] / w["rate"] for w, b in zip(whole, broken)], "%", "100")
+    say("processor time of all roles", [f["cpu"] for f in whole], "s/1000")
+    say("the same with those three", [f["cpu"] for f in broken], "s/1000")
+    say("mails on one connection", [(image.mails) / f["connections"] for f in whole], "mails")
+    say("repeated", [f["repeated"] for f in whole + broken], "mails", "0")
+
+
+# d) throughput
+
+
+def syncs(gateway):
+    """Commits of queue.db that were waited for, by the gateway's own count."""
+    page = urllib.request.urlopen(f"http://{gateway.status()['metrics']}/metrics").read().decode()
+    return int(re.search(r"^postern_spool_fsync_seconds_count(?:\{[^}]*\})? (\d+)", page, re.M).group(1))
+
+
+def relay_once(image, count=20000, connections=20):
+    port = free_port()
+    sink = Counted(TOOLS / "sink", port, 1)
+    harness.wait_for("the sink listens", lambda: sink.look())
+    gateway = harness.Gateway(image.pki, settings([{"domain": "default", "next_hop": next_hop(0, port)}],
+        metrics={"address": "127.0.0.1:0"}))
+    try:
+        with gateway:
+            loader = load(gateway.address(), connections, 0, count, image.size)
+            start = time.monotonic()
+            loader.wait()
+            harness.wait_for(lambda: f"{count} mails at the sink ({sink.counts()[-1]})",
+                lambda: sink.counts()[-1][1][1] >= count, 120)
+            return {"in": count / (loader.counts()[-1][0] - start), "through": count / (sink.counts()[-1][0] - start),
+                "cpu": cpu_seconds(gateway) / count * 1000, "syncs": syncs(gateway) / count * 1000}
+    finally:
+        sink.stop()
+        gateway.discard()
+
+
+def bench_relay(image, runs):
+    found = [relay_once(image) for _ in range(runs)]
+
+    say("relay: accepted meanwhile", [f["in"] for f in found], "mails/s")
+    say("relay: delivered", [f["through"] for f in found], "mails/s")
+    say("relay: processor time of all roles", [f["cpu"] for f in found], "s/1000")
+    say("relay: commits of queue.db", [f["syncs"] for f in found], "/1000")
+
+
+BENCHES = {"list": bench_list, "start": bench_start, "relay": bench_relay}
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--mails", type=int, default=100000)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--size", type=int, default=4096)
+    parser.add_argument("what", nargs="*", choices=[*BENCHES, []], default=[])
+    arguments = parser.parse_args()
+    harness.make_user()
+    folder = harness.make_folder()
+    try:
+        pki = harness.Pki(folder / "pki")
+        print(f"{time.strftime('%Y-%m-%d %H:%M')}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.2f}, "
+            f"{harness.run(harness.BINARY, '--version').stdout.splitlines()[0]}", flush=True)
+        image = Image(folder / "image", pki, arguments.mails, arguments.size)
+        image.folder.mkdir()
+        if set(arguments.what or BENCHES) & {"list", "start"}:
+            image.make()
+        for name in arguments.what or BENCHES:
+            BENCHES[name](image, arguments.runs)
+        print(f"load at the end {os.getloadavg()[0]:.2f}")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+main()
