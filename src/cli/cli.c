@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 
 #include <talloc.h>
 
@@ -142,6 +143,17 @@ bool cli_is_running(const struct cli_gateway *gateway)
 	return fd != -ENOENT && fd != -ECONNREFUSED;
 }
 
+/* Whether the gateway that runs may be that of the state directory: somebody has its lock, or it cannot be looked at. */
+static bool is_its_own(const struct cli_gateway *gateway)
+{
+	char *path = text_must(talloc_asprintf(NULL, "%s/lock", gateway->state_dir));
+	CLEANUP(base_close) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	const bool missing = fd < 0 && (errno == ENOENT || errno == ENOTDIR);
+
+	talloc_free(path);
+	return fd < 0 ? !missing : flock(fd, LOCK_SH | LOCK_NB) < 0;
+}
+
 int cli_ask(const struct cli_gateway *gateway, enum frame_kind kind, int64_t within_ms, const void *owner,
 	struct frame **ret_answer)
 {
@@ -157,6 +169,13 @@ int cli_ask(const struct cli_gateway *gateway, enum frame_kind kind, int64_t wit
 	if (fd < 0) {
 		fprintf(stderr, "postern: the gateway's control socket in %s cannot be used: %s\n",
 			gateway->runtime_dir, err_text(fd));
+		return CLI_FAILED;
+	}
+	if (kind == FRAME_CONTROL_QUEUE && !is_its_own(gateway)) {
+		fprintf(stderr,
+			"postern: the gateway that runs here (runtime_dir is %s) has its queue elsewhere, not in state_dir %s; use the configuration"
+			" it was started with, or stop it and start it again with this one\n",
+			gateway->runtime_dir, gateway->state_dir);
 		return CLI_FAILED;
 	}
 	struct frame *ask = frame_new(NULL, kind);

@@ -57,9 +57,9 @@ static int sync_parent(int fd)
 }
 
 /* An empty directory, made when it is missing; its descriptor, or -1 after saying why not. */
-static int open_empty(const char *path, const char *cure)
+static int open_empty(const char *path, const char *cure, bool *ret_made)
 {
-	bool made = mkdir(path, 0700) == 0;
+	const bool made = *ret_made = mkdir(path, 0700) == 0;
 	int r = made || errno == EEXIST ? 0 : -errno;
 	CLEANUP(base_close) int fd = r < 0 ? -1 : open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
@@ -97,23 +97,47 @@ static void print_progress(const struct backup_done *done, bool json)
 	fflush(stdout);
 }
 
+static bool is_sound(const struct backup_done *done)
+{
+	return done->queue_damage == NULL && done->track_damage == NULL;
+}
+
+static void print_damage(const struct backup_done *done)
+{
+	if (done->damaged > 0)
+		fprintf(stderr,
+			"postern: %llu content files are damaged or missing in the state directory, and not in the backup; see mail_corrupt in the log\n",
+			(unsigned long long)done->damaged);
+	if (done->queue_damage != NULL)
+		fprintf(stderr,
+			"postern: queue.db is damaged (%s); it was copied as it is, with all content files. Restart the gateway: it salvages what is whole"
+			" (queue_corrupt in the log); then back up again. Keep this copy until then: after a restore the next start salvages it, too\n",
+			done->queue_damage);
+	if (done->track_damage != NULL)
+		fprintf(stderr,
+			"postern: track.db is damaged (%s); mail is not concerned, but records of what is finished may be missing in the backup."
+			" Restart the gateway: it sets track.db aside (tracking_corrupt in the log); then back up again\n",
+			done->track_damage);
+}
+
 static void print_complete(const struct backup_done *done, const char *path, bool json)
 {
-	json_t *object = json_pack("{s:b, s:s, s:I, s:I, s:I, s:I}", "complete", 1, "directory", path,
-		"mails", (json_int_t)done->mails, "files", (json_int_t)done->files, "bytes",
-		(json_int_t)done->bytes, "damaged", (json_int_t)done->damaged);
+	json_t *object =
+		json_pack("{s:b, s:s, s:I, s:I, s:I, s:I, s:s?, s:s?}", "complete", (int)is_sound(done),
+			"directory", path, "mails", (json_int_t)done->mails, "files", (json_int_t)done->files,
+			"bytes", (json_int_t)done->bytes, "damaged", (json_int_t)done->damaged,
+			"queue_damage", done->queue_damage, "track_damage", done->track_damage);
 	char *text = object == NULL ? NULL : json_dumps(object, JSON_COMPACT);
 
 	if (json)
 		printf("%s\n", text == NULL ? "{}" : text);
 	else
-		printf("complete: %llu mails that wait, %llu content files with %llu bytes, in %s\n",
+		printf("%s: %llu mails that wait, %llu content files with %llu bytes, in %s\n",
+			is_sound(done) ? "complete" : "damaged, and copied as far as it goes",
 			(unsigned long long)done->mails, (unsigned long long)done->files,
 			(unsigned long long)done->bytes, path);
-	if (done->damaged > 0)
-		fprintf(stderr,
-			"postern: %llu content files are damaged or missing in the state directory, and not in the backup; see mail_corrupt in the log\n",
-			(unsigned long long)done->damaged);
+	fflush(stdout);
+	print_damage(done);
 	free(text);
 	json_decref(object);
 }
@@ -124,7 +148,7 @@ static int copy(int state_fd, int target_fd, int channel, const char *path, bool
 	struct backup *backup;
 	struct backup_done done = { 0 }, told = { 0 };
 	const char *why;
-	int r = backup_start(scratch, state_fd, target_fd, &backup, &why);
+	int r = backup_start(scratch, state_fd, target_fd, channel < 0, &backup, &why);
 
 	if (r == 0)
 		r = 1;
@@ -143,7 +167,7 @@ static int copy(int state_fd, int target_fd, int channel, const char *path, bool
 		return CLI_FAILED;
 	}
 	print_complete(&done, path, json);
-	return CLI_FINE;
+	return is_sound(&done) ? CLI_FINE : CLI_FAILED;
 }
 
 /* The channel to `queue` in master's answer, on which it keeps content files; -1 after saying why not. */
@@ -166,29 +190,28 @@ static int hold(struct frame *answer)
 static int back_up(const struct cli_gateway *gateway, const char *path, bool json, void *scratch)
 {
 	CLEANUP(base_close) int state = open(gateway->state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	CLEANUP(base_close) int keeper = -1;
-	bool running = cli_is_running(gateway);
 	struct frame *answer;
 
 	if (state < 0)
 		return complain(CLI_FAILED, gateway->state_dir, err_text(-errno));
-	if (running) {
+	CLEANUP(base_close) int keeper = take_lock(state, false);
+	const bool running = keeper == -EWOULDBLOCK;
+	if (running && cli_is_running(gateway)) {
 		int status = cli_ask(gateway, FRAME_CONTROL_QUEUE, ASK_MS, scratch, &answer);
 
 		if (status != CLI_FINE)
 			return status;
 		keeper = hold(answer);
-	} else {
-		keeper = take_lock(state, false);
-		if (keeper < 0)
-			complain(0, gateway->state_dir,
-				keeper == -EWOULDBLOCK ? "a gateway is starting or ending there; try again"
-						       : err_text(keeper));
+	} else if (keeper < 0) {
+		complain(0, gateway->state_dir,
+			running ? "a gateway is starting or ending there, or has another runtime_dir; try again"
+				: err_text(keeper));
 	}
 	if (keeper < 0)
 		return CLI_TEMPORARY;
 	CLEANUP(base_close)
-	int target = open_empty(path, "is not empty; name a directory that is, or that does not exist");
+	int target = open_empty(
+		path, "is not empty; name a directory that is, or that does not exist", &(bool){ false });
 	return target < 0 ? CLI_FAILED : copy(state, target, running ? keeper : -1, path, json, scratch);
 }
 
@@ -231,6 +254,41 @@ static int give(int fd, uid_t uid, gid_t gid)
 	return r;
 }
 
+/* Whether a gateway has the lock of that directory. */
+static bool is_used(const char *path)
+{
+	CLEANUP(base_close) int state = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	CLEANUP(base_close) int lock = state < 0 ? -1 : take_lock(state, false);
+
+	return lock == -EWOULDBLOCK;
+}
+
+static void print_restored(const struct restore_done *done, bool json)
+{
+	json_t *object = json_pack("{s:b, s:s, s:I, s:I, s:s?, s:s?}", "complete", 1, "time", done->time,
+		"mails", (json_int_t)done->mails, "files", (json_int_t)done->files, "queue_damage",
+		done->queue_damage, "track_damage", done->track_damage);
+	char *text = object == NULL ? NULL : json_dumps(object, JSON_COMPACT);
+
+	if (json)
+		printf("%s\n", text == NULL ? "{}" : text);
+	else
+		printf("restored the backup of %s: %lld mails that wait, %lld content files\n", done->time,
+			(long long)done->mails, (long long)done->files);
+	fflush(stdout);
+	if (done->queue_damage != NULL)
+		fprintf(stderr,
+			"postern: queue.db in the backup is damaged (%s); it is put back as it is, and the next start of the gateway salvages what is whole:"
+			" see queue_corrupt and mail_damaged in the log then\n",
+			done->queue_damage);
+	if (done->track_damage != NULL)
+		fprintf(stderr,
+			"postern: track.db in the backup is damaged (%s); it is set aside as %s, and tracking begins anew\n",
+			done->track_damage, done->kept);
+	free(text);
+	json_decref(object);
+}
+
 static int put_back(const struct cli_gateway *gateway, const char *path, bool json, void *scratch)
 {
 	CLEANUP(base_close) int from = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -238,17 +296,18 @@ static int put_back(const struct cli_gateway *gateway, const char *path, bool js
 	gid_t gid = getegid();
 	struct restore_done done;
 	const char *why;
+	bool made;
 
 	if (from < 0)
 		return complain(CLI_FAILED, path, err_text(-errno));
-	if (cli_is_running(gateway))
+	if (is_used(gateway->state_dir))
 		return complain(CLI_FAILED, gateway->state_dir,
 			"a gateway is running there; stop it first (postern stop), and move its state directory aside");
 	if (uid == 0 && find_owner(gateway->file, scratch, &uid, &gid) != CLI_FINE)
 		return CLI_FAILED;
 	CLEANUP(base_close)
-	int state = open_empty(
-		gateway->state_dir, "is not empty; move it aside first: what it holds is not in the backup");
+	int state = open_empty(gateway->state_dir,
+		"is not empty; move it aside first: what it holds is not in the backup", &made);
 	if (state < 0)
 		return CLI_FAILED;
 	CLEANUP(base_close) int lock = take_lock(state, true);
@@ -258,7 +317,12 @@ static int put_back(const struct cli_gateway *gateway, const char *path, bool js
 
 	int r = restore_run(scratch, from, state, &done, &why);
 	if (r < 0) {
-		fprintf(stderr, "postern: %s; empty %s before you try again\n", why, gateway->state_dir);
+		unlinkat(state, "lock", 0);
+		if (made)
+			rmdir(gateway->state_dir);
+		fprintf(stderr, "postern: %s; nothing was put back%s%s\n", why,
+			restore_is_unfinished(state) ? "; empty the state directory: " : "",
+			restore_is_unfinished(state) ? gateway->state_dir : "");
 		return CLI_FAILED;
 	}
 	CLEANUP(base_close) int content = openat(state, "content", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -269,9 +333,7 @@ static int put_back(const struct cli_gateway *gateway, const char *path, bool js
 		r = -errno;
 	if (r < 0)
 		return complain(CLI_FAILED, gateway->state_dir, err_text(r));
-	printf(json ? "{\"complete\":true,\"time\":\"%s\",\"mails\":%lld,\"files\":%lld}\n"
-		    : "restored the backup of %s: %lld mails that wait, %lld content files\n",
-		done.time, (long long)done.mails, (long long)done.files);
+	print_restored(&done, json);
 	return CLI_FINE;
 }
 

@@ -33,7 +33,8 @@ struct cli_gateway {
 /* Find it (owned by `owner`), even when other keys of the file are wrong; false after printing every problem. */
 bool cli_find(const char *file, const void *owner, struct cli_gateway *ret_gateway);
 
-/* Ask the running gateway; 0 and the answer (owned by `owner`), CLI_TEMPORARY after saying that none is running, or CLI_FAILED. */
+/* Ask the running gateway; 0 and the answer (owned by `owner`), CLI_TEMPORARY after saying that none is running, or CLI_FAILED. About the queue
+ * (FRAME_CONTROL_QUEUE) one is not asked that has another state directory. */
 int cli_ask(const struct cli_gateway *gateway, enum frame_kind kind, int64_t within_ms, const void *owner,
 	struct frame **ret_answer);
 

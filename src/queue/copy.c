@@ -10,10 +10,11 @@
 #include <talloc.h>
 
 #include "base/base.h"
+#include "base/io.h"
 #include "base/text.h"
 #include "queue/database.h"
 
-enum { PAGES = 256 }; /* of a step: 2 MiB */
+enum { PAGES = 256 /* of a step: 2 MiB */, BLOCK = 8 * 1024 };
 
 struct copy {
 	sqlite3 *from, *to;
@@ -91,4 +92,20 @@ int copy_step(struct copy *copy)
 
 	const int total = sqlite3_backup_pagecount(copy->backup);
 	return total == 0 ? 0 : 99 - (int)(99 * (int64_t)sqlite3_backup_remaining(copy->backup) / total);
+}
+
+int copy_plain(int from_directory, int to_directory, const char *name)
+{
+	CLEANUP(base_close) int from = openat(from_directory, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (from < 0)
+		return -errno;
+	CLEANUP(base_close)
+	int to = openat(to_directory, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	char block[BLOCK];
+	ssize_t n;
+	int r = to < 0 ? -errno : 0;
+
+	for (off_t done = 0; r == 0 && (n = pread(from, block, BLOCK, done)) != 0; done += n)
+		r = n < 0 ? -errno : io_write_all(to, (struct text){ block, (size_t)n });
+	return r;
 }

@@ -12,3 +12,6 @@ int copy_start(const void *owner, sqlite3 *from, int directory_fd, const char *n
 /* Copy some more: the percentage that is done; 100 = all of it, complete and durable under its name (before that the name is not there,
  * or still another file's). Or a negative error. */
 int copy_step(struct copy *copy);
+
+/* Copy file `name` from one directory to the other, where it must not be, byte for byte; not synced. 0 or a negative error. */
+int copy_plain(int from_directory, int to_directory, const char *name);

@@ -16,13 +16,15 @@
 
 #include "base/base.h"
 #include "base/err.h"
-#include "base/io.h"
 #include "queue/backup.h"
+#include "queue/copy.h"
 #include "queue/database.h"
+#include "queue/salvage.h"
+#include "queue/sound.h"
 
 #define UNFINISHED "restore.unfinished"
 
-enum { BLOCK = 8 * 1024, MANIFEST_MAX = 64 * 1024, STARTS_MORE = 1000, MAILS_MORE = 1000000 };
+enum { MANIFEST_MAX = 64 * 1024, STARTS_MORE = 1000, MAILS_MORE = 1000000 };
 
 static PRINTF(4, 5) int why(const void *owner, int error, const char **ret_why, const char *format, ...)
 {
@@ -47,22 +49,6 @@ static json_t *read_manifest(int backup_fd)
 	return json;
 }
 
-static int copy_file(int from_directory, int to_directory, const char *name)
-{
-	CLEANUP(base_close) int from = openat(from_directory, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (from < 0)
-		return -errno;
-	CLEANUP(base_close)
-	int to = openat(to_directory, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	char block[BLOCK];
-	ssize_t n;
-	int r = to < 0 ? -errno : 0;
-
-	for (off_t done = 0; r == 0 && (n = pread(from, block, BLOCK, done)) != 0; done += n)
-		r = n < 0 ? -errno : io_write_all(to, (struct text){ block, (size_t)n });
-	return r;
-}
-
 /* All files of one directory, or only count them (`to` -1); how many, or a negative error. */
 static int copy_files(int from, int to)
 {
@@ -74,7 +60,7 @@ static int copy_files(int from, int to)
 	for (struct dirent *entry; r == 0 && (entry = readdir(directory)) != NULL;) {
 		if (entry->d_name[0] == '.')
 			continue;
-		r = to < 0 ? 0 : copy_file(from, to, entry->d_name);
+		r = to < 0 ? 0 : copy_plain(from, to, entry->d_name);
 		count++;
 	}
 	closedir(directory);
@@ -90,16 +76,6 @@ static int copy_content(int backup_fd, int state_fd)
 	return to < 0 ? -errno : copy_files(from, to);
 }
 
-static bool is_whole(sqlite3 *db)
-{
-	sqlite3_stmt *row = NULL;
-	bool whole = sqlite3_prepare_v2(db, "PRAGMA quick_check(1)", -1, &row, NULL) == SQLITE_OK &&
-		     sqlite3_step(row) == SQLITE_ROW && text_equal(database_text(row, 0), TEXT("ok"));
-
-	sqlite3_finalize(row);
-	return whole;
-}
-
 /* The mails that were accepted after the backup had numbers, too. */
 static int raise_mails(sqlite3 *db)
 {
@@ -113,22 +89,32 @@ static int raise_mails(sqlite3 *db)
 	return database_exec(db, sql);
 }
 
-static int check_database(const void *owner, int state_fd, const char *name, bool raise, const char **ret_why)
+/* A damaged queue.db is left as it is; its salvage skips numbers of mails by itself. */
+static int judge_queue(const void *owner, int state_fd, struct restore_done *done, const char **ret_why)
 {
 	sqlite3 *db = NULL;
-	int r = database_open_file(state_fd, name, SQLITE_OPEN_READWRITE, &db);
+	int r = sound_check(owner, state_fd, &done->queue_damage);
 
-	if (r == 0 && !is_whole(db))
-		r = -EBADMSG;
-	if (r == 0 && raise)
+	if (r == -EUCLEAN)
+		return why(owner, r, ret_why,
+			"queue.db in the backup is damaged, and of an older version that has no checksums: rescue it with \"sqlite3 queue.db .recover\"");
+	if (r == 0 && done->queue_damage == NULL)
+		r = database_open_file(state_fd, "queue.db", SQLITE_OPEN_READWRITE, &db);
+	if (r == 0 && db != NULL)
 		r = raise_mails(db);
 	if (r < 0)
-		why(owner, r, ret_why,
-			r == -EBADMSG || r == -EUCLEAN ? "%s in the backup is damaged: %s"
-						       : "%s cannot be written: %s",
-			name, db == NULL ? "no memory" : sqlite3_errmsg(db));
+		why(owner, r, ret_why, "queue.db in the backup cannot be used: %s", err_text(r));
 	database_close(db);
 	return r;
+}
+
+static int judge_track(const void *owner, int state_fd, struct restore_done *done, const char **ret_why)
+{
+	int r = sound_check_track(owner, state_fd, &done->track_damage);
+
+	if (r == 0 && done->track_damage != NULL)
+		r = salvage_forget_track(state_fd, done->kept);
+	return r < 0 ? why(owner, r, ret_why, "track.db in the backup cannot be used: %s", err_text(r)) : 0;
 }
 
 static int raise_start(int state_fd, int64_t start)
@@ -141,14 +127,26 @@ static int raise_start(int state_fd, int64_t start)
 	return fd >= 0 && pwrite(fd, text, (size_t)len, 0) == len ? 0 : -errno;
 }
 
-static int put_back(const void *owner, int backup_fd, int state_fd, json_t *manifest, const char **ret_why)
+static int copy_optional(int backup_fd, int state_fd, const char *name)
+{
+	int r = copy_plain(backup_fd, state_fd, name);
+
+	return r == -ENOENT ? 0 : r;
+}
+
+static int put_back(const void *owner, int backup_fd, int state_fd, json_t *manifest,
+	struct restore_done *done, const char **ret_why)
 {
 	const json_int_t files = json_integer_value(json_object_get(manifest, "files"));
+	const bool track_lost = json_is_string(json_object_get(manifest, "track_damage"));
 	int count = copy_content(backup_fd, state_fd),
-	    r = count < 0 ? count : copy_file(backup_fd, state_fd, "track.db");
+	    r = count < 0 ? count
+			  : (track_lost ? copy_optional : copy_plain)(backup_fd, state_fd, "track.db");
 
 	if (r == 0)
-		r = copy_file(backup_fd, state_fd, "queue.db");
+		r = copy_plain(backup_fd, state_fd, "queue.db");
+	if (r == 0)
+		r = copy_optional(backup_fd, state_fd, "queue.db-wal");
 	if (r == 0)
 		r = raise_start(state_fd, json_integer_value(json_object_get(manifest, "start")));
 	if (r < 0)
@@ -157,8 +155,8 @@ static int put_back(const void *owner, int backup_fd, int state_fd, json_t *mani
 		return why(owner, -EBADMSG, ret_why,
 			"the backup is damaged: it has %d content files, and " BACKUP_MANIFEST " says %lld",
 			count, (long long)files);
-	r = check_database(owner, state_fd, "track.db", false, ret_why);
-	return r < 0 ? r : check_database(owner, state_fd, "queue.db", true, ret_why);
+	r = judge_track(owner, state_fd, done, ret_why);
+	return r < 0 ? r : judge_queue(owner, state_fd, done, ret_why);
 }
 
 /* Everything is durable before the mark goes; syncing the whole file system is as good as each file, and simpler. */
@@ -169,6 +167,35 @@ static int finish(const void *owner, int state_fd, const char **ret_why)
 	if (r == 0 && (unlinkat(state_fd, UNFINISHED, 0) < 0 || fsync(state_fd) < 0))
 		r = -errno;
 	return r < 0 ? why(owner, r, ret_why, "the state directory cannot be synced: %s", err_text(r)) : 0;
+}
+
+/* All files of a directory, but for `last`. */
+static int remove_files(int directory_fd, const char *last)
+{
+	DIR *directory = fdopendir(openat(directory_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+	int r = directory == NULL ? -errno : 0;
+
+	for (struct dirent *entry; r == 0 && (entry = readdir(directory)) != NULL;)
+		if (entry->d_type == DT_REG && strcmp(entry->d_name, last) != 0 &&
+			unlinkat(directory_fd, entry->d_name, 0) < 0)
+			r = -errno;
+	if (directory != NULL)
+		closedir(directory);
+	return r;
+}
+
+/* Nothing was there before but perhaps the lock. The mark goes last: where it is, it stays until all else is gone. */
+static void undo(int state_fd)
+{
+	CLEANUP(base_close) int content = openat(state_fd, "content", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int r = content < 0 ? 0 : remove_files(content, "");
+
+	if (r == 0 && content >= 0)
+		r = unlinkat(state_fd, "content", AT_REMOVEDIR);
+	if (r == 0)
+		r = remove_files(state_fd, UNFINISHED);
+	if (r == 0)
+		unlinkat(state_fd, UNFINISHED, 0);
 }
 
 int restore_run(
@@ -188,14 +215,15 @@ int restore_run(
 	if (mark < 0)
 		r = why(owner, -errno, ret_why, "the state directory cannot be written: %s",
 			err_text(-errno));
+	*ret_done = (struct restore_done){ .mails = json_integer_value(json_object_get(manifest, "mails")),
+		.files = json_integer_value(json_object_get(manifest, "files")) };
 	if (r == 0)
-		r = put_back(owner, backup_fd, state_fd, manifest, ret_why);
+		r = put_back(owner, backup_fd, state_fd, manifest, ret_done, ret_why);
 	if (r == 0)
 		r = finish(owner, state_fd, ret_why);
-	if (r == 0) {
-		*ret_done = (struct restore_done){ .mails = json_integer_value(
-							   json_object_get(manifest, "mails")),
-			.files = json_integer_value(json_object_get(manifest, "files")) };
+	if (r < 0) {
+		undo(state_fd);
+	} else {
 		const char *time = json_string_value(json_object_get(manifest, "time"));
 		snprintf(ret_done->time, sizeof ret_done->time, "%s", time == NULL ? "" : time);
 	}

@@ -27,8 +27,6 @@
 #include "queue/salvage_rows.h"
 #include "queue/sound.h"
 
-enum { NAME_MAX_LEN = 64 };
-
 static int remove_name(int directory_fd, const char *name)
 {
 	return unlinkat(directory_fd, name, 0) < 0 && errno != ENOENT ? -errno : 0;
@@ -67,7 +65,7 @@ static int finish(int directory_fd)
 /* Second names for the damaged files. */
 static int keep(int directory_fd, const char *name)
 {
-	char log[NAME_MAX_LEN + 8];
+	char log[SALVAGE_NAME_MAX + 8];
 
 	snprintf(log, sizeof log, "%s-wal", name);
 	if (linkat(directory_fd, "queue.db", directory_fd, name, 0) < 0)
@@ -111,7 +109,7 @@ static int keep_content(sqlite3 *db, int directory_fd, const char *name)
 	CLEANUP(base_close)
 	int content_fd = openat(directory_fd, "content", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	CLEANUP(base_close) int kept_fd = -1;
-	char directory[NAME_MAX_LEN + 16];
+	char directory[SALVAGE_NAME_MAX + 16];
 
 	if (content_fd < 0)
 		return errno == ENOENT ? 0 : -errno;
@@ -161,14 +159,14 @@ static void name_corrupt(const char *file, char *ret_name)
 	char time[CLOCK_TEXT_MAX];
 
 	clock_iso(clock_wall_ms(), time);
-	snprintf(ret_name, NAME_MAX_LEN, "%s.corrupt-%.13s%.2s%s", file, time, time + 14,
+	snprintf(ret_name, SALVAGE_NAME_MAX, "%s.corrupt-%.13s%.2s%s", file, time, time + 14,
 		time + 17); /* without colons */
 }
 
 static int salvage(int directory_fd, const char *damage)
 {
 	struct salvage_counts counts;
-	char name[NAME_MAX_LEN];
+	char name[SALVAGE_NAME_MAX];
 
 	name_corrupt("queue.db", name);
 	int r = make(directory_fd, name, &counts);
@@ -206,18 +204,14 @@ int salvage_before_open(const void *owner, int directory_fd, const char **ret_wh
 	return r;
 }
 
-int salvage_forget_track(int directory_fd)
+int salvage_forget_track(int directory_fd, char ret_name[SALVAGE_NAME_MAX])
 {
-	char name[NAME_MAX_LEN], log[NAME_MAX_LEN + 8];
+	char log[SALVAGE_NAME_MAX + 8];
 
-	name_corrupt("track.db", name);
-	snprintf(log, sizeof log, "%s-wal", name);
-	int r = rename_name(directory_fd, "track.db", name);
+	name_corrupt("track.db", ret_name);
+	snprintf(log, sizeof log, "%s-wal", ret_name);
+	int r = rename_name(directory_fd, "track.db", ret_name);
 	if (r == 0)
 		r = rename_name(directory_fd, "track.db-wal", log);
-	if (r == 0 || r == -ENOENT) {
-		log_event(LOG_ERROR, "tracking_corrupt", log_str("kept", name));
-		r = 0;
-	}
-	return r;
+	return r == -ENOENT ? 0 : r;
 }

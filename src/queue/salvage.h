@@ -5,5 +5,7 @@
  * with one sentence for the operator in ret_why (owned by `owner`). */
 int salvage_before_open(const void *owner, int directory_fd, const char **ret_why);
 
-/* A damaged track.db only gets another name: it holds records of what is finished, and mail must not wait for them. 0, or a negative error. */
-int salvage_forget_track(int directory_fd);
+/* A damaged track.db only gets another name, track.db.corrupt-TIME: it holds records of what is finished, and mail must not wait for them. Its name
+ * in ret_name. 0, or a negative error. */
+enum { SALVAGE_NAME_MAX = 64 };
+int salvage_forget_track(int directory_fd, char ret_name[SALVAGE_NAME_MAX]);

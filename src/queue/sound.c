@@ -110,6 +110,14 @@ static bool is(const char *answer, const char *wanted)
 	return answer != NULL && strcmp(answer, wanted) == 0;
 }
 
+/* What a check of SQLite's says is a headline, and then what is wrong. */
+static const char *headline_off(const char *words)
+{
+	const char *line = words == NULL ? NULL : strchr(words, '\n');
+
+	return words == NULL ? "" : line == NULL ? words : line + 1;
+}
+
 /* What an intact file of ours answers. */
 static int our_columns(const void *owner, const char **ret_columns)
 {
@@ -191,8 +199,8 @@ static int check_tables(const void *owner, sqlite3 *db, bool made, const char **
 	r = ask(owner, db, "PRAGMA integrity_check(1)", ret_words);
 	if (r == 0 && !is(*ret_words, "ok"))
 		r = 1;
-	if (r > 0 && strchr(*ret_words, '\n') != NULL) /* a headline, and then what is wrong */
-		*ret_words = strchr(*ret_words, '\n') + 1;
+	if (r > 0)
+		*ret_words = headline_off(*ret_words);
 	/* Rows of older schemas have no checksums: nobody could say which of them are whole. */
 	return r > 0 && whose == OLDER ? -EUCLEAN : r;
 }
@@ -220,4 +228,25 @@ int sound_check(const void *owner, int directory_fd, const char **ret_damage)
 		*ret_damage = words == NULL ? NULL : text_copy(owner, text_of(words));
 	talloc_free(scratch);
 	return MIN(r, 0);
+}
+
+int sound_check_track(const void *owner, int directory_fd, const char **ret_damage)
+{
+	void *scratch = talloc_new(owner);
+	const char *words = NULL;
+	sqlite3 *db = NULL;
+
+	*ret_damage = NULL;
+	int r = faccessat(directory_fd, "track.db", F_OK, 0) < 0 ? -errno : 0;
+	if (r == 0)
+		r = database_open_file(directory_fd, "track.db", SQLITE_OPEN_READWRITE, &db);
+	if (r == 0)
+		r = ask(scratch, db, "PRAGMA quick_check(1)", &words);
+	if (r == 0 && !is(words, "ok"))
+		r = 1;
+	if (r > 0)
+		*ret_damage = text_copy(owner, text_of(headline_off(words)));
+	database_close(db);
+	talloc_free(scratch);
+	return r == -ENOENT ? 0 : MIN(r, 0);
 }

@@ -196,12 +196,22 @@ static int64_t number(sqlite3 *db, const char *sql)
 	return value;
 }
 
+static int forget_track(int dir_fd)
+{
+	char name[SALVAGE_NAME_MAX];
+	int r = salvage_forget_track(dir_fd, name);
+
+	if (r == 0)
+		log_event(LOG_ERROR, "tracking_corrupt", log_str("kept", name));
+	return r;
+}
+
 static int open_track(const void *owner, int dir_fd, sqlite3 **ret_track, const char **ret_why)
 {
 	void *scratch = talloc_new(owner);
 	int r = database_open_writer(scratch, dir_fd, DATABASE_TRACK, ret_track, ret_why);
 
-	if (r == -EUCLEAN && salvage_forget_track(dir_fd) == 0)
+	if (r == -EUCLEAN && forget_track(dir_fd) == 0)
 		r = database_open_writer(scratch, dir_fd, DATABASE_TRACK, ret_track, ret_why);
 	if (r < 0)
 		talloc_steal(owner, *ret_why);

@@ -28,7 +28,7 @@ static void back_up(struct load_worker *w, const void *owner, int state, int tar
 	int r;
 
 	store_hold_files(w->store);
-	r = backup_start(owner, state, target, &backup, &why);
+	r = backup_start(owner, state, target, false, &backup, &why);
 	for (r = r == 0 ? 1 : r; r > 0;)
 		r = backup_step(backup, &done, &why);
 	load_must(r == 0, why);

@@ -2,6 +2,8 @@
 
 import collections
 import json
+import shutil
+import sqlite3
 import threading
 
 import pytest
@@ -149,6 +151,69 @@ def test_without_a_gateway_and_with_tracking(make_gateway, sink):
     assert fresh.track(since="1h") == [before]
     fresh.start()
     assert fresh.track(since="1h") == [before]
+
+
+def spoil_index(state):
+    """Damage that costs no mail, where no start has looked yet."""
+    with sqlite3.connect(state / "queue.db") as db:
+        (page,) = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'recipient_live'").fetchone()
+    db.close()
+    with open(state / "queue.db", "r+b") as file:
+        file.seek((page - 1) * 8192)
+        file.write(b"x" * 512)
+
+
+def test_11_28_a_damaged_queue_is_copied_with_a_warning_and_salvaged_after_the_restore(make_gateway, sink):
+    gateway = make_gateway(next_hop=harness.free_address())
+    for n in range(6):
+        submit(gateway, n)
+    gateway.stop()
+    spoil_index(gateway.folder / "state")
+    done = gateway.command("backup", str(gateway.folder / "backup"))
+    assert done.returncode == 1 and "complete" not in done.stdout and "not an error" not in done.stderr
+    for words in ("queue.db is damaged", "Restart the gateway", "back up again"):
+        assert words in done.stderr, done.stderr
+    done = gateway.command("backup", str(gateway.folder / "again"), "--json")
+    last = json.loads(done.stdout.splitlines()[-1])
+    assert done.returncode == 1 and last["complete"] is False and last["track_damage"] is None
+    assert last["queue_damage"] == json.loads((gateway.folder / "again/backup.json").read_text())["queue_damage"] != ""
+    fresh = make_gateway(next_hop=sink.address, start=False)
+    done = fresh.command("restore", str(gateway.folder / "backup"))
+    assert done.returncode == 0 and "the next start of the gateway salvages" in done.stderr
+    fresh.start()
+    sink.wait(6)
+    assert "queue_corrupt" in fresh.stderr()
+    fresh.stop()
+    back_up(fresh, gateway.folder / "sound")
+
+
+def test_a_restore_asks_the_lock_of_the_state_directory_and_leaves_nothing_behind_when_it_fails(make_gateway, sink):
+    gateway = make_gateway(next_hop=harness.free_address())
+    submit(gateway, 0)
+    back_up(gateway, gateway.folder / "backup")
+    gateway.configure(harness.settings(next_hop=sink.address, state_dir="other"))
+    for command in (["queue", "list"], ["track"], ["queue", "delete", "--all", "--yes"]):
+        refused(gateway.command(*command), "has its queue elsewhere", "other")
+    lacking = gateway.folder / "lacking"
+    shutil.copytree(gateway.folder / "backup", lacking)
+    (lacking / "queue.db").unlink()
+    refused(gateway.command("restore", str(lacking)), "nothing was put back")
+    assert not (gateway.folder / "other").exists()
+    restore(gateway, gateway.folder / "backup")  # although a gateway runs with the same runtime_dir
+    gateway.configure(harness.settings(next_hop=sink.address))
+    assert len(gateway.command("queue", "list", "--json").stdout.splitlines()) == 1
+    gateway.stop()
+    gateway.configure(harness.settings(next_hop=sink.address, state_dir="other"))
+    gateway.start()
+    sink.wait(1)
+
+
+def test_half_a_restore_is_not_backed_up(make_gateway, sink):
+    gateway = make_gateway(next_hop=sink.address)
+    gateway.stop()
+    (gateway.folder / "state/restore.unfinished").touch()
+    refused(gateway.command("backup", str(gateway.folder / "backup")), "restore again")
+    (gateway.folder / "state/restore.unfinished").unlink()
 
 
 def refused(done, *words):

@@ -9,7 +9,9 @@
 #include <sys/stat.h>
 
 #include <cmocka.h>
+#include <jansson.h>
 
+#include "queue/copy.h"
 #include "queue/restore.h"
 #include "store_help.h"
 
@@ -34,12 +36,13 @@ static void place_free(struct place *place)
 	help_remove(place->path);
 }
 
-static struct backup_done back_up(struct rig *rig, int target)
+/* Words about damage belong to the rig. */
+static struct backup_done back_up_as(struct rig *rig, int target, bool alone)
 {
 	struct backup_done done = { 0 };
 	struct backup *backup;
 	const char *why = NULL;
-	int r = backup_start(rig, rig->fd, target, &backup, &why);
+	int r = backup_start(rig, rig->fd, target, alone, &backup, &why);
 
 	for (r = r == 0 ? 1 : r; r > 0;)
 		r = backup_step(backup, &done, &why);
@@ -47,8 +50,12 @@ static struct backup_done back_up(struct rig *rig, int target)
 		fail_msg("%s", why);
 	assert_string_equal(done.part, BACKUP_MANIFEST);
 	assert_int_equal(done.percent, 100);
-	talloc_free(backup);
 	return done;
+}
+
+static struct backup_done back_up(struct rig *rig, int target)
+{
+	return back_up_as(rig, target, false);
 }
 
 /* A rig whose state directory is what was restored. */
@@ -218,21 +225,204 @@ static void test_damaged_content_is_counted_and_does_not_stop_the_backup(void **
 	place_free(&place);
 }
 
+static unsigned names_in(const char *path)
+{
+	DIR *directory = opendir(path);
+	unsigned count = 0;
+
+	for (struct dirent *entry; (entry = readdir(directory)) != NULL;)
+		count += entry->d_name[0] != '.';
+	closedir(directory);
+	return count;
+}
+
+static bool has_name(const struct rig *rig, const char *word)
+{
+	DIR *directory = opendir(rig->path);
+	bool found = false;
+
+	for (struct dirent *entry; (entry = readdir(directory)) != NULL;)
+		found = found || strstr(entry->d_name, word) != NULL;
+	closedir(directory);
+	return found;
+}
+
+static void spoil(int directory, const char *name, off_t at)
+{
+	CLEANUP(base_close) int fd = openat(directory, name, O_WRONLY | O_CLOEXEC);
+	char rubbish[512];
+
+	memset(rubbish, 'x', sizeof rubbish);
+	assert_int_equal(pwrite(fd, rubbish, sizeof rubbish, at), sizeof rubbish);
+}
+
+/* Two mails that wait, one of them large, and nobody has the store open. */
+static struct rig *closed_rig(void)
+{
+	struct rig *rig = rig_new(NEVER);
+
+	commit(rig, "s@x.test", "small", TO("1@a.test"));
+	commit_large(rig, LARGE, 0);
+	reopen(rig);
+	TALLOC_FREE(rig->store);
+	return rig;
+}
+
+/* Everybody is lent from what was restored, after the salvage of the first start. */
+static void comes_back(const struct place *place, bool damaged)
+{
+	struct rig *back = restored(place);
+
+	assert_int_equal(has_name(back, "queue.db.corrupt-"), damaged);
+	for (int i = 0; i < 3; i++)
+		finish(back, "d");
+	nothing_is_due(back);
+	assert_int_equal(files_in_content(back), 0);
+	assert_true(commit(back, "s@x.test", "x", TO("1@a.test")) > 1000);
+	rig_free(back);
+}
+
+/* The page of an index, which costs no mail. */
+static off_t index_page(struct rig *rig)
+{
+	return 8192 * (help_number(rig, "queue.db",
+			       "SELECT rootpage FROM sqlite_schema WHERE name = 'recipient_live'") -
+			      1);
+}
+
+static void test_11_28_a_backup_says_that_queue_db_is_damaged_and_is_salvaged_after_a_restore(void **state)
+{
+	(void)state;
+	for (int alone = 0; alone < 2; alone++) {
+		struct rig *rig = closed_rig();
+		struct place place = place_new();
+
+		spoil(rig->fd, "queue.db", index_page(rig));
+		const struct backup_done made = back_up_as(rig, place.fd, alone);
+		assert_non_null(made.queue_damage);
+		assert_null(made.track_damage);
+		assert_int_equal(made.files, 1);
+		assert_int_equal(made.bytes, LARGE);
+		char *path = text_must(talloc_asprintf(rig, "%s/" BACKUP_MANIFEST, place.path));
+		json_t *manifest = json_load_file(path, 0, NULL);
+		assert_string_equal(
+			json_string_value(json_object_get(manifest, "queue_damage")), made.queue_damage);
+		assert_true(json_is_null(json_object_get(manifest, "track_damage")));
+		json_decref(manifest);
+		comes_back(&place, true);
+		rig_free(rig);
+		place_free(&place);
+	}
+}
+
+/* SQLite takes what comes behind a damaged frame for a torn end, and its copy would look sound. */
+static void test_11_28_a_backup_of_a_damaged_log_loses_nothing(void **state)
+{
+	struct rig *rig = rig_new(NEVER), *dead = rig_new(NEVER);
+	struct place place = place_new();
+
+	(void)state;
+	commit(rig, "s@x.test", "1", TO("1@a.test"));
+	commit(rig, "s@x.test", "2", TO("1@a.test"));
+	commit_large(rig, LARGE, 0);
+	TALLOC_FREE(dead->store);
+	static const char *const names[] = { "queue.db", "queue.db-wal", "track.db" };
+	for (size_t i = 0; i < COUNT(names); i++) { /* as a kill leaves them */
+		unlinkat(dead->fd, names[i], 0);
+		assert_int_equal(copy_plain(rig->fd, dead->fd, names[i]), 0);
+	}
+	CLEANUP(base_close) int from = openat(rig->fd, "content", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	CLEANUP(base_close) int to = openat(dead->fd, "content", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *content = fdopendir(dup(from));
+	for (struct dirent *entry; (entry = readdir(content)) != NULL;)
+		if (entry->d_name[0] != '.')
+			assert_int_equal(copy_plain(from, to, entry->d_name), 0);
+	closedir(content);
+	spoil(dead->fd, "queue.db-wal", 32); /* the first frame's header, and some of its page */
+	const struct backup_done made = back_up_as(dead, place.fd, true);
+	assert_non_null(made.queue_damage);
+	struct rig *back = restored(&place);
+	assert_true(has_name(back, "queue.db.corrupt-"));
+	for (int i = 0; i < 4; i++)
+		finish(back, "d");
+	rig_free(back);
+	rig_free(dead);
+	rig_free(rig);
+	place_free(&place);
+}
+
+static void test_a_damaged_track_db_is_said_and_set_aside(void **state)
+{
+	static const off_t places[] = { 0, 2 * 8192 };
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(places); i++) {
+		struct rig *rig = closed_rig();
+		struct place place = place_new();
+
+		spoil(rig->fd, "track.db", places[i]);
+		const struct backup_done made = back_up_as(rig, place.fd, true);
+		assert_non_null(made.track_damage);
+		assert_null(made.queue_damage);
+		assert_int_equal(made.mails, 2);
+		comes_back(&place, false);
+		rig_free(rig);
+		place_free(&place);
+	}
+}
+
+/* One that went bad after it was made. */
+static void test_what_is_damaged_in_the_backup_is_no_reason_to_refuse_it(void **state)
+{
+	struct rig *rig = closed_rig();
+	struct place place = place_new();
+	struct restore_done done;
+	const char *why = NULL;
+
+	(void)state;
+	assert_null(back_up_as(rig, place.fd, true).queue_damage);
+	spoil(place.fd, "queue.db", index_page(rig));
+	spoil(place.fd, "track.db", 2 * 8192);
+	comes_back(&place, true);
+	struct place target = place_new();
+	assert_int_equal(restore_run(rig, place.fd, target.fd, &done, &why), 0);
+	assert_non_null(done.queue_damage);
+	assert_non_null(done.track_damage);
+	assert_non_null(strstr(done.kept, "track.db.corrupt-"));
+	assert_int_equal(faccessat(target.fd, done.kept, F_OK, 0), 0);
+	assert_int_not_equal(faccessat(target.fd, "track.db", F_OK, 0), 0);
+	place_free(&target);
+	rig_free(rig);
+	place_free(&place);
+}
+
+static void test_an_unfinished_restore_is_not_backed_up(void **state)
+{
+	struct rig *rig = closed_rig();
+	struct place place = place_new();
+	struct backup *backup;
+	const char *why = NULL;
+
+	(void)state;
+	close(openat(rig->fd, "restore.unfinished", O_WRONLY | O_CREAT, 0600));
+	assert_true(backup_start(rig, rig->fd, place.fd, true, &backup, &why) < 0);
+	assert_non_null(strstr(why, "restore again"));
+	assert_int_equal(names_in(place.path), 0);
+	rig_free(rig);
+	place_free(&place);
+}
+
 static void refuses(const struct place *place, const char *word)
 {
 	struct rig *rig = rig_new(NEVER);
 	struct place target = place_new();
 	struct restore_done done;
-	struct store *store;
 	const char *why = NULL;
 
 	assert_true(restore_run(rig, place->fd, target.fd, &done, &why) < 0);
 	if (strstr(why, word) == NULL)
 		fail_msg("\"%s\" does not say \"%s\"", why, word);
-	if (restore_is_unfinished(target.fd)) { /* then no gateway starts on it */
-		assert_true(store_open(rig, target.fd, rig->config, &store, &why) < 0);
-		assert_non_null(strstr(why, "restore"));
-	}
+	assert_int_equal(names_in(target.path), 0); /* as it was before */
 	place_free(&target);
 	rig_free(rig);
 }
@@ -256,14 +446,7 @@ static void test_what_is_no_whole_backup_is_not_restored(void **state)
 	assert_int_equal(renameat(place.fd, "kept", place.fd, "content"), 0);
 	close(content);
 
-	int fd = openat(place.fd, "queue.db", O_WRONLY);
-	char rubbish[8192];
-	memset(rubbish, 'x', sizeof rubbish);
-	assert_int_equal(pwrite(fd, rubbish, sizeof rubbish, 8192), sizeof rubbish);
-	close(fd);
-	refuses(&place, "queue.db in the backup is damaged");
-
-	fd = openat(place.fd, BACKUP_MANIFEST, O_WRONLY | O_TRUNC);
+	int fd = openat(place.fd, BACKUP_MANIFEST, O_WRONLY | O_TRUNC);
 	assert_int_equal(write(fd, "{\"version\": 2}", 14), 14);
 	close(fd);
 	refuses(&place, "another version");
@@ -278,6 +461,12 @@ int main(void)
 		cmocka_unit_test(test_content_files_stay_while_they_are_held),
 		cmocka_unit_test(test_a_backup_under_load_has_all_that_was_promised_before),
 		cmocka_unit_test(test_damaged_content_is_counted_and_does_not_stop_the_backup),
+		cmocka_unit_test(
+			test_11_28_a_backup_says_that_queue_db_is_damaged_and_is_salvaged_after_a_restore),
+		cmocka_unit_test(test_11_28_a_backup_of_a_damaged_log_loses_nothing),
+		cmocka_unit_test(test_a_damaged_track_db_is_said_and_set_aside),
+		cmocka_unit_test(test_what_is_damaged_in_the_backup_is_no_reason_to_refuse_it),
+		cmocka_unit_test(test_an_unfinished_restore_is_not_backed_up),
 		cmocka_unit_test(test_what_is_no_whole_backup_is_not_restored),
 	};
 
