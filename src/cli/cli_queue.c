@@ -55,7 +55,7 @@ static int help(FILE *out, int status)
 		"  --recipient A      a recipient\n"
 		"  --domain D         a recipient's domain\n"
 		"  --destination D    where it goes: a next hop or domain as `list --json` shows it\n"
-		"  --state S          queued, deferred, active, held, suspended or expiring\n"
+		"  --state S          queued, deferred, active, held, suspended, expiring or corrupt (which no other list has)\n"
 		"  --older AGE        received before, such as 2h or 2026-11-21T10:20:30Z\n"
 		"  --limit N          stop after N mails, the oldest first\n"
 		"hold, release, flush and reroute concern all recipients of a mail in the same domain; delete and expire just\n"
@@ -105,7 +105,7 @@ static bool understand(const struct verb *verb, const struct typed *typed, struc
 	filter->mid = (int64_t)mid;
 	if (typed->state != NULL && !read_state(typed->state, &filter->state))
 		return wrong(verb,
-			"--state takes queued, deferred, active, held, suspended or expiring, not ",
+			"--state takes queued, deferred, active, held, suspended, expiring or corrupt, not ",
 			typed->state);
 	if (typed->older != NULL && clock_parse(typed->older, clock_wall_ms(), &filter->before_ms) < 0)
 		return wrong(verb, "--older takes an age such as 15m, 2h, 7d, or a time, not ", typed->older);

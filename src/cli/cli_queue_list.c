@@ -223,7 +223,9 @@ static void print_waiting(const struct store_admin_mail *mail)
 
 		printf("    %s: %s, to %s%s, %lld attempts, ", r->address, store_admin_state_name(r->state),
 			r->destination, r->next_hop[0] == '\0' ? "" : " (rerouted)", (long long)r->attempts);
-		if (r->next_try_ms <= now)
+		if (r->state == STORE_ADMIN_CORRUPT)
+			printf("never due: it is damaged\n");
+		else if (r->next_try_ms <= now)
 			printf("due now\n");
 		else
 			printf("due in %s\n", cli_queue_span(r->next_try_ms - now, wait));
@@ -238,6 +240,12 @@ static int print_content(const struct cli_queue_source *source, int64_t mid, voi
 	int r = source->store == NULL ? queue_admin_content(source->channel, scratch, mid, &content)
 				      : store_admin_content(source->store, scratch, mid, &content);
 
+	if (r == -EBADMSG) {
+		fprintf(stderr,
+			"postern: mail %lld: its content, or the row about it, is damaged and is not shown; see mail_corrupt in docs/events.md\n",
+			(long long)mid);
+		return CLI_FAILED;
+	}
 	if (r < 0)
 		return cli_queue_failed(r);
 	CLEANUP(base_close) int fd = content.fd;
@@ -294,10 +302,10 @@ json_t *cli_queue_status(int channel)
 						   time_json(status.suspended[i].since_ms), "uid",
 						   (json_int_t)status.suspended[i].uid, "waiting",
 						   (json_int_t)status.suspended[i].waiting));
-		json = json_pack("{s:I, s:I, s:I, s:I, s:I, s:O}", "ready", (json_int_t)status.ready,
+		json = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:O}", "ready", (json_int_t)status.ready,
 			"deferred", (json_int_t)status.deferred, "active", (json_int_t)status.active, "held",
-			(json_int_t)status.held, "oldest_seconds", (json_int_t)(status.oldest_ms / 1000),
-			"suspended", suspended);
+			(json_int_t)status.held, "corrupt", (json_int_t)status.corrupt, "oldest_seconds",
+			(json_int_t)(status.oldest_ms / 1000), "suspended", suspended);
 	}
 	json_decref(suspended);
 	talloc_free(scratch);
@@ -319,9 +327,10 @@ void cli_queue_print_status(json_t *status)
 		printf("queue: not known now\n");
 		return;
 	}
-	printf("queue: %lld ready, %lld deferred, %lld active, %lld held; the oldest is %s old\n",
+	printf("queue: %lld ready, %lld deferred, %lld active, %lld held, %lld corrupt; the oldest is %s old\n",
 		number(status, "ready"), number(status, "deferred"), number(status, "active"),
-		number(status, "held"), cli_queue_span(number(status, "oldest_seconds") * 1000, age));
+		number(status, "held"), number(status, "corrupt"),
+		cli_queue_span(number(status, "oldest_seconds") * 1000, age));
 	json_array_foreach(json_object_get(status, "suspended"), i, item)
 		printf("  suspended %s since %s by uid %lld, %lld waiting\n",
 			json_string_value(json_object_get(item, "destination")),

@@ -323,6 +323,7 @@ int queue_admin_status(int channel, const void *owner, struct store_admin_status
 	status.deferred = (uint64_t)frame_get_number(answer);
 	status.active = (uint64_t)frame_get_number(answer);
 	status.held = (uint64_t)frame_get_number(answer);
+	status.corrupt = (uint64_t)frame_get_number(answer);
 	status.oldest_ms = frame_get_number(answer);
 	status.suspended_count = (size_t)frame_get_range(answer, 0, SUSPENDED_MAX);
 	status.suspended = text_must(
@@ -353,6 +354,7 @@ static struct frame *answer_status(struct store *store, struct frame *ask, const
 	frame_put_number(answer, (int64_t)status.deferred);
 	frame_put_number(answer, (int64_t)status.active);
 	frame_put_number(answer, (int64_t)status.held);
+	frame_put_number(answer, (int64_t)status.corrupt);
 	frame_put_number(answer, status.oldest_ms);
 	const size_t count = MIN(status.suspended_count, (size_t)SUSPENDED_MAX);
 	frame_put_number(answer, (int64_t)count);

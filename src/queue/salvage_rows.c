@@ -132,6 +132,15 @@ static const char putting_together[] =
 	"INSERT INTO outbox SELECT mid FROM message"
 	" WHERE mid NOT IN (SELECT mid FROM recipient WHERE state NOT IN " DATABASE_FINAL ");";
 
+/* Once the content is known, too: nobody of a mail whose message or content is damaged is queued. A recipient keeps a sum that is right, so that it
+ * can be queued again when the mail is mended. */
+static const char condemning[] =
+	"UPDATE recipient SET state = 3,"
+	" sum = row_sum('recipient', mid, rid, address, domain, 3, attempts, due, notify, orcpt, warned)"
+	" WHERE state = 0 AND sum = " CHECKSUM_OF_RECIPIENT
+	" AND mid IN (SELECT mid FROM message WHERE sum <> " CHECKSUM_OF_MESSAGE
+	" OR (file IS NULL AND mid NOT IN (SELECT mid FROM content)))";
+
 /* The kinds of the columns of a table: n = the row's number, which a record leaves out; i = a number; t = a text; T = a text or NULL; b = a
  * blob; B = a blob or NULL. */
 static char *kinds_of(sqlite3 *db, const char *table)
@@ -366,6 +375,8 @@ int salvage_rows_copy(sqlite3 *db, struct salvage_file *file, struct salvage_cou
 		r = database_exec(db, putting_together);
 	if (r == 0)
 		r = scan(&copying, CONTENT, SUSPENDED);
+	if (r == 0)
+		r = database_exec(db, condemning);
 	if (r == 0)
 		r = skip_mids(db);
 	if (r == 0)

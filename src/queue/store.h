@@ -115,6 +115,7 @@ void store_release_files(struct store *store);
 /* The same by state, and the age of the oldest. Waits for nobody and costs the same however many there are. */
 struct store_gauges {
 	uint64_t ready, deferred, leased;
+	uint64_t corrupt;  /* mails with a recipient that is not served because something is damaged */
 	int64_t oldest_ms; /* since it was received; 0 = nothing is queued */
 };
 struct store_gauges store_gauges(struct store *store);

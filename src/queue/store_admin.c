@@ -250,7 +250,8 @@ static struct outcome *deletion(
 
 		if (strcmp(recipient->domain, item->key.domain) != 0)
 			continue;
-		outcome->attempt = (uint32_t)recipient->attempts + 1;
+		if (recipient->state != STORE_ADMIN_CORRUPT || outcome->attempt == 0)
+			outcome->attempt = (uint32_t)recipient->attempts + 1;
 		outcome->recipients[outcome->recipient_count++] = (struct outcome_recipient){
 			.rid = recipient->rid,
 			.state = OUTCOME_DELETED,
@@ -326,11 +327,13 @@ int store_admin_apply(struct store *store, const struct store_admin_order *order
 	struct store_admin_done *ret_done)
 {
 	struct store_admin_done done = { 0 };
+	struct store_admin_filter filter = order->filter;
 	struct store_admin_page page;
 	void *scratch = talloc_new(NULL);
 
+	filter.live_only = order->command != STORE_ADMIN_COUNT && order->command != STORE_ADMIN_DELETE;
 	pthread_mutex_lock(&store->orders);
-	int r = store_admin_list(store, scratch, &order->filter, after, most, &page);
+	int r = store_admin_list(store, scratch, &filter, after, most, &page);
 	if (r == 0)
 		r = carry_out(store, order, &page, &done);
 	pthread_mutex_unlock(&store->orders);
@@ -411,6 +414,7 @@ int store_admin_status(struct store *store, const void *owner, struct store_admi
 	struct store_admin_status status = { .ready = gauges.ready,
 		.deferred = gauges.deferred,
 		.active = gauges.leased,
+		.corrupt = gauges.corrupt,
 		.oldest_ms = gauges.oldest_ms };
 	int r = count_held(store, &status.held);
 
@@ -431,7 +435,6 @@ int store_admin_content(struct store *store, const void *owner, int64_t mid, str
 {
 	const struct store_admin_filter filter = { .mid = mid };
 	struct store_admin_page page;
-	enum store_damage damage;
 	struct lease *lease;
 	int r = store_admin_list(store, owner, &filter, 0, 1, &page);
 
@@ -439,7 +442,7 @@ int store_admin_content(struct store *store, const void *owner, int64_t mid, str
 		return r;
 	if (page.count == 0)
 		return -ENOENT;
-	r = store_load_lease(store, owner, mid, page.mails[0].recipients[0].domain, "", &lease, &damage);
+	r = store_load_content(store, owner, mid, &lease);
 	if (r < 0)
 		return r;
 	*ret_content = lease->content;

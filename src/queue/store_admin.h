@@ -15,6 +15,7 @@ enum store_admin_state {
 	STORE_ADMIN_HELD,      /* for `queue release` */
 	STORE_ADMIN_SUSPENDED, /* for `queue resume` of its destination */
 	STORE_ADMIN_EXPIRING,  /* to be returned to its sender */
+	STORE_ADMIN_CORRUPT,   /* for nothing: it is damaged, and an operator may delete it */
 	STORE_ADMIN_STATE_END
 };
 
@@ -27,6 +28,7 @@ struct store_admin_filter {
 	const char *sender, *recipient, *domain, *destination;
 	enum store_admin_state state;
 	int64_t before_ms; /* received before that (wall clock) */
+	bool live_only; /* else a mail that is named by `mid` or by the state is found when it is corrupt, too */
 };
 
 struct store_admin_recipient {
@@ -103,6 +105,7 @@ struct store_admin_suspended {
 
 struct store_admin_status {
 	uint64_t ready, deferred, active, held; /* mails, once for each recipient domain */
+	uint64_t corrupt;			/* mails */
 	int64_t oldest_ms;			/* age; 0 = nothing is queued */
 	struct store_admin_suspended *suspended;
 	size_t suspended_count;
@@ -111,7 +114,7 @@ struct store_admin_status {
 /* Owned by `owner`; 0 or a negative error. */
 int store_admin_status(struct store *store, const void *owner, struct store_admin_status *ret_status);
 
-/* The content of a mail that has a recipient waiting, checked; owned by `owner`, its descriptor the caller's. 0, -ENOENT, or another negative error. */
+/* The content of a mail that waits or is corrupt, checked (-EBADMSG: it or its message is damaged); owned by `owner`, its descriptor the caller's. 0, -ENOENT, or another negative error. */
 int store_admin_content(struct store *store, const void *owner, int64_t mid, struct content *ret_content);
 
 /* For a store of store_open_reader(): destinations are worked out from `config` (kept; NULL = the domain stands for it). 0, or a negative error. */

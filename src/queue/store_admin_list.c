@@ -24,6 +24,7 @@ static const char *const state_names[STORE_ADMIN_STATE_END] = {
 	[STORE_ADMIN_HELD] = "held",
 	[STORE_ADMIN_SUSPENDED] = "suspended",
 	[STORE_ADMIN_EXPIRING] = "expiring",
+	[STORE_ADMIN_CORRUPT] = "corrupt",
 };
 
 const char *store_admin_state_name(enum store_admin_state state)
@@ -57,16 +58,37 @@ void store_admin_describe(struct store *store, const struct config *config, int6
 			MAX(recipient->next_try_ms, clock_wall_ms() + view.parked_until - clock_mono_ms());
 }
 
-static const char select_rows[] =
-	"SELECT r.mid, r.rid, r.address, r.domain, r.attempts, r.due, m.received, m.size, m.sender,"
-	" coalesce(d.held, 0), coalesce(d.next_hop, ''),"
-	" EXISTS (SELECT 1 FROM expired e WHERE e.mid = r.mid AND e.rid = r.rid),"
-	" (SELECT reply FROM attempt a WHERE a.mid = r.mid AND a.rid = r.rid ORDER BY number DESC LIMIT 1)"
-	" FROM recipient r INDEXED BY recipient_live CROSS JOIN message m ON m.mid = r.mid"
-	" LEFT JOIN directive d ON d.mid = r.mid AND d.domain = r.domain"
-	" WHERE r.state = 0 AND r.mid BETWEEN ?1 AND ?2 AND (?3 IS NULL OR m.sender = ?3 COLLATE NOCASE)"
-	" AND (?4 IS NULL OR r.address = ?4 COLLATE NOCASE) AND (?5 IS NULL OR r.domain = ?5 COLLATE NOCASE)"
-	" AND (?6 = 0 OR m.received < ?6) ORDER BY r.mid";
+/* Rows of recipients in some states, found by an index of their own or by the number of their mail. */
+#define SELECT_ROWS(recipients, states, order)                                                                       \
+	"SELECT r.mid, r.rid, r.address, r.domain, r.attempts, r.due, coalesce(m.received, 0), coalesce(m.size, 0)," \
+	" coalesce(m.sender, ''), coalesce(d.held, 0), coalesce(d.next_hop, ''),"                                    \
+	" EXISTS (SELECT 1 FROM expired e WHERE e.mid = r.mid AND e.rid = r.rid),"                                   \
+	" (SELECT reply FROM attempt a WHERE a.mid = r.mid AND a.rid = r.rid ORDER BY number DESC LIMIT 1),"         \
+	" r.state = 3 FROM " recipients " ON m.mid = r.mid"                                                          \
+	" LEFT JOIN directive d ON d.mid = r.mid AND d.domain = r.domain"                                            \
+	" WHERE r.state " states                                                                                     \
+	" AND r.mid BETWEEN ?1 AND ?2 AND (?3 IS NULL OR m.sender = ?3 COLLATE NOCASE)"                              \
+	" AND (?4 IS NULL OR r.address = ?4 COLLATE NOCASE) AND (?5 IS NULL OR r.domain = ?5 COLLATE NOCASE)"        \
+	" AND (?6 = 0 OR m.received < ?6) ORDER BY " order
+
+static const char *const selects[] = {
+	[STATE_QUEUED] =
+		SELECT_ROWS("recipient r INDEXED BY recipient_live CROSS JOIN message m", "= 0", "r.mid"),
+	[STATE_CORRUPT] = SELECT_ROWS(
+		"recipient r INDEXED BY recipient_corrupt LEFT JOIN message m", "= 3", "r.mid, r.domain"),
+};
+static const char select_of_mail[] =
+	SELECT_ROWS("recipient r LEFT JOIN message m", "IN (0, 3)", "r.mid, r.domain");
+
+/* What is corrupt is listed when it is asked for, by its state or its number. */
+static const char *select_for(const struct store_admin_filter *filter)
+{
+	if (filter->live_only)
+		return selects[STATE_QUEUED];
+	if (filter->state == STORE_ADMIN_CORRUPT)
+		return selects[STATE_CORRUPT];
+	return filter->mid != 0 ? select_of_mail : selects[STATE_QUEUED];
+}
 
 static void bind_filter(sqlite3_stmt *rows, const struct store_admin_filter *filter, int64_t after)
 {
@@ -117,6 +139,10 @@ static void add_row(struct store *store, const struct config *config, const stru
 
 	store_admin_describe(store, config, mid, sqlite3_column_int(rows, 9) != 0,
 		sqlite3_column_int(rows, 11) != 0, &recipient);
+	if (sqlite3_column_int(rows, 13) != 0) {
+		recipient.state = STORE_ADMIN_CORRUPT;
+		recipient.next_try_ms = 0;
+	}
 	if (!matches(filter, &recipient))
 		return;
 
@@ -156,7 +182,7 @@ int store_admin_list(struct store *store, const void *owner, const struct store_
 {
 	struct store_admin_page page = { .after = after };
 	sqlite3 *db = readers_take(store->readers);
-	sqlite3_stmt *rows = database_prepare(db, select_rows);
+	sqlite3_stmt *rows = database_prepare(db, select_for(filter));
 
 	pthread_mutex_lock(&store->lock);
 	const struct config *config = store->config == NULL ? NULL : config_hold(store->config);

@@ -105,13 +105,17 @@ static void set_pace(struct schedule *schedule, const struct config_delivery *de
 	schedule_set_rate(schedule, delivery->rate);
 }
 
-/* What was damaged may have been mended: its recipients are queued again, unless their own rows are the damaged ones, and looked at anew. */
+/* What was damaged may have been mended: its recipients are queued again when their own rows, their message and content that lies in a row are whole.
+ * A content file is looked at when it is lent. */
 static int requeue_corrupt(sqlite3 *db)
 {
 	return database_exec(db,
 		"UPDATE recipient SET state = 0,"
 		" sum = row_sum('recipient', mid, rid, address, domain, 0, attempts, due, notify, orcpt, warned)"
-		" WHERE state = 3 AND sum = " CHECKSUM_OF_RECIPIENT);
+		" WHERE state = 3 AND sum = " CHECKSUM_OF_RECIPIENT
+		" AND EXISTS (SELECT 1 FROM message WHERE message.mid = recipient.mid AND sum = " CHECKSUM_OF_MESSAGE
+		" AND (file IS NOT NULL OR EXISTS (SELECT 1 FROM content"
+		" WHERE content.mid = message.mid AND row_digest(bytes) = digest)))");
 }
 
 /* Index everything that is still queued. */
@@ -320,6 +324,9 @@ int store_open_reader(
 		r = -errno;
 		*ret_why = text_must(talloc_asprintf(owner, "%s: %s", directory, err_text(r)));
 	} else {
+		const int64_t now = clock_wall_ms();
+		int64_t jump;
+		store->clock = steady_resume(now, now, now, clock_mono_ms(), &jump);
 		store->content_fd = openat(store->reader_fd, "content", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		r = readers_open(store, store->reader_fd, DATABASE_QUEUE, &store->readers, ret_why);
 		if (r == 0)

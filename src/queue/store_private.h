@@ -30,6 +30,7 @@ struct store {
 	struct storage_fault fault;
 	uint64_t lessee;     /* who may lease; 0 = nobody */
 	int64_t oldest;	     /* when the oldest queued mail was queued, as store_gauges() last saw it */
+	uint64_t corrupt;    /* and how many are corrupt */
 	struct steady clock; /* what ages are counted by */
 	int64_t clock_saved; /* what it said when it was saved last */
 	const struct config *config;
@@ -61,6 +62,9 @@ enum store_damage { DAMAGE_RECIPIENT, DAMAGE_MESSAGE, DAMAGE_CONTENT };
 int store_load_lease(struct store *store, const void *parent, int64_t mid, const char *domain,
 	const char *destination, struct lease **ret_lease, enum store_damage *ret_damage);
 
+/* The same without recipients, whoever they are and whatever became of them. */
+int store_load_content(struct store *store, const void *parent, int64_t mid, struct lease **ret_lease);
+
 /* The longest wait until a next try. */
 int64_t store_longest_wait_ms(const struct store *store);
 
@@ -80,6 +84,6 @@ int64_t store_clock(struct store *store);
 /* To be called at least each minute: looks at the clock, and saves it when it is time. */
 void store_clock_keep(struct store *store);
 
-/* When the oldest mail was queued that still has a recipient to serve; 0, -ENOENT when there is none, -EAGAIN when all readers are lent,
- * or another negative error. */
-int store_find_oldest(struct store *store, int64_t *ret_queued_ms);
+/* When the oldest mail was queued that still has a recipient to serve (0: there is none), and how many have a corrupt one. 0, -EAGAIN when all
+ * readers are lent, or another negative error. */
+int store_find_oldest(struct store *store, int64_t *ret_queued_ms, int64_t *ret_corrupt);

@@ -150,8 +150,26 @@ int store_load_lease(struct store *store, const void *parent, int64_t mid, const
 	return r;
 }
 
-/* Numbers of mails grow, so the oldest has the smallest, and the index of live recipients begins with it. */
-int store_find_oldest(struct store *store, int64_t *ret_queued_ms)
+int store_load_content(struct store *store, const void *parent, int64_t mid, struct lease **ret_lease)
+{
+	struct lease *lease = text_must(talloc_zero(parent, struct lease));
+	sqlite3 *db = readers_take(store->readers);
+	enum store_damage damage;
+
+	lease->mid = mid;
+	lease->content.fd = -1;
+	talloc_set_destructor(lease, lease_destroy);
+	int r = read_mail(store, db, lease, &damage);
+	readers_give(store->readers, db);
+	if (r < 0)
+		talloc_free(lease);
+	else
+		*ret_lease = lease;
+	return r;
+}
+
+/* Numbers of mails grow, so the oldest has the smallest, and the index of live recipients begins with it. Corrupt ones are few, and have an index. */
+int store_find_oldest(struct store *store, int64_t *ret_queued_ms, int64_t *ret_corrupt)
 {
 	sqlite3 *db = readers_try(store->readers);
 
@@ -159,11 +177,14 @@ int store_find_oldest(struct store *store, int64_t *ret_queued_ms)
 		return -EAGAIN;
 
 	sqlite3_stmt *row = database_keep(db,
-		"SELECT queued FROM message WHERE mid = (SELECT min(mid) FROM recipient WHERE state = 0)");
+		"SELECT (SELECT queued FROM message WHERE mid = (SELECT min(mid) FROM recipient WHERE state = 0)),"
+		" (SELECT count(DISTINCT mid) FROM recipient INDEXED BY recipient_corrupt WHERE state = 3)");
 	int r = database_step(row);
-	if (r == 1)
+	if (r == 1) {
 		*ret_queued_ms = sqlite3_column_int64(row, 0);
+		*ret_corrupt = sqlite3_column_int64(row, 1);
+	}
 	database_reset(row);
 	readers_give(store->readers, db);
-	return r == 0 ? -ENOENT : MIN(r, 0);
+	return MIN(r, 0);
 }

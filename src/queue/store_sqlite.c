@@ -397,10 +397,10 @@ static void drop_file(struct store *store, const char *name)
 
 void store_finish(struct store *store, const struct writer_outcome *job)
 {
-	if (job->client[0] != '\0' && !job->repeated) {
+	if (job->client[0] != '\0' && !job->repeated)
 		leave_quota(store, job->client);
+	if (job->outgoing && !job->repeated)
 		mover_wake(store->mover);
-	}
 	if (job->file[0] != '\0')
 		drop_file(store, job->file);
 }
@@ -474,16 +474,19 @@ uint64_t store_queued(struct store *store)
 
 struct store_gauges store_gauges(struct store *store)
 {
-	int64_t found = 0, now = store_clock(store);
-	int r = store_find_oldest(store, &found);
+	int64_t found = 0, corrupt = 0, now = store_clock(store);
+	int r = store_find_oldest(store, &found, &corrupt);
 
 	pthread_mutex_lock(&store->lock);
-	if (r == 0 || r == -ENOENT)
+	if (r == 0) {
 		store->oldest = found;
+		store->corrupt = (uint64_t)corrupt;
+	}
 	const struct schedule_counts counts = schedule_counts(store->schedule);
 	const struct store_gauges gauges = { .ready = counts.ready,
 		.deferred = counts.deferred,
 		.leased = counts.lent,
+		.corrupt = store->corrupt,
 		.oldest_ms = store->oldest == 0 ? 0 : MAX(0, now - store->oldest) };
 	pthread_mutex_unlock(&store->lock);
 	return gauges;

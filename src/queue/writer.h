@@ -45,6 +45,7 @@ struct writer_outcome {
 	struct writer_mail *dsn; /* or NULL */
 	bool repeated;		 /* out: it had been recorded before, nothing was changed */
 	bool waiting;		 /* out: a recipient of this domain is still queued */
+	bool outgoing;		 /* out: the mail is in the outbox now */
 	char client[64]; /* out: who sent the mail that is queued for nobody any more; empty = it is */
 	char file[64];	 /* out: content file that is not needed any more; empty = none */
 	int result;	 /* out, of writer_outcomes() */

@@ -57,6 +57,15 @@ void writer_prepare(struct writer *w)
 			" WHERE mid = ? AND state = 0" },
 		{ &w->set_corrupt_domain,
 			"UPDATE recipient SET state = 3 WHERE mid = ? AND domain = ? AND state = 0 AND sum <> " CHECKSUM_OF_RECIPIENT },
+		/* Whatever its row says: only an operator who deletes it can end it. Its last attempt says so. */
+		{ &w->set_deleted,
+			"UPDATE recipient SET (state, attempts, sum) = (SELECT 4, n,"
+			" row_sum('recipient', mid, rid, address, domain, 4, n, due, notify, orcpt, warned) FROM"
+			" (SELECT coalesce(max(number), 0) + 1 AS n FROM attempt a WHERE a.mid = ?1 AND a.rid = ?2))"
+			" WHERE mid = ?1 AND rid = ?2 AND state = 3" },
+		{ &w->add_deletion,
+			"INSERT INTO attempt (mid, rid, number, time, dcid, host, address, state, reply, tls)"
+			" SELECT mid, rid, attempts, ?3, '', '', '', 4, ?4, '' FROM recipient WHERE mid = ?1 AND rid = ?2" },
 		{ &w->set_clock, "INSERT OR REPLACE INTO clock (id, now, wall) VALUES (1, ?, ?)" },
 	};
 
@@ -119,7 +128,24 @@ static int run_mail(struct writer *w, struct writer_mail *mail)
 	return r;
 }
 
-/* 1 = recorded now, 0 = it had been before, negative = failed. */
+/* The end of a corrupt recipient; as run_recipient(). */
+static int delete_corrupt(
+	struct writer *w, const struct outcome *o, const struct outcome_recipient *recipient)
+{
+	database_bind_number(w->set_deleted, 1, o->mid);
+	database_bind_number(w->set_deleted, 2, recipient->rid);
+	int r = database_step(w->set_deleted);
+	if (r < 0 || sqlite3_changes(w->db) == 0)
+		return r;
+	database_bind_number(w->add_deletion, 1, o->mid);
+	database_bind_number(w->add_deletion, 2, recipient->rid);
+	database_bind_number(w->add_deletion, 3, o->time_ms);
+	database_bind_text(w->add_deletion, 4, text_of(recipient->reply));
+	r = database_step(w->add_deletion);
+	return r < 0 ? r : 2;
+}
+
+/* 1 = recorded now, 2 = and it was not queued, 0 = it had been before, negative = failed. */
 static int run_recipient(
 	struct writer *w, const struct writer_outcome *job, const struct outcome_recipient *recipient)
 {
@@ -136,8 +162,10 @@ static int run_recipient(
 	for (int i = 0; i < (int)COUNT(numbers); i++)
 		database_bind_number(w->set_recipient, i + 1, numbers[i]);
 	int r = database_step(w->set_recipient);
-	if (r < 0 || sqlite3_changes(w->db) == 0)
+	if (r < 0)
 		return r;
+	if (sqlite3_changes(w->db) == 0)
+		return recipient->state == OUTCOME_DELETED ? delete_corrupt(w, o, recipient) : 0;
 
 	database_bind_number(w->add_attempt, 1, o->mid);
 	database_bind_number(w->add_attempt, 2, recipient->rid);
@@ -187,6 +215,7 @@ static int finish_mail(struct writer *w, int64_t mid, struct writer_outcome *job
 	}
 	database_bind_number(w->drop_content, 1, mid);
 	r = database_step(w->drop_content);
+	job->outgoing = true;
 	database_bind_number(w->add_outbox, 1, mid);
 	return r < 0 ? r : database_step(w->add_outbox);
 }
@@ -194,10 +223,11 @@ static int finish_mail(struct writer *w, int64_t mid, struct writer_outcome *job
 static int run_outcome(struct writer *w, struct writer_outcome *job)
 {
 	const struct outcome *o = job->outcome;
-	bool live = false;
+	bool live = false, was_live = false;
 	int r;
 
 	job->repeated = true;
+	job->outgoing = false;
 	job->file[0] = job->client[0] = '\0';
 	for (size_t i = 0; i < o->recipient_count; i++) {
 		r = run_recipient(w, job, &o->recipients[i]);
@@ -205,6 +235,7 @@ static int run_outcome(struct writer *w, struct writer_outcome *job)
 			return r;
 		if (r > 0)
 			job->repeated = false;
+		was_live = was_live || r == 1;
 	}
 	if (!job->repeated && job->dsn != NULL) {
 		r = run_mail(w, job->dsn);
@@ -216,6 +247,8 @@ static int run_outcome(struct writer *w, struct writer_outcome *job)
 		r = is_live(w->mail_live, o->mid, NULL, &live);
 	if (r == 0 && !live)
 		r = finish_mail(w, o->mid, job);
+	if (!was_live)
+		job->client[0] = '\0'; /* it counted no more since it was corrupt */
 	return r;
 }
 

@@ -52,7 +52,7 @@ struct writer {
 	sqlite3_stmt *add_message, *add_content, *add_recipient, *add_attempt, *add_refusal;
 	sqlite3_stmt *set_recipient, *domain_live, *mail_live, *mail_kept, *drop_content, *mail_file,
 		*add_outbox;
-	sqlite3_stmt *set_corrupt, *set_corrupt_domain, *set_clock;
+	sqlite3_stmt *set_corrupt, *set_corrupt_domain, *set_deleted, *add_deletion, *set_clock;
 	sqlite3_stmt *drop_attempts, *drop_recipients, *drop_message, *drop_outbox, *drop_refusals;
 };
 

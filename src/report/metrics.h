@@ -49,6 +49,7 @@ enum metric {
 	METRIC_QUEUE_DEFERRED,
 	METRIC_QUEUE_LEASED,
 	METRIC_QUEUE_OLDEST, /* seconds */
+	METRIC_QUEUE_CORRUPT,
 	METRIC_NOTES_DROPPED,
 	METRIC_DNS,				       /* block: metrics_count_dns() finds the place */
 	METRIC_DNS_WAITING = METRIC_DNS + METRICS_DNS, /* a gauge */

@@ -189,6 +189,7 @@ static void set_gauges(struct queue *queue)
 	metrics_set(&queue->metrics, METRIC_QUEUE_DEFERRED, (int64_t)gauges.deferred);
 	metrics_set(&queue->metrics, METRIC_QUEUE_LEASED, (int64_t)gauges.leased);
 	metrics_set(&queue->metrics, METRIC_QUEUE_OLDEST, gauges.oldest_ms / 1000);
+	metrics_set(&queue->metrics, METRIC_QUEUE_CORRUPT, (int64_t)gauges.corrupt);
 }
 
 static void prepare(struct queue *queue, struct role_event *event)

@@ -125,7 +125,7 @@ def test_page_follows_the_format_and_has_every_metric(paged):
         | {name for name, _ in samples} >= set(types), "a family without a sample"
     assert {"build_info", "config_generation", "role_up", "role_restarts_total", "cert_expiry_seconds",
         "connections_total", "mails_accepted_total", "rejected_total", "tls_handshake_total", "delivery_total",
-        "delivery_duration_seconds", "policy_total", "queue_messages", "queue_oldest_seconds", "spool_fsync_seconds",
+        "delivery_duration_seconds", "policy_total", "queue_messages", "queue_oldest_seconds", "queue_corrupt_mails", "spool_fsync_seconds",
         "notes_dropped_total"} <= names
     manual = (harness.ROOT / "docs/metrics.md").read_text()
     assert {f"postern_{name}" for name in names} == set(re.findall(r"^\| `(postern_\w+)` \|", manual, re.M))

@@ -190,6 +190,32 @@ static void test_11_28_damage_that_is_met_ends_the_role_and_the_next_start_salva
 	rig_free(rig);
 }
 
+/* Before anybody tries to deliver them. */
+static void test_11_28_damaged_mail_is_corrupt_when_it_was_salvaged(void **state)
+{
+	static const char *const harms[] = { "DELETE FROM content WHERE mid = 1",
+		"UPDATE message SET sender = 'thief@x.test' WHERE mid = 1" };
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(harms); i++) {
+		struct rig *rig = rig_with_mails();
+		const int64_t page = help_number(
+			rig, "queue.db", "SELECT rootpage FROM sqlite_schema WHERE name = 'recipient_live'");
+
+		help_change(rig, "queue.db", harms[i]);
+		flip(rig, "queue.db", (page - 1) * PAGE, 0);
+		reopen(rig);
+		assert_int_equal(names_with(rig, "queue.db.corrupt-") > 0, 1);
+		states_are(rig, 1, "corrupt corrupt");
+		states_are(rig, 2, "queued");
+		assert_int_equal(store_gauges(rig->store).corrupt, 1);
+		reopen(rig);
+		states_are(rig, 1, "corrupt corrupt");
+		lends(rig, 1, harms[i]);
+		rig_free(rig);
+	}
+}
+
 static void test_a_damaged_track_db_keeps_nobody_waiting(void **state)
 {
 	struct rig *rig = rig_with_mails();
@@ -210,6 +236,7 @@ int main(void)
 		cmocka_unit_test(test_11_28_a_salvage_that_was_cut_short_is_finished),
 		cmocka_unit_test(test_11_28_a_damaged_file_of_an_older_version_is_refused_unchanged),
 		cmocka_unit_test(test_11_28_damage_that_is_met_ends_the_role_and_the_next_start_salvages),
+		cmocka_unit_test(test_11_28_damaged_mail_is_corrupt_when_it_was_salvaged),
 		cmocka_unit_test(test_a_damaged_track_db_keeps_nobody_waiting),
 	};
 

@@ -12,6 +12,7 @@
 #include "base/digest.h"
 #include "base/err.h"
 #include "queue/checksum.h"
+#include "queue/store_admin.h"
 #include "store_help.h"
 
 static void harm(struct rig *rig, const char *sql)
@@ -80,9 +81,8 @@ static void test_11_28_no_damaged_message_is_lent(void **state)
 		if (lease_of(rig, NULL, 0) != NULL || store_queued(rig->store) != 0)
 			fail_msg("lent after: %s", harms[i]);
 		states_are(rig, mid, "corrupt corrupt");
-		reopen(rig); /* it is looked at again */
-		assert_int_equal(store_queued(rig->store), 2);
-		nothing_is_due(rig);
+		reopen(rig); /* it is looked at again, and still not whole */
+		assert_int_equal(store_queued(rig->store), 0);
 		states_are(rig, mid, "corrupt corrupt");
 		rig_free(rig);
 	}
@@ -137,7 +137,7 @@ static void test_11_28_recipients_whose_message_is_gone_leave_the_queue(void **s
 	nothing_is_due(rig);
 	assert_int_equal(store_queued(rig->store), 0);
 	reopen(rig);
-	assert_int_equal(store_queued(rig->store), 1);
+	assert_int_equal(store_queued(rig->store), 0);
 	nothing_is_due(rig);
 	rig_free(rig);
 }
@@ -228,6 +228,112 @@ static void test_a_corrupt_mail_leaves_the_quota_of_its_network(void **state)
 	rig_free(rig);
 }
 
+static void test_a_mended_row_is_lent_after_a_start(void **state)
+{
+	struct rig *rig = rig_new(NEVER);
+	int64_t mid = commit(rig, "s@x.test", "hello", TO("1@a.test"));
+
+	(void)state;
+	harm(rig, "UPDATE content SET bytes = CAST('jello' AS BLOB)");
+	nothing_is_due(rig);
+	reopen(rig);
+	states_are(rig, mid, "corrupt");
+	harm(rig, "UPDATE content SET bytes = CAST('hello' AS BLOB)");
+	reopen(rig);
+	finish(rig, "d");
+	states_are(rig, mid, "delivered");
+	rig_free(rig);
+}
+
+/* How many mails and recipients match. */
+static unsigned listed(struct rig *rig, struct store_admin_filter filter, unsigned *ret_recipients)
+{
+	struct store_admin_page page;
+
+	assert_int_equal(store_admin_list(rig->store, rig, &filter, 0, STORE_ADMIN_PAGE, &page), 0);
+	*ret_recipients = 0;
+	for (size_t i = 0; i < page.count; i++) {
+		*ret_recipients += (unsigned)page.mails[i].recipient_count;
+		for (size_t n = 0; n < page.mails[i].recipient_count; n++)
+			if (filter.state == STORE_ADMIN_CORRUPT)
+				assert_int_equal(page.mails[i].recipients[n].state, STORE_ADMIN_CORRUPT);
+	}
+	return (unsigned)page.count;
+}
+
+static struct store_admin_done apply(
+	struct rig *rig, enum store_admin_command command, struct store_admin_filter filter)
+{
+	const struct store_admin_order order = {
+		.command = command, .filter = filter, .next_hop = "", .uid = 5
+	};
+	struct store_admin_done done;
+
+	assert_int_equal(store_admin_apply(rig->store, &order, 0, STORE_ADMIN_PAGE, &done), 0);
+	return done;
+}
+
+/* A damaged message, a damaged recipient beside one that waits, a damaged file. */
+static void test_11_28_corrupt_mail_is_listed_counted_and_deleted(void **state)
+{
+	struct rig *rig = rig_new(NEVER "limits: {queue_quota: 4}\n");
+	const struct store_admin_filter corrupt = { .state = STORE_ADMIN_CORRUPT };
+	int64_t first = commit(rig, "s@x.test", "hello", TO("1@a.test", "2@b.test")),
+		second = commit(rig, "s@x.test", "hello", TO("1@a.test", "2@a.test")),
+		third = commit_large(rig, LARGE, 0);
+	unsigned recipients;
+
+	(void)state;
+	assert_int_equal(store_gauges(rig->store).corrupt, 0);
+	harm(rig, "UPDATE message SET sender = 'thief@x.test' WHERE mid = 1");
+	harm(rig, "UPDATE recipient SET attempts = 7 WHERE mid = 2 AND rid = 2");
+	harm_content(rig, false);
+	finish(rig, "l"); /* the one who is whole */
+	nothing_is_due(rig);
+	states_are(rig, first, "corrupt corrupt");
+	states_are(rig, second, "deferred corrupt");
+	states_are(rig, third, "corrupt corrupt");
+	assert_int_equal(store_gauges(rig->store).corrupt, 3);
+	assert_int_equal(listed(rig, (struct store_admin_filter){ 0 }, &recipients), 1);
+	assert_int_equal(recipients, 1);
+	assert_int_equal(listed(rig, corrupt, &recipients), 3);
+	assert_int_equal(recipients, 5);
+	assert_int_equal(listed(rig, (struct store_admin_filter){ .mid = second }, &recipients), 1);
+	assert_int_equal(recipients, 2);
+
+	/* No other order is about them. */
+	assert_int_equal(apply(rig, STORE_ADMIN_HOLD, corrupt).recipients, 0);
+	assert_int_equal(
+		apply(rig, STORE_ADMIN_EXPIRE, (struct store_admin_filter){ .mid = first }).recipients, 0);
+	assert_int_equal(apply(rig, STORE_ADMIN_COUNT, corrupt).recipients, 5);
+
+	assert_int_equal(
+		apply(rig, STORE_ADMIN_DELETE, (struct store_admin_filter){ .mid = first }).recipients, 2);
+	states_are(rig, first, "deleted deleted");
+	struct store_tracked *record = track_one(rig, first);
+	assert_string_equal(record->recipients[1].attempts[0].reply, "deleted by the operator (uid 5)");
+	talloc_free(record);
+	assert_int_equal(apply(rig, STORE_ADMIN_DELETE, corrupt).recipients, 3);
+	states_are(rig, second, "deferred deleted");
+	states_are(rig, third, "deleted deleted");
+	assert_int_equal(store_gauges(rig->store).corrupt, 0);
+	assert_int_equal(listed(rig, corrupt, &recipients), 0);
+	assert_int_equal(files_in_content(rig), 0);
+	assert_int_equal(help_number(rig, "queue.db", "SELECT count(*) FROM content"), 1);
+	help_wait_moved(rig);
+	assert_int_equal(help_number(rig, "queue.db", "SELECT count(*) FROM message"), 1);
+	/* One waits, so three more fit: each corrupt mail left the quota once. */
+	for (int i = 0; i < 3; i++)
+		commit(rig, "s@x.test", "more", TO("1@a.test"));
+	struct envelope envelope = envelope_to("s@x.test", TO("1@a.test"));
+	struct content content = content_of("x");
+	int64_t mid;
+	assert_int_equal(store_commit(rig->store, &envelope, &content, &mid), ERR_QUOTA);
+	reopen(rig);
+	assert_int_equal(store_gauges(rig->store).corrupt, 0);
+	rig_free(rig);
+}
+
 /* The format is that of checksum.h, to the byte: whoever repairs a database must get the same. */
 static void test_the_checksum_of_a_row(void **state)
 {
@@ -274,6 +380,8 @@ int main(void)
 		cmocka_unit_test(test_an_outcome_does_not_make_a_damaged_recipient_whole),
 		cmocka_unit_test(test_damaged_or_missing_content_is_not_lent_and_not_lost),
 		cmocka_unit_test(test_mended_content_is_lent_after_a_start),
+		cmocka_unit_test(test_a_mended_row_is_lent_after_a_start),
+		cmocka_unit_test(test_11_28_corrupt_mail_is_listed_counted_and_deleted),
 		cmocka_unit_test(test_a_corrupt_mail_leaves_the_quota_of_its_network),
 		cmocka_unit_test(test_the_checksum_of_a_row),
 	};
