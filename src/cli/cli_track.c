@@ -1,4 +1,5 @@
 /* `track`: what happened to a mail. Asks role `queue` page by page; without a running gateway it reads the store itself. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -110,7 +111,11 @@ static int print_pages(
 		any = any || (r == 0 && lines.len > 0);
 		talloc_free(page);
 	}
-	if (r < 0)
+	if (r == -EUCLEAN)
+		fprintf(stderr,
+			"postern: tracking records cannot be read: track.db or queue.db is damaged. Restart the gateway: it sets a damaged track.db aside"
+			" (tracking_corrupt in the log) and salvages queue.db; mail goes on\n");
+	else if (r < 0)
 		fprintf(stderr, "postern: tracking records cannot be read: %s\n", err_text(r));
 	else if (!any && !json)
 		fprintf(stderr,

@@ -18,6 +18,7 @@
 #include "base/text.h"
 #include "base/thread.h"
 #include "queue/database.h"
+#include "queue/salvage.h"
 #include "queue/storage_fault.h"
 #include "queue/writer.h"
 
@@ -309,6 +310,8 @@ static bool failed(struct mover *m, int error)
 	const char *cure = storage_fault_cure(error),
 		   *reason = error == -EIO && m->why != NULL ? m->why : err_text(error);
 
+	if (error == -EUCLEAN)
+		salvage_doubt_track(m->directory_fd);
 	if (error == -EUCLEAN || error == -EINVAL) {
 		log_event(LOG_ERROR, "tracking_stopped", log_str("reason", m->why != NULL ? m->why : reason));
 		return true;

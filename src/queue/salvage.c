@@ -215,3 +215,26 @@ int salvage_forget_track(int directory_fd, char ret_name[SALVAGE_NAME_MAX])
 		r = rename_name(directory_fd, "track.db-wal", log);
 	return r == -ENOENT ? 0 : r;
 }
+
+#define DOUBT "track.db.doubtful"
+
+void salvage_doubt_track(int directory_fd)
+{
+	CLEANUP(base_close)
+	int fd = openat(directory_fd, DOUBT, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	(void)fd;
+}
+
+bool salvage_track_is_damaged(int directory_fd)
+{
+	const char *damage = NULL;
+
+	if (faccessat(directory_fd, DOUBT, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+		return false;
+	void *scratch = talloc_new(NULL);
+	int r = sound_check_track(scratch, directory_fd, &damage);
+	talloc_free(scratch);
+	if (r == 0)
+		remove_name(directory_fd, DOUBT);
+	return r == 0 && damage != NULL;
+}

@@ -57,7 +57,7 @@ static struct store *store_new(const void *owner)
 {
 	struct store *store = text_must(talloc_zero(owner, struct store));
 
-	store->content_fd = store->reader_fd = -1;
+	store->content_fd = store->reader_fd = store->state_fd = -1;
 	pthread_mutex_init(&store->orders, NULL);
 	pthread_mutex_init(&store->lock, NULL);
 	waiters_init(&store->waiters);
@@ -213,10 +213,17 @@ static int forget_track(int dir_fd)
 static int open_track(const void *owner, int dir_fd, sqlite3 **ret_track, const char **ret_why)
 {
 	void *scratch = talloc_new(owner);
-	int r = database_open_writer(scratch, dir_fd, DATABASE_TRACK, ret_track, ret_why);
+	int r = salvage_track_is_damaged(dir_fd)
+			? -EUCLEAN
+			: database_open_writer(scratch, dir_fd, DATABASE_TRACK, ret_track, ret_why);
 
-	if (r == -EUCLEAN && forget_track(dir_fd) == 0)
-		r = database_open_writer(scratch, dir_fd, DATABASE_TRACK, ret_track, ret_why);
+	if (r == -EUCLEAN) {
+		r = forget_track(dir_fd);
+		if (r < 0)
+			why(scratch, r, "track.db is damaged, and cannot be set aside", ret_why);
+		else
+			r = database_open_writer(scratch, dir_fd, DATABASE_TRACK, ret_track, ret_why);
+	}
 	if (r < 0)
 		talloc_steal(owner, *ret_why);
 	talloc_free(scratch);
@@ -272,6 +279,7 @@ int store_open(const void *owner, int dir_fd, const struct config *config, struc
 	}
 	store->config = config_hold(config);
 	store->start = (uint64_t)clock_wall_ms();
+	store->state_fd = dir_fd;
 	store->schedule = schedule_new(store);
 	set_pace(store->schedule, &config->delivery);
 	r = open_databases(store, owner, dir_fd, &track, ret_why);

@@ -12,6 +12,7 @@
 struct store {
 	int content_fd;
 	int reader_fd;			  /* of a reader: the state directory; else -1 */
+	int state_fd;			  /* the state directory, the caller's; of a reader -1 */
 	uint64_t start;			  /* wall clock of the opening; part of file names */
 	struct writer *writer;		  /* NULL in a reader */
 	struct mover *mover;		  /* the same */

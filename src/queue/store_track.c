@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "queue/database.h"
 #include "queue/readers.h"
+#include "queue/salvage.h"
 #include "queue/store_private.h"
 
 enum { PAGE = 20 };
@@ -224,6 +225,8 @@ int store_track(struct store *store, const void *owner, const struct store_query
 	int r = read_pages(store->readers, records, query, cursor, &pages[0], &pages[2]);
 	if (r == 0)
 		r = read_pages(store->tracks, records, query, cursor, &pages[1], &pages[3]);
+	if (r == -EUCLEAN && store->state_fd >= 0)
+		salvage_doubt_track(store->state_fd);
 	if (r < 0) {
 		talloc_free(records);
 		return r;

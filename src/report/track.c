@@ -136,6 +136,8 @@ int track_page(int channel, const void *owner, const struct store_query *query, 
 	int r = channel_send(channel, ask, clock_mono_ms() + ASK_MS);
 	if (r == 0)
 		r = channel_receive(ask, channel, -1, clock_mono_ms() + ASK_MS, &answer);
+	if (r == 0)
+		r = (int)frame_get_range(answer, INT32_MIN, 0);
 	if (r == 0) {
 		cursor->mid = frame_get_number(answer);
 		cursor->refusal = frame_get_number(answer);
@@ -159,10 +161,14 @@ struct frame *track_page_answer(struct store *store, struct frame *ask, const vo
 	query.since_ms = frame_get_number(ask);
 	cursor.mid = frame_get_number(ask);
 	cursor.refusal = frame_get_number(ask);
-	if (frame_done(ask) < 0 || track_page_read(store, ask, &query, &cursor, &lines) < 0)
+	if (frame_done(ask) < 0)
 		return NULL;
 
 	struct frame *answer = frame_new(owner, FRAME_ANSWER);
+	int r = track_page_read(store, ask, &query, &cursor, &lines);
+	frame_put_number(answer, r);
+	if (r < 0)
+		return answer;
 	frame_put_number(answer, cursor.mid);
 	frame_put_number(answer, cursor.refusal);
 	frame_put_bool(answer, cursor.ended);

@@ -57,3 +57,26 @@ def test_11_28_damaged_mail_is_listed_shown_counted_and_deleted(make_gateway):
     harness.wait_for("the other was tried again", lambda: "attempts" in str(gateway.track(mid=mids[1])) and
         len(gateway.track(mid=mids[1])[0]["recipients"][0]["attempts"]) >= 2)
     assert gateway.stderr().count("mail_corrupt") == told == 1
+
+
+def test_a_damaged_track_db_is_said_and_a_restart_mends_it(make_gateway, sink):
+    gateway = make_gateway(next_hop=sink.address)
+    smtp.submit(gateway.address(), "s@sender.test", "bob@good.test", harness.message("m", "Hello.\r\n"))
+    gateway.tracked("delivered", since="1h")
+    gateway.stop()
+    track = gateway.folder / "state/track.db"
+    with contextlib.closing(sqlite3.connect(track)) as db:
+        (page,) = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'message'").fetchone()
+    with open(track, "r+b") as file:
+        file.seek((page - 1) * 8192)
+        file.write(b"x" * 512)
+    for when in ("offline", "online"):
+        done = gateway.command("track")
+        assert done.returncode == 1 and "damaged" in done.stderr and "Restart" in done.stderr, (when, done.stderr)
+        if when == "offline":
+            gateway.start()
+    gateway.stop()
+    gateway.start()
+    assert "tracking_corrupt" in gateway.stderr()
+    smtp.submit(gateway.address(), "t@sender.test", "bob@good.test", harness.message("m", "Hello.\r\n"))
+    gateway.tracked("delivered", since="1h")

@@ -228,6 +228,36 @@ static void test_a_damaged_track_db_keeps_nobody_waiting(void **state)
 	rig_free(rig);
 }
 
+/* Where an opening does not look. */
+static void test_a_track_db_that_turned_out_damaged_is_set_aside_at_the_next_start(void **state)
+{
+	struct rig *rig = rig_with_mails();
+	struct store_query query = { 0 };
+	struct store_cursor cursor = { 0 };
+	struct store_tracked *records;
+	size_t count;
+
+	(void)state;
+	const int64_t page =
+		help_number(rig, "track.db", "SELECT rootpage FROM sqlite_schema WHERE name = 'message'");
+	flip(rig, "track.db", (page - 1) * PAGE, 1);
+	reopen(rig);
+	assert_int_equal(names_with(rig, "track.db.corrupt-"), 0);
+	assert_int_equal(store_track(rig->store, rig, &query, &cursor, &records, &count), -EUCLEAN);
+	finish(rig, "d");
+	reopen(rig);
+	assert_int_equal(names_with(rig, "track.db.corrupt-") > 0, 1);
+	assert_int_equal(names_with(rig, "doubtful"), 0);
+	assert_int_equal(store_track(rig->store, rig, &query, &cursor, &records, &count), 0);
+	assert_int_equal(count, 2);
+	/* A doubt that is not founded costs nothing. */
+	close(open_name(rig, "track.db.doubtful", O_WRONLY | O_CREAT));
+	const unsigned kept = names_with(rig, "track.db.corrupt-");
+	reopen(rig);
+	assert_int_equal(names_with(rig, "track.db.corrupt-"), kept);
+	rig_free(rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -238,6 +268,7 @@ int main(void)
 		cmocka_unit_test(test_11_28_damage_that_is_met_ends_the_role_and_the_next_start_salvages),
 		cmocka_unit_test(test_11_28_damaged_mail_is_corrupt_when_it_was_salvaged),
 		cmocka_unit_test(test_a_damaged_track_db_keeps_nobody_waiting),
+		cmocka_unit_test(test_a_track_db_that_turned_out_damaged_is_set_aside_at_the_next_start),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -334,6 +334,25 @@ static void test_11_28_corrupt_mail_is_listed_counted_and_deleted(void **state)
 	rig_free(rig);
 }
 
+/* Their rows disagree about the attempts. */
+static void test_a_queued_and_a_corrupt_recipient_are_deleted_together(void **state)
+{
+	struct rig *rig = rig_new(NEVER);
+	int64_t mid = commit(rig, "s@x.test", "hello", TO("1@a.test", "2@a.test"));
+
+	(void)state;
+	harm(rig, "UPDATE recipient SET attempts = 7 WHERE rid = 2");
+	finish(rig, "l");
+	nothing_is_due(rig);
+	states_are(rig, mid, "deferred corrupt");
+	assert_int_equal(
+		apply(rig, STORE_ADMIN_DELETE, (struct store_admin_filter){ .mid = mid }).recipients, 2);
+	states_are(rig, mid, "deleted deleted");
+	help_wait_moved(rig);
+	assert_int_equal(help_number(rig, "queue.db", "SELECT count(*) FROM message"), 0);
+	rig_free(rig);
+}
+
 /* The format is that of checksum.h, to the byte: whoever repairs a database must get the same. */
 static void test_the_checksum_of_a_row(void **state)
 {
@@ -382,6 +401,7 @@ int main(void)
 		cmocka_unit_test(test_mended_content_is_lent_after_a_start),
 		cmocka_unit_test(test_a_mended_row_is_lent_after_a_start),
 		cmocka_unit_test(test_11_28_corrupt_mail_is_listed_counted_and_deleted),
+		cmocka_unit_test(test_a_queued_and_a_corrupt_recipient_are_deleted_together),
 		cmocka_unit_test(test_a_corrupt_mail_leaves_the_quota_of_its_network),
 		cmocka_unit_test(test_the_checksum_of_a_row),
 	};
