@@ -208,6 +208,29 @@ def test_a_restore_asks_the_lock_of_the_state_directory_and_leaves_nothing_behin
     sink.wait(1)
 
 
+def test_one_mail_is_taken_out_of_a_backup_beside_the_running_gateway(make_gateway, sink):
+    """As docs/operations.md says."""
+    gateway = make_gateway(next_hop=harness.free_address())
+    submit(gateway, 0)  # in a file
+    submit(gateway, 1)
+    back_up(gateway, gateway.folder / "backup")
+    assert gateway.command("queue", "delete", "--all", "--yes").returncode == 0
+    look = gateway.folder / "look.yaml"
+    look.write_text(harness.to_yaml(harness.settings(next_hop=sink.address, state_dir="look", runtime_dir="look-run")) + "\n")
+
+    def command(*arguments):
+        done = harness.postern("-c", look, *arguments, timeout=60)
+        assert done.returncode == 0 and done.stderr == "", done.stderr
+        return done.stdout
+
+    command("restore", str(gateway.folder / "backup"))
+    mids = [json.loads(line)["mid"] for line in command("queue", "list", "--json").splitlines()]
+    assert len(mids) == 2
+    for n, mid in enumerate(mids):
+        assert f"m{n}" in command("queue", "show", str(mid), "--content")
+    assert sink.messages == [] and gateway.command("status").returncode == 0
+
+
 def test_half_a_restore_is_not_backed_up(make_gateway, sink):
     gateway = make_gateway(next_hop=sink.address)
     gateway.stop()
