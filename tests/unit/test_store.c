@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "queue/store_private.h"
 #include "store_help.h"
 
 static void test_S3_a_committed_mail_is_lent_as_it_came(void **state)
@@ -611,7 +612,7 @@ static void test_G6_orphans_are_removed_at_start_and_nothing_else(void **state)
 	rig_free(rig);
 }
 
-struct waiter {
+struct asker {
 	struct rig *rig;
 	const char *prefer;
 	int64_t wait_ms;
@@ -621,13 +622,13 @@ struct waiter {
 
 static void *waiter_run(void *argument)
 {
-	struct waiter *waiter = argument;
+	struct asker *waiter = argument;
 
 	store_lease(waiter->rig->store, NULL, ME, waiter->prefer, waiter->wait_ms, &waiter->lease);
 	return NULL;
 }
 
-static void waiter_start(struct waiter *waiter)
+static void waiter_start(struct asker *waiter)
 {
 	assert_int_equal(pthread_create(&waiter->thread, NULL, waiter_run, waiter), 0);
 }
@@ -635,8 +636,8 @@ static void waiter_start(struct waiter *waiter)
 static void test_who_waits_is_given_what_arrives(void **state)
 {
 	struct rig *rig = rig_new(NEVER);
-	struct waiter any = { .rig = rig, .wait_ms = 600000 };
-	struct waiter preferring = { .rig = rig, .prefer = "b.test", .wait_ms = 600000 };
+	struct asker any = { .rig = rig, .wait_ms = 600000 };
+	struct asker preferring = { .rig = rig, .prefer = "b.test", .wait_ms = 600000 };
 
 	(void)state;
 	waiter_start(&any);
@@ -650,6 +651,41 @@ static void test_who_waits_is_given_what_arrives(void **state)
 	assert_string_equal(preferring.lease->domain, "b.test");
 	talloc_free(any.lease);
 	talloc_free(preferring.lease);
+	rig_free(rig);
+}
+
+static void until_somebody_sleeps(struct store *store)
+{
+	for (bool sleeps = false; !sleeps; sched_yield()) {
+		pthread_mutex_lock(&store->lock);
+		sleeps = !TAILQ_EMPTY(&store->waiters.list);
+		pthread_mutex_unlock(&store->lock);
+	}
+}
+
+static void test_who_sleeps_is_told_of_what_was_deferred(void **state)
+{
+	struct rig *rig = rig_new(AT_ONCE);
+	struct asker any = { .rig = rig, .wait_ms = 3600000 };
+
+	(void)state;
+	commit(rig, "s@x.test", "x", TO("r@a.test"));
+	struct lease *lease = must_lease(rig);
+	waiter_start(&any);
+	until_somebody_sleeps(rig->store);
+	assert_int_equal(store_record(rig->store, outcome_of(lease, "l")),
+		0); /* due in 100 ms; it sleeps for an hour */
+
+	struct timespec limit = { .tv_sec = time(NULL) + 20 };
+	bool told = pthread_timedjoin_np(any.thread, NULL, &limit) == 0;
+	if (!told) {
+		store_stop(rig->store);
+		pthread_join(any.thread, NULL);
+	}
+	assert_true(told);
+	assert_non_null(any.lease);
+	talloc_free(any.lease);
+	talloc_free(lease);
 	rig_free(rig);
 }
 
@@ -672,7 +708,7 @@ static void test_a_store_that_was_closed_leaves_no_log(void **state)
 static void test_a_kept_connection_gives_way_to_other_mail(void **state)
 {
 	struct rig *rig = rig_new(NEVER);
-	struct waiter preferring = { .rig = rig, .prefer = "b.test", .wait_ms = 3600000 };
+	struct asker preferring = { .rig = rig, .prefer = "b.test", .wait_ms = 3600000 };
 
 	(void)state;
 	waiter_start(&preferring);
@@ -695,7 +731,7 @@ static void test_a_kept_connection_gives_way_to_other_mail(void **state)
 static void test_stopping_ends_every_wait(void **state)
 {
 	struct rig *rig = rig_new(NEVER);
-	struct waiter waiters[] = { { .rig = rig, .wait_ms = 600000 },
+	struct asker waiters[] = { { .rig = rig, .wait_ms = 600000 },
 		{ .rig = rig, .prefer = "a.test", .wait_ms = 600000 } };
 
 	(void)state;
@@ -714,7 +750,7 @@ static void test_stopping_ends_every_wait(void **state)
 static void test_the_end_of_an_owner_ends_its_waits(void **state)
 {
 	struct rig *rig = rig_new(NEVER);
-	struct waiter waiter = { .rig = rig, .wait_ms = 600000 };
+	struct asker waiter = { .rig = rig, .wait_ms = 600000 };
 
 	(void)state;
 	waiter_start(&waiter);
@@ -728,8 +764,8 @@ static void test_the_end_of_an_owner_ends_its_waits(void **state)
 static void who_waits_is_told(void)
 {
 	struct rig *rig = rig_new(AT_ONCE);
-	struct waiter preferring = { .rig = rig, .prefer = "a.test", .wait_ms = 20 };
-	struct waiter any = { .rig = rig, .wait_ms = 3600000 };
+	struct asker preferring = { .rig = rig, .prefer = "a.test", .wait_ms = 20 };
+	struct asker any = { .rig = rig, .wait_ms = 3600000 };
 
 	commit(rig, "s@x.test", "x", TO("r@a.test"));
 	finish(rig, "l"); /* due in 100 ms */
@@ -1050,6 +1086,7 @@ int main(void)
 		cmocka_unit_test(test_a_file_of_another_size_is_refused_and_leaves_nothing),
 		cmocka_unit_test(test_G6_orphans_are_removed_at_start_and_nothing_else),
 		cmocka_unit_test(test_who_waits_is_given_what_arrives),
+		cmocka_unit_test(test_who_sleeps_is_told_of_what_was_deferred),
 		cmocka_unit_test(test_a_store_that_was_closed_leaves_no_log),
 		cmocka_unit_test(test_a_kept_connection_gives_way_to_other_mail),
 		cmocka_unit_test(test_stopping_ends_every_wait),
