@@ -104,8 +104,10 @@ static int read_header(struct reading *r)
 	r->sound = magic && salvage_page_u32(header + 8) == SALVAGE_PAGE_SIZE &&
 		   equal(r->sums, add((struct sums){ 0, 0 }, header, 24, r->big));
 	read_salts(header + 16, r->salts);
-	if (!r->sound)
-		guess_salts(r);
+	if (r->sound)
+		return 0;
+	r->big = BYTE_ORDER == BIG_ENDIAN; /* a bit of the magic number says it: that may be the wrong one */
+	guess_salts(r);
 	return 0;
 }
 

@@ -431,6 +431,27 @@ static void test_11_28_a_log_without_its_header_is_read(void **state)
 	}
 }
 
+/* One bit of the magic number even says how the checksums of all frames are reckoned. */
+static void test_11_28_no_bit_of_the_header_of_a_log_loses_it(void **state)
+{
+	struct rig *rig = rig_with_log();
+	int fd = open_name(rig, "queue.db-wal");
+
+	(void)state;
+	for (unsigned bit = 0; bit < 32 * 8; bit++) {
+		uint8_t was, is;
+
+		assert_int_equal(pread(fd, &was, 1, bit / 8), 1);
+		is = was ^ (uint8_t)(1u << bit % 8);
+		assert_int_equal(pwrite(fd, &is, 1, bit / 8), 1);
+		if (!read_log(rig)->lost || rows_of(rig, 0) != 3)
+			fail_msg("bit %u of byte %u", bit % 8, bit / 8);
+		assert_int_equal(pwrite(fd, &was, 1, bit / 8), 1);
+	}
+	close(fd);
+	rig_free(rig);
+}
+
 static void test_a_torn_or_left_over_end_of_the_log_is_no_damage(void **state)
 {
 	struct rig *rig = rig_with_log();
@@ -463,6 +484,7 @@ int main(void)
 		cmocka_unit_test(test_11_28_a_log_says_what_it_lost),
 		cmocka_unit_test(test_11_28_a_lost_frame_of_the_map_hides_nothing),
 		cmocka_unit_test(test_11_28_a_log_without_its_header_is_read),
+		cmocka_unit_test(test_11_28_no_bit_of_the_header_of_a_log_loses_it),
 		cmocka_unit_test(test_a_torn_or_left_over_end_of_the_log_is_no_damage),
 	};
 
