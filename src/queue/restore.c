@@ -98,12 +98,15 @@ static int judge_queue(const void *owner, int state_fd, struct restore_done *don
 	if (r == -EUCLEAN)
 		return why(owner, r, ret_why,
 			"queue.db in the backup is damaged, and of an older version that has no checksums: rescue it with \"sqlite3 queue.db .recover\"");
-	if (r == 0 && done->queue_damage == NULL)
-		r = database_open_file(state_fd, "queue.db", SQLITE_OPEN_READWRITE, &db);
-	if (r == 0 && db != NULL)
+	if (r < 0)
+		return why(owner, r, ret_why, "queue.db in the backup cannot be used: %s", err_text(r));
+	if (done->queue_damage != NULL)
+		return 0;
+	r = database_open_file(state_fd, "queue.db", SQLITE_OPEN_READWRITE, &db);
+	if (r == 0)
 		r = raise_mails(db);
 	if (r < 0)
-		why(owner, r, ret_why, "queue.db in the backup cannot be used: %s", err_text(r));
+		why(owner, r, ret_why, "queue.db cannot be written: %s", err_text(r));
 	database_close(db);
 	return r;
 }
