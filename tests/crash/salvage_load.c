@@ -15,6 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <sqlite3.h>
 #include <talloc.h>
 
 #include "base/base.h"
@@ -196,6 +197,17 @@ static void mark(const char *text)
 		crash_mark(text);
 }
 
+/* A store that is closed leaves no log unless somebody else has the database open; one that died does. */
+static void hold_log(struct load *load, const char *directory)
+{
+	char *path = text_must(talloc_asprintf(load, "%s/queue.db", directory));
+	sqlite3 *db;
+
+	must(sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY, NULL) == SQLITE_OK &&
+			sqlite3_exec(db, "SELECT count(*) FROM message", NULL, NULL, NULL) == SQLITE_OK,
+		"reading the database");
+}
+
 /* Damage a checksum in the middle of the log, let it be salvaged, and commit one more mail. */
 static void salvage(struct load *load, const char *directory)
 {
@@ -243,6 +255,7 @@ int main(int argc, char **argv)
 	work(load, MAILS);
 	note(load);
 	if (strcmp(argv[3], "cut") == 0) {
+		hold_log(load, argv[1]);
 		talloc_free(load->store);
 		salvage(load, argv[1]);
 	}
