@@ -16,7 +16,14 @@
 
 enum { ASK_MS = 5000 };
 
-enum needs { FILTER = 1 << 0, MID = 1 << 1, DESTINATION = 1 << 2, GATEWAY = 1 << 3, TO = 1 << 4 };
+enum needs {
+	FILTER = 1 << 0,
+	MID = 1 << 1,
+	DESTINATION = 1 << 2,
+	GATEWAY = 1 << 3,
+	TO = 1 << 4,
+	HOPS = 1 << 5
+};
 
 /* Every verb, and what stands behind it on the command line. */
 static const struct verb {
@@ -27,6 +34,8 @@ static const struct verb {
 } verbs[] = {
 	{ "list", FILTER, 0, "[FILTER]...", "one line for each mail that waits" },
 	{ "show", MID, 0, "MID [--content]", "all that is known of one mail; or its content, as it is" },
+	{ "destinations", HOPS | GATEWAY, 0, "[--paused] [--destination D] [--state S] [--limit N]",
+		"one line for each next hop with mail: how much, whether it is paused or suspended and why, connections" },
 	{ "flush", FILTER | GATEWAY, STORE_ADMIN_FLUSH, "FILTER...|--all",
 		"try now, destinations that could not be reached included" },
 	{ "hold", FILTER | GATEWAY, STORE_ADMIN_HOLD, "FILTER...|--all",
@@ -146,10 +155,11 @@ static bool read_options(const struct verb *verb, int argc, char **argv, struct 
 		{ FILTER, { .name = "sender", .value = &f->sender } },
 		{ FILTER, { .name = "recipient", .value = &f->recipient } },
 		{ FILTER, { .name = "domain", .value = &f->domain } },
-		{ FILTER, { .name = "destination", .value = &f->destination } },
-		{ FILTER, { .name = "state", .value = &typed->state } },
+		{ FILTER | HOPS, { .name = "destination", .value = &f->destination } },
+		{ FILTER | HOPS, { .name = "state", .value = &typed->state } },
 		{ FILTER, { .name = "older", .value = &typed->older } },
-		{ FILTER, { .name = "limit", .value = &typed->limit } },
+		{ FILTER | HOPS, { .name = "limit", .value = &typed->limit } },
+		{ HOPS, { .name = "paused", .flag = &options->paused } },
 		{ TO, { .name = "to", .value = &options->to } },
 	};
 	struct cli_option mine[COUNT(known)];
@@ -189,6 +199,8 @@ static int run(const struct verb *verb, const struct cli_queue_source *source, c
 {
 	if (verb->needs & DESTINATION)
 		return suspend(source->channel, verb, destination, options->json);
+	if (verb->needs & HOPS)
+		return cli_queue_destinations(source->channel, options);
 	if (verb->needs & MID)
 		return cli_queue_show(source, options);
 	if (verb->needs & GATEWAY)

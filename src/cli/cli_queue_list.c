@@ -73,8 +73,18 @@ static const char *last_reply(const struct store_admin_mail *mail)
 	return "";
 }
 
+/* The first of its recipients whose destination is paused; NULL when none is. */
+static const struct store_admin_recipient *paused_of(const struct store_admin_mail *mail)
+{
+	for (size_t i = 0; i < mail->recipient_count; i++)
+		if (mail->recipients[i].pause.until_ms != 0)
+			return &mail->recipients[i];
+	return NULL;
+}
+
 static void print_line(const struct store_admin_mail *mail)
 {
+	const struct store_admin_recipient *paused = paused_of(mail);
 	const int64_t now = clock_wall_ms(), next = next_try(mail);
 	char age[CLI_QUEUE_SPAN_MAX], wait[CLI_QUEUE_SPAN_MAX];
 	char *state = state_of(NULL, mail);
@@ -91,7 +101,12 @@ static void print_line(const struct store_admin_mail *mail)
 		printf(" %s", mail->recipients[i].address);
 	if (mail->recipient_count > LINE_RECIPIENTS)
 		printf(" and %zu more", mail->recipient_count - LINE_RECIPIENTS);
-	printf("%s%s\n", last_reply(mail)[0] == '\0' ? "" : "  ", last_reply(mail));
+	printf("%s%s", last_reply(mail)[0] == '\0' ? "" : "  ", last_reply(mail));
+	if (paused != NULL) {
+		printf("  %s is ", paused->destination);
+		cli_queue_print_pause(&paused->pause);
+	}
+	printf("\n");
 	talloc_free(state);
 }
 
@@ -109,10 +124,11 @@ static json_t *text_or_null(const char *text)
 
 static json_t *recipient_json(const struct store_admin_recipient *r)
 {
-	return json_pack("{s:o, s:s, s:o, s:o, s:I, s:o, s:o}", "address", track_string(r->address), "state",
-		store_admin_state_name(r->state), "destination", track_string(r->destination), "next_hop",
-		text_or_null(r->next_hop), "attempts", (json_int_t)r->attempts, "next_try",
-		time_json(r->next_try_ms), "last_reply", text_or_null(r->reply));
+	return json_pack("{s:o, s:s, s:o, s:o, s:I, s:o, s:o, s:o}", "address", track_string(r->address),
+		"state", store_admin_state_name(r->state), "destination", track_string(r->destination),
+		"next_hop", text_or_null(r->next_hop), "attempts", (json_int_t)r->attempts, "next_try",
+		time_json(r->next_try_ms), "last_reply", text_or_null(r->reply), "pause",
+		cli_queue_pause_json(&r->pause));
 }
 
 static json_t *recipients_json(const struct store_admin_mail *mail, size_t most)
@@ -124,7 +140,7 @@ static json_t *recipients_json(const struct store_admin_mail *mail, size_t most)
 	return recipients;
 }
 
-static void print_json(json_t *json)
+void cli_queue_print_json(json_t *json)
 {
 	char *text = json_dumps(json, JSON_COMPACT);
 
@@ -137,7 +153,7 @@ static void print_mail_json(const struct store_admin_mail *mail)
 {
 	char *state = state_of(NULL, mail);
 
-	print_json(json_pack("{s:I, s:o, s:I, s:I, s:s, s:o, s:o, s:o, s:I, s:o}", "mid",
+	cli_queue_print_json(json_pack("{s:I, s:o, s:I, s:I, s:s, s:o, s:o, s:o, s:I, s:o}", "mid",
 		(json_int_t)mail->mid, "received", time_json(mail->received_ms), "age_seconds",
 		(json_int_t)((clock_wall_ms() - mail->received_ms) / 1000), "size", (json_int_t)mail->size,
 		"state", state, "next_try", time_json(next_try(mail)), "last_reply",
@@ -221,14 +237,22 @@ static void print_waiting(const struct store_admin_mail *mail)
 	for (size_t i = 0; i < mail->recipient_count; i++) {
 		const struct store_admin_recipient *r = &mail->recipients[i];
 
-		printf("    %s: %s, to %s%s, %lld attempts, ", r->address, store_admin_state_name(r->state),
-			r->destination, r->next_hop[0] == '\0' ? "" : " (rerouted)", (long long)r->attempts);
+		printf("    %s: %s, to %s%s, %lld attempt%s, ", r->address, store_admin_state_name(r->state),
+			r->destination, r->next_hop[0] == '\0' ? "" : " (rerouted)", (long long)r->attempts,
+			r->attempts == 1 ? "" : "s");
 		if (r->state == STORE_ADMIN_CORRUPT)
-			printf("never due: it is damaged\n");
+			printf("never sent: it is damaged\n");
+		else if (r->next_try_ms == 0)
+			printf("no next try\n");
 		else if (r->next_try_ms <= now)
-			printf("due now\n");
+			printf("next try now\n");
 		else
-			printf("due in %s\n", cli_queue_span(r->next_try_ms - now, wait));
+			printf("next try in %s\n", cli_queue_span(r->next_try_ms - now, wait));
+		if (r->pause.until_ms != 0) {
+			printf("      %s is ", r->destination);
+			cli_queue_print_pause(&r->pause);
+			printf("\n");
+		}
 	}
 }
 
@@ -276,7 +300,7 @@ int cli_queue_show(const struct cli_queue_source *source, const struct cli_queue
 		if (options->json) {
 			json_object_set_new(record, "queue",
 				recipients_json(&page.mails[0], page.mails[0].recipient_count));
-			print_json(json_incref(record));
+			cli_queue_print_json(json_incref(record));
 		} else {
 			cli_track_print(record);
 			print_waiting(&page.mails[0]);
@@ -286,54 +310,4 @@ int cli_queue_show(const struct cli_queue_source *source, const struct cli_queue
 	json_decref(record);
 	talloc_free(scratch);
 	return status;
-}
-
-json_t *cli_queue_status(int channel)
-{
-	void *scratch = talloc_new(NULL);
-	struct store_admin_status status;
-	json_t *json = NULL, *suspended = json_array();
-
-	if (queue_admin_status(channel, scratch, &status) == 0) {
-		for (size_t i = 0; i < status.suspended_count; i++)
-			json_array_append_new(
-				suspended, json_pack("{s:o, s:o, s:I, s:I}", "destination",
-						   track_string(status.suspended[i].destination), "since",
-						   time_json(status.suspended[i].since_ms), "uid",
-						   (json_int_t)status.suspended[i].uid, "waiting",
-						   (json_int_t)status.suspended[i].waiting));
-		json = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:O}", "ready", (json_int_t)status.ready,
-			"deferred", (json_int_t)status.deferred, "active", (json_int_t)status.active, "held",
-			(json_int_t)status.held, "corrupt", (json_int_t)status.corrupt, "oldest_seconds",
-			(json_int_t)(status.oldest_ms / 1000), "suspended", suspended);
-	}
-	json_decref(suspended);
-	talloc_free(scratch);
-	return json;
-}
-
-static long long number(json_t *object, const char *key)
-{
-	return (long long)json_integer_value(json_object_get(object, key));
-}
-
-void cli_queue_print_status(json_t *status)
-{
-	char age[CLI_QUEUE_SPAN_MAX];
-	json_t *item;
-	size_t i;
-
-	if (status == NULL) {
-		printf("queue: not known now\n");
-		return;
-	}
-	printf("queue: %lld ready, %lld deferred, %lld active, %lld held, %lld corrupt; the oldest is %s old\n",
-		number(status, "ready"), number(status, "deferred"), number(status, "active"),
-		number(status, "held"), number(status, "corrupt"),
-		cli_queue_span(number(status, "oldest_seconds") * 1000, age));
-	json_array_foreach(json_object_get(status, "suspended"), i, item)
-		printf("  suspended %s since %s by uid %lld, %lld waiting\n",
-			json_string_value(json_object_get(item, "destination")),
-			json_string_value(json_object_get(item, "since")), number(item, "uid"),
-			number(item, "waiting"));
 }

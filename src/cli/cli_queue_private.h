@@ -19,12 +19,25 @@ struct cli_queue_options {
 	struct store_admin_filter filter;
 	uint64_t limit; /* mails; 0 = all */
 	const char *to; /* reroute */
-	bool json, content, all, yes;
+	bool json, content, all, yes, paused;
 };
 
 /* Print what matches, or one mail with all that is known of it; the exit status. */
 int cli_queue_list(const struct cli_queue_source *source, const struct cli_queue_options *options);
 int cli_queue_show(const struct cli_queue_source *source, const struct cli_queue_options *options);
+
+/* Print a line for each destination that matches; the exit status. */
+int cli_queue_destinations(int channel, const struct cli_queue_options *options);
+
+/* A destination, and a pause (null when it is none), as JSON: new references. */
+json_t *cli_queue_destination_json(const struct store_admin_destination *destination);
+json_t *cli_queue_pause_json(const struct store_admin_pause *pause);
+
+/* The same pause in words: "paused since ..., for 9m more: 450 ...". */
+void cli_queue_print_pause(const struct store_admin_pause *pause);
+
+/* Print one line of JSON, and forget it. */
+void cli_queue_print_json(json_t *json);
 
 /* Carry out an order for all that matches, after asking where it cannot be undone; the exit status. */
 int cli_queue_order(int channel, const struct cli_queue_options *options, enum store_admin_command command);

@@ -101,6 +101,24 @@ static struct frame *result(const void *owner, int number)
 	return answer;
 }
 
+/* A pause, as recipients and destinations have it. */
+
+static void put_pause(struct frame *frame, const struct store_admin_pause *pause)
+{
+	frame_put_number(frame, pause->since_ms);
+	frame_put_number(frame, pause->until_ms);
+	frame_put_text(frame, text_of(pause->reason));
+}
+
+static struct store_admin_pause get_pause(struct frame *frame, const void *owner)
+{
+	struct store_admin_pause pause = { .since_ms = frame_get_number(frame) };
+
+	pause.until_ms = frame_get_number(frame);
+	pause.reason = frame_get_copy(frame, owner);
+	return pause;
+}
+
 /* list */
 
 static void put_recipient(struct frame *frame, const struct store_admin_recipient *r)
@@ -113,6 +131,7 @@ static void put_recipient(struct frame *frame, const struct store_admin_recipien
 	frame_put_number(frame, r->state);
 	frame_put_number(frame, r->attempts);
 	frame_put_number(frame, r->next_try_ms);
+	put_pause(frame, &r->pause);
 }
 
 static struct store_admin_recipient get_recipient(struct frame *frame, const void *owner)
@@ -125,6 +144,7 @@ static struct store_admin_recipient get_recipient(struct frame *frame, const voi
 	r.state = (enum store_admin_state)frame_get_range(frame, 0, STORE_ADMIN_STATE_END - 1);
 	r.attempts = frame_get_number(frame);
 	r.next_try_ms = frame_get_number(frame);
+	r.pause = get_pause(frame, owner);
 	return r;
 }
 
@@ -319,11 +339,12 @@ int queue_admin_status(int channel, const void *owner, struct store_admin_status
 
 	if (r < 0)
 		return r;
-	status.ready = (uint64_t)frame_get_number(answer);
+	status.queued = (uint64_t)frame_get_number(answer);
 	status.deferred = (uint64_t)frame_get_number(answer);
 	status.active = (uint64_t)frame_get_number(answer);
 	status.held = (uint64_t)frame_get_number(answer);
 	status.corrupt = (uint64_t)frame_get_number(answer);
+	status.waiting_suspended = (uint64_t)frame_get_number(answer);
 	status.oldest_ms = frame_get_number(answer);
 	status.suspended_count = (size_t)frame_get_range(answer, 0, SUSPENDED_MAX);
 	status.suspended = text_must(
@@ -350,11 +371,12 @@ static struct frame *answer_status(struct store *store, struct frame *ask, const
 	struct frame *answer = result(owner, r);
 	if (r < 0)
 		return answer;
-	frame_put_number(answer, (int64_t)status.ready);
+	frame_put_number(answer, (int64_t)status.queued);
 	frame_put_number(answer, (int64_t)status.deferred);
 	frame_put_number(answer, (int64_t)status.active);
 	frame_put_number(answer, (int64_t)status.held);
 	frame_put_number(answer, (int64_t)status.corrupt);
+	frame_put_number(answer, (int64_t)status.waiting_suspended);
 	frame_put_number(answer, status.oldest_ms);
 	const size_t count = MIN(status.suspended_count, (size_t)SUSPENDED_MAX);
 	frame_put_number(answer, (int64_t)count);
@@ -363,6 +385,74 @@ static struct frame *answer_status(struct store *store, struct frame *ask, const
 		frame_put_number(answer, status.suspended[i].since_ms);
 		frame_put_number(answer, status.suspended[i].uid);
 		frame_put_number(answer, (int64_t)status.suspended[i].waiting);
+	}
+	return answer;
+}
+
+/* destinations */
+
+int queue_admin_destinations(int channel, const void *owner, const char *after, bool paused,
+	struct store_admin_destinations *ret_page)
+{
+	struct frame *ask = frame_new(NULL, FRAME_QUEUE_DESTINATIONS), *answer;
+	struct store_admin_destinations page = { 0 };
+
+	frame_put_text(ask, text_of(after));
+	frame_put_bool(ask, paused);
+	int r = exchange(channel, ask, owner, &answer);
+	if (r < 0)
+		return r;
+	page.ended = frame_get_bool(answer);
+	page.count = (size_t)frame_get_range(answer, 0, STORE_ADMIN_PAGE);
+	page.list =
+		text_must(talloc_zero_array(owner, struct store_admin_destination, (unsigned)page.count + 1));
+	for (size_t i = 0; i < page.count; i++) {
+		struct store_admin_destination *d = &page.list[i];
+
+		d->name = frame_get_copy(answer, owner);
+		d->queued = (uint64_t)frame_get_number(answer);
+		d->deferred = (uint64_t)frame_get_number(answer);
+		d->active = (uint64_t)frame_get_number(answer);
+		d->held = (uint64_t)frame_get_number(answer);
+		d->suspended = frame_get_bool(answer);
+		d->pause = get_pause(answer, owner);
+		d->idle = (unsigned)frame_get_range(answer, 0, UINT32_MAX);
+		d->allowed = (unsigned)frame_get_range(answer, 0, UINT32_MAX);
+		d->rate = (uint64_t)frame_get_number(answer);
+	}
+	if (frame_done(answer) < 0)
+		return ERR_FORMAT;
+	*ret_page = page;
+	return 0;
+}
+
+static struct frame *answer_destinations(struct store *store, struct frame *ask, const void *owner)
+{
+	const char *after = frame_get_copy(ask, ask);
+	const bool paused = frame_get_bool(ask);
+	struct store_admin_destinations page;
+
+	if (frame_done(ask) < 0)
+		return NULL;
+	int r = store_admin_destinations(store, ask, after, paused, &page);
+	struct frame *answer = result(owner, r);
+	if (r < 0)
+		return answer;
+	frame_put_bool(answer, page.ended);
+	frame_put_number(answer, (int64_t)page.count);
+	for (size_t i = 0; i < page.count; i++) {
+		const struct store_admin_destination *d = &page.list[i];
+
+		frame_put_text(answer, text_of(d->name));
+		frame_put_number(answer, (int64_t)d->queued);
+		frame_put_number(answer, (int64_t)d->deferred);
+		frame_put_number(answer, (int64_t)d->active);
+		frame_put_number(answer, (int64_t)d->held);
+		frame_put_bool(answer, d->suspended);
+		put_pause(answer, &d->pause);
+		frame_put_number(answer, d->idle);
+		frame_put_number(answer, d->allowed);
+		frame_put_number(answer, (int64_t)d->rate);
 	}
 	return answer;
 }
@@ -411,6 +501,8 @@ struct frame *queue_admin_answer(struct store *store, struct frame *ask, const v
 		return answer_suspend(store, ask, owner, uid);
 	case FRAME_QUEUE_STATUS:
 		return answer_status(store, ask, owner);
+	case FRAME_QUEUE_DESTINATIONS:
+		return answer_destinations(store, ask, owner);
 	case FRAME_QUEUE_CONTENT:
 		return answer_content(store, ask, owner);
 	default:

@@ -20,6 +20,10 @@ int queue_admin_suspend(int channel, const char *destination, bool suspend);
 int queue_admin_status(int channel, const void *owner, struct store_admin_status *ret_status);
 int queue_admin_content(int channel, const void *owner, int64_t mid, struct content *ret_content);
 
+/* store_admin_destinations() over `channel`. */
+int queue_admin_destinations(int channel, const void *owner, const char *after, bool paused,
+	struct store_admin_destinations *ret_page);
+
 /* The serving side: the answer to any of these asks of user `uid`, owned by `owner`; NULL for a malformed or another one. */
 struct frame *queue_admin_answer(struct store *store, struct frame *ask, const void *owner, int64_t uid);
 

@@ -29,6 +29,7 @@ static int schedule_destroy(struct schedule *s)
 			free((struct item *)destination->waiting.nodes[i]);
 		heap_done(&destination->waiting);
 		free(destination->name);
+		free(destination->why);
 		free(destination);
 	}
 	HASH_ITER (hh, s->domains, domain, next_domain) {
@@ -100,6 +101,7 @@ static void place(struct schedule *s, struct item *item, int64_t due)
 	struct destination *destination = home_of(item);
 
 	heap_set(&destination->waiting, &item->node, due);
+	destination->deferred += item->deferred;
 	schedule_settle(s, destination);
 }
 
@@ -114,6 +116,7 @@ void schedule_rehome(struct schedule *s)
 			heap_remove(&destination->waiting, node);
 			heap_set(&all, node, node->key);
 		}
+		destination->deferred = 0;
 		schedule_settle(s, destination);
 	}
 	while ((node = heap_first(&all)) != NULL) {
@@ -204,6 +207,7 @@ static void forget_item(struct schedule *s, struct item *item)
 static void unplace(struct schedule *s, struct item *item, struct destination *destination)
 {
 	heap_remove(&destination->waiting, &item->node);
+	destination->deferred -= item->deferred;
 	set_deferred(s, item, false);
 	schedule_settle(s, destination);
 }
@@ -443,6 +447,16 @@ void schedule_reached(struct schedule *s, int64_t mid, const char *domain, bool 
 		return;
 
 	schedule_destination_answered(s, lent->destination, reached, now);
+}
+
+void schedule_explain(struct schedule *s, int64_t mid, const char *domain, const char *why)
+{
+	struct lent *lent = lent_of(s, mid, domain);
+
+	if (lent == NULL)
+		return;
+	free(lent->destination->why);
+	lent->destination->why = text_must(strndup(why, SCHEDULE_WHY_MAX));
 }
 
 void schedule_free_owner(struct schedule *s, uint64_t owner, int64_t now)

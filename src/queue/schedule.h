@@ -100,14 +100,28 @@ void schedule_suspend(struct schedule *schedule, const char *destination, bool s
 /* A parked destination is tried again now, by one item. */
 void schedule_unpark(struct schedule *schedule, const char *destination);
 
-/* How a destination stands; all zero when nothing is known about it. */
+/* How a destination stands; all zero when nothing is known about it. Times are those of clock_mono_ms(). */
 struct schedule_view {
 	bool suspended;
-	unsigned lent;
-	uint64_t waiting;
-	int64_t parked_until;
+	unsigned lent, idle;	    /* deliveries under way, and open connections that wait for mail */
+	unsigned concurrency;	    /* deliveries that it is trusted with now */
+	uint64_t rate;		    /* mails a minute; 0 = any number */
+	uint64_t waiting, deferred; /* deferred: of those that wait */
+	int64_t parked_until; /* 0 = not parked; in the past: one mail tries it, the others wait for that */
+	int64_t parked_since; /* since when it could not be reached */
+	const char *why; /* the reply of the try that parked it, or empty; borrowed until the next change */
 };
 struct schedule_view schedule_view(struct schedule *schedule, const char *destination);
+
+/* What became of the lent item explains why its destination cannot be reached, if schedule_reached() parks it now. The first SCHEDULE_WHY_MAX bytes
+ * are kept. */
+enum { SCHEDULE_WHY_MAX = 200 };
+void schedule_explain(struct schedule *schedule, int64_t mid, const char *domain, const char *why);
+
+/* Names behind `after` of destinations that mail waits or is lent for, or that are suspended or parked (of parked ones only, if `parked`): the first
+ * `most` of them in order. The array is owned by `owner`, the names are borrowed until the next change. */
+const char **schedule_destinations(const struct schedule *schedule, const void *owner, const char *after,
+	bool parked, size_t most, size_t *ret_count);
 
 /* Lend a waiting item that is due at `now` although its destination could not be reached when last tried and is not due; false when it does
  * not wait there, or its destination is not parked. */

@@ -194,6 +194,7 @@ void schedule_forget(struct schedule *s, struct destination *destination)
 	heap_done(&destination->waiting);
 	HASH_DEL(s->destinations, destination);
 	free(destination->name);
+	free(destination->why);
 	free(destination);
 }
 
@@ -233,11 +234,44 @@ struct schedule_view schedule_view(struct schedule *s, const char *name)
 	const struct destination *destination = schedule_destination(s, name, false);
 
 	if (destination == NULL)
-		return (struct schedule_view){ 0 };
+		return (struct schedule_view){ .why = "" };
 	return (struct schedule_view){ .suspended = destination->suspended,
 		.lent = destination->lent,
+		.idle = destination->reserved,
+		.concurrency = destination->pace.failures > 0
+				       ? 1
+				       : MIN(destination->pace.allowed, concurrency_of(s, destination)),
+		.rate = rate_of(s, destination),
 		.waiting = destination->waiting.count,
-		.parked_until = destination->parked_until };
+		.deferred = destination->deferred,
+		.parked_until = destination->parked_until,
+		.parked_since = destination->parked_since,
+		.why = destination->why == NULL ? "" : destination->why };
+}
+
+static int compare_names(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+const char **schedule_destinations(const struct schedule *s, const void *owner, const char *after,
+	bool parked, size_t most, size_t *ret_count)
+{
+	const char **names = text_must(talloc_array(owner, const char *, HASH_COUNT(s->destinations) + 1));
+	const struct destination *destination, *next;
+	size_t count = 0;
+
+	HASH_ITER (hh, s->destinations, destination, next) {
+		const bool busy =
+			destination->waiting.count > 0 || destination->lent > 0 || destination->suspended;
+
+		if ((destination->parked_until > 0 || (busy && !parked)) &&
+			strcmp(destination->name, after) > 0)
+			names[count++] = destination->name;
+	}
+	qsort(names, count, sizeof names[0], compare_names);
+	*ret_count = MIN(count, most);
+	return names;
 }
 
 /* Of the two that are first in their heaps, which is earlier; NULL when there is none. The silent ones together have a limit. */
@@ -278,12 +312,18 @@ void schedule_destination_answered(
 		set_pace(
 			s, destination, pace_after_answer(destination->pace, concurrency_of(s, destination)));
 		destination->parked_until = 0;
+		destination->parked_since = 0;
+		free(destination->why);
+		destination->why = NULL;
 	} else if (destination->parked_until <= now) { /* else this try began before it was given up */
 		set_pace(s, destination, pace_after_failure(destination->pace, &give_up));
 	}
-	if (give_up)
+	if (give_up) {
 		destination->parked_until =
 			now + retry_pause_ms(s->waits_ms, s->wait_count, destination->pace.failures);
+		if (destination->parked_since == 0)
+			destination->parked_since = now;
+	}
 	schedule_settle(s, destination);
 }
 

@@ -29,6 +29,9 @@ struct destination {
 	unsigned reserved; /* open connections that wait for mail */
 	struct pace pace;
 	int64_t parked_until, next_us; /* next_us: by its rate */
+	int64_t parked_since; /* when the first of the pauses in a row began; 0 = it was reached since */
+	char *why;	      /* what the try said that parked it; NULL = nothing */
+	uint64_t deferred;    /* of those that wait */
 	bool suspended;
 	bool limited; /* it has the limits that follow, instead of those for all */
 	unsigned concurrency;

@@ -411,7 +411,7 @@ static int count_held(struct store *store, uint64_t *ret_count)
 int store_admin_status(struct store *store, const void *owner, struct store_admin_status *ret_status)
 {
 	const struct store_gauges gauges = store_gauges(store);
-	struct store_admin_status status = { .ready = gauges.ready,
+	struct store_admin_status status = { .queued = gauges.ready,
 		.deferred = gauges.deferred,
 		.active = gauges.leased,
 		.corrupt = gauges.corrupt,
@@ -423,9 +423,16 @@ int store_admin_status(struct store *store, const void *owner, struct store_admi
 	if (r < 0)
 		return r;
 	pthread_mutex_lock(&store->lock);
-	for (size_t i = 0; i < status.suspended_count; i++)
-		status.suspended[i].waiting =
-			schedule_view(store->schedule, status.suspended[i].destination).waiting;
+	for (size_t i = 0; i < status.suspended_count; i++) {
+		const struct schedule_view view =
+			schedule_view(store->schedule, status.suspended[i].destination);
+		const uint64_t untried = view.waiting - view.deferred;
+
+		status.suspended[i].waiting = view.waiting;
+		status.waiting_suspended += view.waiting;
+		status.deferred -= MIN(view.deferred, status.deferred);
+		status.queued -= MIN(untried, status.queued); /* the gauges are a moment older */
+	}
 	pthread_mutex_unlock(&store->lock);
 	*ret_status = status;
 	return 0;

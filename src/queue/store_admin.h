@@ -31,13 +31,20 @@ struct store_admin_filter {
 	bool live_only; /* else a mail that is named by `mid` or by the state is found when it is corrupt, too */
 };
 
+/* A destination that could not be reached gets nothing for a while. Wall clock; until_ms 0 = it is not so, in the past = one mail tries it. */
+struct store_admin_pause {
+	int64_t since_ms, until_ms;
+	const char *reason; /* the reply of the last try; may be empty */
+};
+
 struct store_admin_recipient {
 	int64_t rid;
 	const char *address, *domain, *destination;
 	const char *next_hop; /* of `queue reroute`; empty = none */
 	const char *reply;    /* the last one; empty = not tried yet */
 	enum store_admin_state state;
-	int64_t attempts, next_try_ms; /* wall clock */
+	int64_t attempts, next_try_ms;	/* wall clock; 0 = none before it is released or resumed */
+	struct store_admin_pause pause; /* of its destination, when it waits for the end of that */
 };
 
 /* A mail with those recipients that wait and match, ordered by domain. */
@@ -97,6 +104,28 @@ int store_admin_apply(struct store *store, const struct store_admin_order *order
 /* Nothing is sent to `destination` from now on (what is under way is finished), or again. Durable. 0 or a negative error. */
 int store_admin_suspend(struct store *store, const char *destination, bool suspend, int64_t uid);
 
+/* How a destination stands: mails are counted once for each recipient domain. */
+struct store_admin_destination {
+	const char *name; /* a next hop, or the domain when no route names one */
+	uint64_t queued, deferred, active, held;
+	bool suspended; /* then what is queued or deferred waits for `queue resume` */
+	struct store_admin_pause pause;
+	unsigned idle;	  /* open connections that wait for mail, beside those of active mail */
+	unsigned allowed; /* connections at once that it is trusted with now */
+	uint64_t rate;	  /* mails a minute; 0 = any number */
+};
+
+struct store_admin_destinations {
+	struct store_admin_destination *list;
+	size_t count;
+	bool ended;
+};
+
+/* The next page of destinations with mail, or suspended or paused ones (of these only, if `paused`), behind the one called `after` ("" = from the
+ * start), by name. Owned by `owner`. 0 or a negative error. */
+int store_admin_destinations(struct store *store, const void *owner, const char *after, bool paused,
+	struct store_admin_destinations *ret_page);
+
 struct store_admin_suspended {
 	const char *destination;
 	int64_t since_ms, uid;
@@ -104,9 +133,10 @@ struct store_admin_suspended {
 };
 
 struct store_admin_status {
-	uint64_t ready, deferred, active, held; /* mails, once for each recipient domain */
-	uint64_t corrupt;			/* mails */
-	int64_t oldest_ms;			/* age; 0 = nothing is queued */
+	uint64_t queued, deferred, active, held,
+		waiting_suspended; /* mails by state, once for each recipient domain */
+	uint64_t corrupt;	   /* mails */
+	int64_t oldest_ms;	   /* age; 0 = nothing is queued */
 	struct store_admin_suspended *suspended;
 	size_t suspended_count;
 };

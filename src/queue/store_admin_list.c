@@ -53,9 +53,37 @@ void store_admin_describe(struct store *store, const struct config *config, int6
 			   : view.suspended	     ? STORE_ADMIN_SUSPENDED
 			   : recipient->attempts > 0 ? STORE_ADMIN_DEFERRED
 						     : STORE_ADMIN_QUEUED;
-	if (view.parked_until != 0)
-		recipient->next_try_ms =
-			MAX(recipient->next_try_ms, clock_wall_ms() + view.parked_until - clock_mono_ms());
+	if (recipient->state == STORE_ADMIN_HELD || recipient->state == STORE_ADMIN_SUSPENDED) {
+		recipient->next_try_ms = 0;
+	} else if (recipient->state == STORE_ADMIN_QUEUED || recipient->state == STORE_ADMIN_DEFERRED) {
+		const struct store_admin_pause pause = store_admin_pause(&view);
+
+		if (pause.until_ms > recipient->next_try_ms) {
+			recipient->pause = pause;
+			recipient->next_try_ms = pause.until_ms;
+		}
+	}
+}
+
+struct store_admin_pause store_admin_pause(const struct schedule_view *view)
+{
+	const int64_t offset = clock_wall_ms() - clock_mono_ms();
+
+	if (view->parked_until == 0)
+		return (struct store_admin_pause){ .reason = "" };
+	return (struct store_admin_pause){
+		.since_ms = view->parked_since + offset,
+		.until_ms = view->parked_until + offset,
+		.reason = "",
+	};
+}
+
+static const char *pause_reason(struct store *store, const void *owner, const char *destination)
+{
+	pthread_mutex_lock(&store->lock);
+	const char *why = text_copy(owner, text_of(schedule_view(store->schedule, destination).why));
+	pthread_mutex_unlock(&store->lock);
+	return why;
 }
 
 /* Rows of recipients in some states, found by an index of their own or by the number of their mail. */
@@ -149,6 +177,8 @@ static void add_row(struct store *store, const struct config *config, const stru
 	recipient.destination = text_copy(owner, text_of(recipient.destination));
 	recipient.address = copy(owner, rows, 2);
 	recipient.reply = copy(owner, rows, 12);
+	recipient.pause.reason =
+		recipient.pause.until_ms == 0 ? "" : pause_reason(store, owner, recipient.destination);
 	struct store_admin_mail *mail = mail_of(page, rows, mid, owner);
 	mail->recipients = text_must(talloc_realloc(
 		owner, mail->recipients, struct store_admin_recipient, (unsigned)mail->recipient_count + 1));

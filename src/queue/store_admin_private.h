@@ -14,6 +14,10 @@ int store_admin_direct(struct store *store, struct lease *lease);
 /* A mail for one domain that was changed while it was lent (schedule_mark()) came back: schedule it as the store says now. */
 void store_admin_reschedule(struct store *store, int64_t mid, const char *domain);
 
+/* How a destination is paused: in wall clock, without the reason. */
+struct schedule_view;
+struct store_admin_pause store_admin_pause(const struct schedule_view *view);
+
 /* Make its pages look at the schedule of this store: destination, state and next try of one recipient. */
 void store_admin_describe(struct store *store, const struct config *config, int64_t mid, bool held,
 	bool expired, struct store_admin_recipient *recipient);

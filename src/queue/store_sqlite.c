@@ -364,6 +364,9 @@ static void give_back(
 	pthread_mutex_lock(&store->lock);
 	schedule_is_lent(store->schedule, outcome->mid, outcome->domain, &owner, &attempt);
 	if (!job->repeated || attempt == 0 || attempt == outcome->attempt) {
+		if (outcome->unreachable && outcome->recipient_count > 0)
+			schedule_explain(
+				store->schedule, outcome->mid, outcome->domain, outcome->recipients[0].reply);
 		if (!outcome->untried)
 			schedule_reached(store->schedule, outcome->mid, outcome->domain,
 				!outcome->unreachable, clock_mono_ms());

@@ -1,5 +1,6 @@
 """`postern queue ...`: what an operator sees of the queue and orders, and destinations that must not delay the others."""
 
+import datetime
 import json
 import os
 import re
@@ -211,6 +212,68 @@ def test_rerouted_mail_goes_to_the_other_server_and_new_mail_does_not(waiting, m
     assert set(listed(waiting)) == set(waiting.mids[:2])
 
 
+def moment(text):
+    return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+
+
+def destinations(gateway, *arguments):
+    """name -> object of `queue destinations --json`."""
+    lines = queue(gateway, "destinations", *arguments, "--json").stdout.splitlines()
+    return {d["destination"]: d for d in map(json.loads, lines)}
+
+
+def test_a_destination_that_is_paused_says_why_since_when_and_until_when(make_gateway):
+    hop, other, reason = harness.free_address(), "127.0.0.1:9", "450 4.4.1 cannot connect: Connection refused"
+    gateway = make_gateway(next_hop=hop, delivery={"retry": ["7d"], "rate": 600}, accepted_domains=["good.test", "fine.test"],
+        routes=[{"domain": "fine.test", "next_hop": other}, {"domain": "default", "next_hop": hop}])
+    queue(gateway, "suspend", other)
+    first = send(gateway, "bob@good.test")
+    harness.wait_for("the next hop is paused", lambda: destinations(gateway)[hop]["pause"])
+    mids = [send(gateway, "carol@good.test"), send(gateway, "dave@good.test"), send(gateway, "erin@fine.test")]
+    queue(gateway, "hold", mids[1])
+
+    found = destinations(gateway)
+    assert list(found) == sorted([hop, other])
+    one, two = found[hop], found[other]
+    assert (one["queued"], one["deferred"], one["active"], one["held"], one["suspended"]) == (1, 1, 0, 1, False)
+    assert one["pause"]["reason"] == reason and one["pause"]["since"] < one["pause"]["until"]
+    assert (one["connections"], one["allowed_connections"], one["rate_per_minute"]) == (0, 1, 600)
+    assert (two["queued"], two["suspended"], two["pause"]) == (1, True, None)
+    line = next(line for line in queue(gateway, "destinations").stdout.splitlines() if line.startswith(hop))
+    assert "paused since 20" in line and line.endswith(reason) and "at most 600 mails a minute" in line
+
+    # A mail that never was tried says what it waits for; one that waits for its own next try does not.
+    mails = listed(gateway)
+    pause = mails[mids[0]]["recipients"][0]["pause"]
+    assert pause["reason"] == reason and mails[mids[0]]["last_reply"] is None and mails[mids[0]]["next_try"] == pause["until"]
+    assert all(abs(moment(pause[key]) - moment(one["pause"][key])) < 1 for key in ("since", "until"))
+    assert [mails[mid]["recipients"][0]["pause"] for mid in (first, mids[1], mids[2])] == [None] * 3
+    assert f"{hop} is paused since" in queue(gateway, "list", mids[0]).stdout
+    assert f"{hop} is paused since" in queue(gateway, "show", mids[0]).stdout and reason in queue(gateway, "show", mids[0]).stdout
+    status = gateway.status()["queue"]
+    assert [(d["destination"], d["pause"]["reason"]) for d in status["paused"]] == [(hop, reason)]
+    assert f"paused {hop} since" in gateway.command("status").stdout
+
+    for arguments, want in ((["--paused"], {hop}), (["--state", "suspended"], {other}), (["--state", "held"], {hop}),
+            (["--destination", other], {other}), (["--limit", 1], {min(hop, other)}), (["--state", "active"], set())):
+        assert set(destinations(gateway, *arguments)) == want, arguments
+    assert "no destination" in queue(gateway, "destinations", "--destination", "none.test").stderr
+
+
+def test_a_pause_ends_when_the_server_answers(make_gateway, make_peer):
+    peer = make_peer(greeting=["421 4.3.2 not now", "220 mx.good.test ESMTP"])
+    gateway = make_gateway(next_hop=peer.address, delivery=WAITS)
+    send(gateway, "bob@good.test")
+    harness.wait_for("it is paused", lambda: peer.address in destinations(gateway, "--paused"))
+    assert "421 4.3.2 not now" in destinations(gateway)[peer.address]["pause"]["reason"]
+    queue(gateway, "hold", "--all")
+    send(gateway, "carol@good.test")
+    queue(gateway, "flush", "--domain", "good.test")
+    gateway.tracked("delivered", recipient="carol@good.test")
+    found = destinations(gateway)
+    assert (found[peer.address]["pause"], found[peer.address]["held"]) == (None, 1)
+
+
 def test_flush_tries_a_destination_that_is_parked(make_gateway, make_peer):
     peer = make_peer(greeting=["421 4.3.2 not now", "220 mx.good.test ESMTP"])
     gateway = make_gateway(next_hop=peer.address, delivery=WAITS)
@@ -241,7 +304,7 @@ def waiting_file(tmp_path):
 def test_help_lists_every_verb_and_filter():
     done = harness.postern("queue", "--help")
     assert done.returncode == 0
-    for word in ("list", "show", "flush", "hold", "release", "delete", "expire", "reroute", "suspend", "resume", "--mid", "--sender",
+    for word in ("list", "show", "flush", "hold", "release", "delete", "expire", "reroute", "suspend", "resume", "destinations", "--mid", "--sender",
         "--recipient", "--domain", "--destination", "--state", "--older", "--limit"):
         assert word in done.stdout
 

@@ -558,6 +558,54 @@ static void test_new_destinations_are_named_until_they_are_limited(void **state)
 	talloc_free(s);
 }
 
+static void test_a_view_tells_what_waits_and_why_nothing_goes_out(void **state)
+{
+	struct schedule *s = fresh(5);
+	char flood[1000];
+	size_t count;
+
+	(void)state;
+	memset(flood, 'x', sizeof flood);
+	flood[sizeof flood - 1] = '\0';
+	for (int64_t mid = 1; mid <= 3; mid++)
+		schedule_add(s, "hop", "a.test", mid, 0);
+	schedule_add_deferred(s, "hop", "a.test", 4, 90);
+	schedule_add(s, "other", "b.test", 5, 0);
+	assert_int_equal(schedule_view(s, "hop").waiting, 4);
+	assert_int_equal(schedule_view(s, "hop").deferred, 1);
+	assert_string_equal(schedule_view(s, "hop").why, "");
+	assert_int_equal(schedule_view(s, "none").waiting, 0);
+	assert_string_equal(schedule_view(s, "none").why, "");
+
+	int64_t mid = lend(s, "hop", 0);
+	schedule_explain(s, mid, "a.test", flood);
+	schedule_reached(s, mid, "a.test", false, 7);
+	assert_true(schedule_again(s, mid, "a.test", 50));
+	const struct schedule_view view = schedule_view(s, "hop");
+	assert_int_equal(view.deferred, 2);
+	assert_int_equal(strlen(view.why), SCHEDULE_WHY_MAX);
+	assert_true(view.parked_since == 7 && view.parked_until > 7);
+	assert_int_equal(view.concurrency, 1);
+
+	/* In order and in pages; the parked ones alone. */
+	const char **names = schedule_destinations(s, s, "", false, 1, &count);
+	assert_int_equal(count, 1);
+	assert_string_equal(names[0], "hop");
+	names = schedule_destinations(s, s, "hop", false, 9, &count);
+	assert_int_equal(count, 1);
+	assert_string_equal(names[0], "other");
+	schedule_destinations(s, s, "", true, 9, &count);
+	assert_int_equal(count, 1);
+
+	/* A route that moves the mail moves what is counted. */
+	schedule_route(s, "a.test", "other");
+	schedule_rehome(s);
+	assert_int_equal(schedule_view(s, "other").waiting, 5);
+	assert_int_equal(schedule_view(s, "other").deferred, 2);
+	assert_int_equal(schedule_view(s, "hop").waiting, 0);
+	talloc_free(s);
+}
+
 static void test_a_suspended_destination_is_lent_nothing_until_it_is_resumed(void **state)
 {
 	struct schedule *s = fresh(5);
@@ -1063,6 +1111,7 @@ int main(void)
 		cmocka_unit_test(test_a_destination_with_limits_of_its_own_keeps_to_them_and_no_other_does),
 		cmocka_unit_test(test_a_destination_with_a_rate_of_its_own_keeps_to_it_and_no_other_does),
 		cmocka_unit_test(test_new_destinations_are_named_until_they_are_limited),
+		cmocka_unit_test(test_a_view_tells_what_waits_and_why_nothing_goes_out),
 		cmocka_unit_test(test_a_suspended_destination_is_lent_nothing_until_it_is_resumed),
 		cmocka_unit_test(test_a_rerouted_mail_goes_its_own_way_and_the_others_of_its_domain_do_not),
 		cmocka_unit_test(test_what_waits_can_be_removed_and_what_is_out_can_be_marked),
