@@ -28,8 +28,10 @@ int main(int argc, char **argv)
 		cli_usage(argc < 2 ? stderr : stdout);
 		return argc < 2 ? CLI_USAGE : CLI_FINE;
 	}
-	if (strcmp(argv[1], "run") == 0 && argc == 2)
-		return master_run(file);
+	if (cli_help(argc - 1, argv + 1) == CLI_FINE)
+		return CLI_FINE;
+	if (strcmp(argv[1], "run") == 0)
+		return argc == 2 ? master_run(file) : cli_surplus("run", argv[2]);
 	if (strcmp(argv[1], "sink") == 0)
 		return sink_run(argc - 1, argv + 1);
 

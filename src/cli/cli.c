@@ -20,81 +20,157 @@
 #include "net/tls.h"
 #include "pki/identity.h"
 
-static const struct {
+#define JSON_OPTION "  --json         one JSON object, or one a line\n"
+
+static const struct command {
 	const char *name;
-	int (*run)(const char *file, int argc, char **argv);
+	int (*run)(const char *file, int argc, char **argv); /* NULL: main.c knows it */
 	const char *arguments, *summary;
+	const char *options; /* for --help: what the arguments mean */
 } commands[] = {
 	{ "backup", cli_backup, "DIR [--json]",
-		"copy all mail and tracking into a new directory, also while the gateway runs" },
-	{ "check", cli_check, "[--json]", "read the configuration and report every problem in it" },
+		"copy all mail and tracking into a new directory, also while the gateway runs",
+		"  DIR            missing or empty\n" JSON_OPTION },
+	{ "check", cli_check, "[--json]", "read the configuration and report every problem in it",
+		JSON_OPTION },
 	{ "config", cli_show_config, "show|manual [--json]",
-		"print the effective configuration, or the manual of all keys" },
+		"print the effective configuration, or the manual of all keys", JSON_OPTION },
 	{ "dns", cli_dns, "NAME [TYPE] [--json]",
-		"what the DNS says, as the gateway sees it, and whether DNSSEC vouches for it" },
-	{ "log", cli_log, "follow [--json]", "the end of the log file, and what is added to it" },
+		"what the DNS says, as the running gateway sees it, and whether DNSSEC vouches for it",
+		"  NAME           a name, or an address, which is asked for its names\n"
+		"  TYPE           A (unless said), AAAA, CNAME, MX, PTR, TLSA or TXT\n" JSON_OPTION },
+	{ "log", cli_log, "follow [--json]", "the end of the log file, and what is added to it",
+		"  --json         the lines as JSON\n" },
 	{ "queue", cli_queue, "VERB ... [--json]",
-		"list, show, flush, hold, release, delete, expire, reroute, suspend, resume: see queue --help" },
-	{ "reload", cli_reload, "[--json]", "use the changed configuration without dropping a session" },
+		"list, show, destinations, flush, hold, release, delete, expire, reroute, suspend, resume: see queue --help",
+		"" },
+	{ "reload", cli_reload, "[--json]", "use the changed configuration without dropping a session",
+		JSON_OPTION },
 	{ "restore", cli_restore, "DIR [--json]",
-		"put a backup into a new state directory, while no gateway runs" },
+		"put a backup into a new state directory, while no gateway runs",
+		"  DIR            what `postern backup` made\n" JSON_OPTION },
+	{ "run", NULL, "", "start the gateway in the foreground", "" },
+	{ "sink", NULL, "--listen ADDR --certificate PEM --key PEM --dir DIR [--json]",
+		"a small receiving test server",
+		"  --listen       address and port, on loopback\n"
+		"  --certificate  its chain, --key the private key\n"
+		"  --dir          where each mail becomes a file\n" JSON_OPTION },
 	{ "status", cli_status, "[--json]",
-		"roles, listeners, log, certificates and counters of the running gateway" },
-	{ "stop", cli_stop, "[--json]", "finish what is under way and end" },
+		"roles, listeners, log, certificates, queue and counters of the running gateway",
+		JSON_OPTION },
+	{ "stop", cli_stop, "[--json]", "finish what is under way and end", JSON_OPTION },
 	{ "track", cli_track, "[--sender A] [--recipient A] [--mid N] [--since TIME] [--json]",
-		"what happened to a mail, and how both legs were protected" },
+		"what happened to a mail, and how both legs were protected",
+		"  --sender A     its sender; '' is the null sender\n"
+		"  --recipient A  one of its recipients\n"
+		"  --mid N        the number in the reply \"250 2.0.0 accepted as N\"\n"
+		"  --since TIME   an age such as 2h, or a time such as 2026-11-21T10:20:30Z\n" JSON_OPTION },
 };
+
+static const struct command *command_of(const char *name)
+{
+	for (size_t i = 0; i < COUNT(commands); i++)
+		if (strcmp(name, commands[i].name) == 0)
+			return &commands[i];
+	return NULL;
+}
+
+static bool asks_for_help(int argc, char **argv)
+{
+	for (int i = 1; i < argc; i++)
+		if (strcmp(argv[i], "--help") == 0)
+			return true;
+	return false;
+}
+
+static void print_usage(FILE *out, const struct command *command)
+{
+	fprintf(out, "usage: postern [-c FILE] %s%s%s\n", command->name,
+		command->arguments[0] == '\0' ? "" : " ", command->arguments);
+}
 
 void cli_usage(FILE *out)
 {
-	fprintf(out,
-		"usage: postern [-c FILE] COMMAND\n"
-		"  run                                                start the gateway in the foreground\n"
-		"  sink --listen ADDR --certificate PEM --key PEM --dir DIR [--json]\n"
-		"                                                     a small receiving test server\n");
+	fprintf(out, "usage: postern [-c FILE] COMMAND\n");
 	for (size_t i = 0; i < COUNT(commands); i++)
 		fprintf(out, "  %s %s\n%*s%s\n", commands[i].name, commands[i].arguments, 53, "",
 			commands[i].summary);
-	fprintf(out, "FILE is /etc/postern/postern.yaml unless given. Exit codes: 0 fine, 1 failed, 2 "
-		     "usage, 75 try later.\n");
+	fprintf(out,
+		"FILE is /etc/postern/postern.yaml unless given. COMMAND --help says more. Exit codes: 0 fine, "
+		"1 no or failed, 2 usage, 75 try later.\n");
+}
+
+int cli_help(int argc, char **argv)
+{
+	const struct command *command = command_of(argv[0]);
+
+	if (command == NULL || command->run == cli_queue || !asks_for_help(argc, argv))
+		return -1;
+	print_usage(stdout, command);
+	printf("%s\n%s", command->summary, command->options);
+	return CLI_FINE;
+}
+
+int cli_surplus(const char *command, const char *argument)
+{
+	fprintf(stderr, "postern %s: unknown argument %s\n", command, argument);
+	print_usage(stderr, command_of(command));
+	return CLI_USAGE;
 }
 
 int cli_run(const char *file, int argc, char **argv)
 {
-	for (size_t i = 0; i < COUNT(commands); i++)
-		if (strcmp(argv[0], commands[i].name) == 0)
-			return commands[i].run(file, argc - 1, argv + 1);
-	return -1;
+	const struct command *command = command_of(argv[0]);
+
+	return command == NULL || command->run == NULL ? -1 : command->run(file, argc - 1, argv + 1);
 }
 
-static const struct cli_option *find(const char *argument, const struct cli_option *options, size_t count)
+/* Which option an argument is; `count` when it is none. */
+static size_t find(const char *argument, const struct cli_option *options, size_t count)
 {
-	for (size_t i = 0; strncmp(argument, "--", 2) == 0 && i < count; i++)
-		if (strcmp(argument + 2, options[i].name) == 0)
-			return &options[i];
-	return NULL;
+	const bool named = strncmp(argument, "--", 2) == 0;
+
+	for (size_t i = 0; i < count; i++)
+		if (named ? options[i].name != NULL && strcmp(argument + 2, options[i].name) == 0
+			  : options[i].name == NULL)
+			return i;
+	return count;
+}
+
+static bool wrong(const char *command, const char *what, const char *argument)
+{
+	if (strcmp(argument, "-c") == 0)
+		fprintf(stderr, "postern %s: -c FILE stands before the command\n", command);
+	fprintf(stderr, "postern %s: %s %s\n", command, what, argument);
+	if (command_of(command) != NULL)
+		print_usage(stderr, command_of(command));
+	return false;
 }
 
 bool cli_options(const char *command, int argc, char **argv, const struct cli_option *options, size_t count)
 {
-	for (int i = 0; i < argc; i++) {
-		const struct cli_option *option = find(argv[i], options, count);
+	uint64_t seen = 0;
 
-		if (option == NULL || (option->value != NULL && i + 1 == argc)) {
-			if (strcmp(argv[i], "-c") == 0)
-				fprintf(stderr, "postern %s: -c FILE stands before the command\n", command);
-			fprintf(stderr, "postern %s: %s %s\n", command,
-				option == NULL ? "unknown argument" : "a value must follow", argv[i]);
-			for (size_t c = 0; c < COUNT(commands); c++)
-				if (strcmp(commands[c].name, command) == 0)
-					fprintf(stderr, "usage: postern [-c FILE] %s %s\n", command,
-						commands[c].arguments);
-			return false;
+	for (int i = 0; i < argc; i++) {
+		const size_t at = find(argv[i], options, count);
+
+		if (at == count)
+			return wrong(command, "unknown argument", argv[i]);
+		if (seen & UINT64_C(1) << at)
+			return wrong(command,
+				options[at].name == NULL ? "only one can be named, not also"
+							 : "an option is taken once, not twice:",
+				argv[i]);
+		seen |= UINT64_C(1) << at;
+		if (options[at].name == NULL) {
+			*options[at].value = argv[i];
+		} else if (options[at].value == NULL) {
+			*options[at].flag = true;
+		} else {
+			if (++i == argc)
+				return wrong(command, "a value must follow", argv[i - 1]);
+			*options[at].value = argv[i];
 		}
-		if (option->value != NULL)
-			*option->value = argv[++i];
-		else
-			*option->flag = true;
 	}
 	return true;
 }

@@ -11,14 +11,14 @@
 
 struct config;
 
-/* One option of a command: `--name VALUE` (value set) or `--name` (flag set). */
+/* One option of a command: `--name VALUE` (value set) or `--name` (flag set); or what stands for itself (name NULL, value set). */
 struct cli_option {
 	const char *name;
 	const char **value;
 	bool *flag;
 };
 
-/* Read options; everything else is a usage error that is printed. True when all is well. */
+/* Read options, each once at most; everything else is a usage error that is printed. True when all is well. */
 bool cli_options(const char *command, int argc, char **argv, const struct cli_option *options, size_t count);
 
 /* Read and check the configuration; NULL after printing every problem. With one reference. */

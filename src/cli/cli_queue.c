@@ -34,7 +34,7 @@ static const struct verb {
 } verbs[] = {
 	{ "list", FILTER, 0, "[FILTER]...", "one line for each mail that waits" },
 	{ "show", MID, 0, "MID [--content]", "all that is known of one mail; or its content, as it is" },
-	{ "destinations", HOPS | GATEWAY, 0, "[--paused] [--destination D] [--state S] [--limit N]",
+	{ "destinations", HOPS | GATEWAY, 0, "[DESTINATION] [--paused] [--state S] [--limit N]",
 		"one line for each next hop with mail: how much, whether it is paused or suspended and why, connections" },
 	{ "flush", FILTER | GATEWAY, STORE_ADMIN_FLUSH, "FILTER...|--all",
 		"try now, destinations that could not be reached included" },
@@ -58,7 +58,7 @@ static int help(FILE *out, int status)
 	for (size_t i = 0; i < COUNT(verbs); i++)
 		fprintf(out, "  %s %s\n          %s\n", verbs[i].name, verbs[i].arguments, verbs[i].summary);
 	fprintf(out,
-		"A FILTER is one of these; with several all must match:\n"
+		"A FILTER is one of these; each is taken once, and with several all must match:\n"
 		"  --mid N            the mail of that number, as in \"250 2.0.0 accepted as N\"; N alone means the same\n"
 		"  --sender A         its sender; '' is the null sender\n"
 		"  --recipient A      a recipient\n"
@@ -90,7 +90,7 @@ static bool wrong(const struct verb *verb, const char *what, const char *value)
 
 /* Texts of the command line as they were typed; NULL = not given. */
 struct typed {
-	const char *mid, *state, *older, *limit;
+	const char *plain, *mid, *state, *older, *limit;
 };
 
 static bool read_state(const char *word, enum store_admin_state *ret_state)
@@ -104,11 +104,20 @@ static bool read_state(const char *word, enum store_admin_state *ret_state)
 	return false;
 }
 
-static bool understand(const struct verb *verb, const struct typed *typed, struct cli_queue_options *options)
+static bool understand(const struct verb *verb, struct typed *typed, struct cli_queue_options *options)
 {
 	struct store_admin_filter *filter = &options->filter;
 	uint64_t mid = 0;
 
+	if (typed->plain != NULL && verb->needs & (FILTER | MID) && typed->mid != NULL)
+		return wrong(
+			verb, "one mail can be named, by its number or by --mid, not also ", typed->plain);
+	if (typed->plain != NULL && filter->destination != NULL && verb->needs & HOPS)
+		return wrong(verb, "one destination can be named, not also ", typed->plain);
+	if (typed->plain != NULL && verb->needs & HOPS)
+		filter->destination = typed->plain;
+	else if (typed->plain != NULL && (verb->needs & DESTINATION) == 0)
+		typed->mid = typed->plain;
 	if (typed->mid != NULL && (text_number(text_of(typed->mid), INT64_MAX, &mid) < 0 || mid == 0))
 		return wrong(verb, "the number of a mail is expected, not ", typed->mid);
 	filter->mid = (int64_t)mid;
@@ -147,6 +156,7 @@ static bool read_options(const struct verb *verb, int argc, char **argv, struct 
 		unsigned needs;
 		struct cli_option option;
 	} known[] = {
+		{ ~0u, { .name = NULL, .value = &typed->plain } }, /* a number, or a destination */
 		{ ~0u, { .name = "json", .flag = &options->json } },
 		{ MID, { .name = "content", .flag = &options->content } },
 		{ FILTER | MID, { .name = "mid", .value = &typed->mid } },
@@ -258,7 +268,6 @@ int cli_queue(const char *file, int argc, char **argv)
 	const struct verb *verb = argc == 0 ? NULL : find(argv[0]);
 	struct cli_queue_options options = { 0 };
 	struct typed typed = { 0 };
-	const char *destination = NULL;
 	struct cli_gateway gateway;
 
 	for (int i = 0; i < argc; i++)
@@ -272,18 +281,12 @@ int cli_queue(const char *file, int argc, char **argv)
 	options.verb = verb->name;
 	argc--;
 	argv++;
-	/* MID or DESTINATION stands for itself. */
-	const char *plain = argc > 0 && strncmp(argv[0], "--", 2) != 0 ? argv[0] : NULL;
-	if (plain != NULL) {
-		*(verb->needs & DESTINATION ? &destination : &typed.mid) = plain;
-		argc--;
-		argv++;
-	}
 	if (!read_options(verb, argc, argv, &typed, &options) || !understand(verb, &typed, &options) ||
 		!is_meant(verb, &options))
 		return CLI_USAGE;
 	if (verb->needs & MID && options.filter.mid == 0)
 		return wrong(verb, "the number of the mail is missing", ""), CLI_USAGE;
+	const char *destination = typed.plain;
 	if (verb->needs & DESTINATION && (destination == NULL || destination[0] == '\0'))
 		return wrong(verb, "the destination is missing", ""), CLI_USAGE;
 	if (verb->needs & TO && options.to == NULL)

@@ -34,6 +34,13 @@ const char *cli_queue_span(int64_t ms, char ret_text[CLI_QUEUE_SPAN_MAX])
 	return ret_text;
 }
 
+const char *cli_queue_count(uint64_t count, const char *thing, char ret_text[CLI_QUEUE_COUNT_MAX])
+{
+	snprintf(ret_text, CLI_QUEUE_COUNT_MAX, "%llu %s%s", (unsigned long long)count, thing,
+		count == 1 ? "" : "s");
+	return ret_text;
+}
+
 /* The states of its recipients, each once, joined by commas. */
 static char *state_of(const void *owner, const struct store_admin_mail *mail)
 {
@@ -189,24 +196,29 @@ int cli_queue_list(const struct cli_queue_source *source, const struct cli_queue
 {
 	uint64_t left = options->limit == 0 ? UINT64_MAX : options->limit;
 	struct store_admin_page page = { 0 };
-	bool any = false;
+	char count[CLI_QUEUE_COUNT_MAX];
+	uint64_t listed = 0;
 
 	while (!page.ended && left > 0) {
 		void *scratch = talloc_new(NULL);
 		int r = read_page(source, scratch, &options->filter, page.after,
 			(size_t)MIN(left, (uint64_t)STORE_ADMIN_PAGE), &page);
 
+		if (r == 0 && page.count > 0 && listed == 0 && !options->json)
+			printf("number  age  size  state  next try  <sender> -> recipients  last reply\n");
 		for (size_t i = 0; r == 0 && i < page.count; i++)
 			(options->json ? print_mail_json : print_line)(&page.mails[i]);
 		fflush(stdout);
 		left -= r == 0 ? page.count : 0;
-		any = any || (r == 0 && page.count > 0);
+		listed += r == 0 ? page.count : 0;
 		talloc_free(scratch);
 		if (r < 0)
 			return cli_queue_failed(r);
 	}
-	if (!any && !options->json)
+	if (listed == 0 && !options->json)
 		fprintf(stderr, "postern: nothing that matches is queued\n");
+	else if (!options->json)
+		printf("%s\n", cli_queue_count(listed, "mail", count));
 	return CLI_FINE;
 }
 

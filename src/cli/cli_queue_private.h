@@ -49,6 +49,10 @@ int cli_queue_failed(int error);
 json_t *cli_queue_status(int channel);
 void cli_queue_print_status(json_t *status);
 
+/* "1 mail", "2 mails"; written to `ret_text`. */
+enum { CLI_QUEUE_COUNT_MAX = 48 };
+const char *cli_queue_count(uint64_t count, const char *thing, char ret_text[CLI_QUEUE_COUNT_MAX]);
+
 /* An age or a wait such as "3h" or "2d" for `ms`; written to `ret_text`. */
 enum { CLI_QUEUE_SPAN_MAX = 24 };
 const char *cli_queue_span(int64_t ms, char ret_text[CLI_QUEUE_SPAN_MAX]);

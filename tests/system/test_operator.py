@@ -193,3 +193,21 @@ def test_tracking_without_a_gateway(day):
     assert gateway.command("status").returncode == 75
     record, = gateway.track(recipient="YOU@GOOD.TEST")
     assert record["sender"] == "me@sender.test"
+
+
+COMMANDS = ("backup", "check", "config", "dns", "log", "queue", "reload", "restore", "run", "sink", "status", "stop", "track")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_its_help(command):
+    done = harness.postern(command, "--help")
+    assert done.returncode == 0 and done.stderr == ""
+    assert done.stdout.startswith(f"usage: postern [-c FILE] {command}") and len(done.stdout.splitlines()) > 1
+    assert f"\n  {command}" in harness.postern("--help").stdout
+
+
+def test_what_is_too_much_is_named():
+    done = harness.postern("run", "extra")
+    assert done.returncode == 2 and "run: unknown argument extra" in done.stderr and "no command" not in done.stderr
+    done = harness.postern("status", "--json", "--json")
+    assert done.returncode == 2 and "once, not twice: --json" in done.stderr

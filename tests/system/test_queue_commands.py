@@ -67,9 +67,13 @@ def waiting(make_gateway):
 
 def test_list_shows_one_line_for_each_mail_and_filters_choose(waiting):
     one, two, three = waiting.mids
+    one, two, three = waiting.mids
     lines = queue(waiting, "list").stdout.splitlines()
-    assert [int(line.split()[0]) for line in lines] == waiting.mids
-    assert "<alice@sender.test> -> bob@good.test carol@fine.test" in lines[0]
+    assert lines[0].startswith("number  age") and lines[-1] == "3 mails"
+    assert [int(line.split()[0]) for line in lines[1:-1]] == waiting.mids
+    assert "<alice@sender.test> -> bob@good.test carol@fine.test" in lines[1]
+    assert queue(waiting, "list", "--limit", 1).stdout.splitlines()[-1] == "1 mail"
+    assert listed(waiting, "--sender", "", two) == listed(waiting, two)
     mails = listed(waiting)
     assert set(mails) == {one, two, three}
     assert mails[one]["recipient_count"] == 2 and mails[one]["size"] > 100 and mails[one]["age_seconds"] >= 0
@@ -289,6 +293,9 @@ def test_flush_tries_a_destination_that_is_parked(make_gateway, make_peer):
     (["list", "--state", "odd"], "--state takes"), (["list", "--older", "soon"], "--older takes"), (["list", "--limit", "0"], "--limit"),
     (["list", "--mid", "x"], "number"), (["show"], "missing"), (["suspend"], "missing"), (["reroute", "--all"], "--to"),
     (["list", "--content"], "unknown argument"), (["suspend", "x", "--yes"], "unknown argument"),
+    (["delete", "--mid", "8", "--mid", "11", "--yes"], "once, not twice: --mid"), (["list", "--sender", "a@a", "--sender", "b@b"], "once, not twice"),
+    (["delete", "6", "7", "--yes"], "not also 7"), (["list", "--mid", "6", "7"], "not also 7"), (["hold", "--all", "6"], "contradict"),
+    (["suspend", "x", "y"], "not also y"), (["destinations", "x", "--destination", "y"], "not also x"),
 ])
 def test_wrong_usage_is_explained(waiting_file, arguments, words):
     done = harness.postern("-c", waiting_file, "queue", *arguments)
@@ -360,12 +367,13 @@ def test_a_hundred_thousand_mails_are_listed_in_little_memory_while_mail_is_acce
     # While a slow reader holds the list open, mail is accepted.
     process = subprocess.Popen([str(harness.BINARY), "-c", str(gateway.file), "queue", "list"], stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, env=harness.environment())
+    assert process.stdout.readline().startswith(b"number  age")
     assert process.stdout.readline().startswith(b"1  ")
     assert process.poll() is None
     mid = send(gateway, "bob@good.test")
     assert mid == MANY + 1
     assert process.poll() is None
-    assert sum(1 for _ in process.stdout) == MANY
+    assert sum(1 for _ in process.stdout) == MANY + 1
     assert process.wait(harness.PATIENCE) == 0
     process.stdout.close()
 
