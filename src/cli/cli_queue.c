@@ -13,6 +13,7 @@
 #include "config/config.h"
 #include "config/problems.h"
 #include "queue/queue_admin.h"
+#include "report/track.h"
 
 enum { ASK_MS = 5000 };
 
@@ -192,15 +193,25 @@ int cli_queue_failed(int error)
 
 static int suspend(int channel, const struct verb *verb, const char *destination, bool json)
 {
-	int r = queue_admin_suspend(channel, destination, strcmp(verb->name, "suspend") == 0);
+	const bool suspended = strcmp(verb->name, "suspend") == 0;
+	struct store_admin_suspension done = { 0 };
+	int r = queue_admin_suspend(channel, destination, suspended, &done);
 
 	if (r < 0)
 		return cli_queue_failed(r);
+	if (done.unknown && suspended)
+		fprintf(stderr,
+			"postern: no route and no queued mail has a next hop called %s; `queue destinations` lists those with mail\n",
+			destination);
 	if (json)
-		printf("{\"ok\":true}\n");
+		cli_queue_print_json(
+			json_pack("{s:o, s:b, s:b, s:b}", "destination", track_string(destination),
+				"suspended", suspended, "changed", done.changed, "known", !done.unknown));
 	else
-		printf("%s is %s\n", destination,
-			strcmp(verb->name, "suspend") == 0 ? "suspended" : "not suspended");
+		printf("%s %s\n", destination,
+			suspended      ? done.changed ? "is suspended" : "was suspended already"
+			: done.changed ? "is resumed"
+				       : "was not suspended");
 	return CLI_FINE;
 }
 

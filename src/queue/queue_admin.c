@@ -231,10 +231,13 @@ int queue_admin_apply(int channel, const struct store_admin_order *order, int64_
 	put_place(ask, after, most);
 	int r = exchange(channel, ask, scratch, &answer);
 	if (r == 0) {
+		done.matched = (uint64_t)frame_get_number(answer);
 		done.mails = (uint64_t)frame_get_number(answer);
 		done.recipients = (uint64_t)frame_get_number(answer);
 		done.bytes = (uint64_t)frame_get_number(answer);
-		done.busy = (uint64_t)frame_get_number(answer);
+		for (size_t i = 0; i < STORE_ADMIN_LEFT_END; i++)
+			done.left[i] = (uint64_t)frame_get_number(answer);
+		done.unknown_hop = frame_get_bool(answer);
 		done.after = frame_get_number(answer);
 		done.ended = frame_get_bool(answer);
 		r = frame_done(answer);
@@ -294,10 +297,13 @@ static struct frame *answer_apply(struct store *store, struct frame *ask, const 
 	struct frame *answer = result(owner, r);
 	if (r < 0)
 		return answer;
+	frame_put_number(answer, (int64_t)done.matched);
 	frame_put_number(answer, (int64_t)done.mails);
 	frame_put_number(answer, (int64_t)done.recipients);
 	frame_put_number(answer, (int64_t)done.bytes);
-	frame_put_number(answer, (int64_t)done.busy);
+	for (size_t i = 0; i < STORE_ADMIN_LEFT_END; i++)
+		frame_put_number(answer, (int64_t)done.left[i]);
+	frame_put_bool(answer, done.unknown_hop);
 	frame_put_number(answer, done.after);
 	frame_put_bool(answer, done.ended);
 	return answer;
@@ -305,7 +311,8 @@ static struct frame *answer_apply(struct store *store, struct frame *ask, const 
 
 /* suspend, resume */
 
-int queue_admin_suspend(int channel, const char *destination, bool suspend)
+int queue_admin_suspend(
+	int channel, const char *destination, bool suspend, struct store_admin_suspension *ret_done)
 {
 	struct frame *ask = frame_new(NULL, FRAME_QUEUE_SUSPEND), *answer;
 	void *scratch = talloc_new(NULL);
@@ -313,6 +320,11 @@ int queue_admin_suspend(int channel, const char *destination, bool suspend)
 	frame_put_text(ask, text_of(destination));
 	frame_put_bool(ask, suspend);
 	int r = exchange(channel, ask, scratch, &answer);
+	if (r == 0) {
+		ret_done->changed = frame_get_bool(answer);
+		ret_done->unknown = frame_get_bool(answer);
+		r = frame_done(answer);
+	}
 	talloc_free(scratch);
 	return r;
 }
@@ -324,9 +336,20 @@ static struct frame *answer_suspend(struct store *store, struct frame *ask, cons
 
 	if (frame_done(ask) < 0 || destination[0] == '\0')
 		return NULL;
-	log_event(LOG_INFO, "destination_suspended", log_str("destination", destination),
-		log_str("command", suspend ? "suspend" : "resume"), log_num("uid", uid));
-	return result(owner, store_admin_suspend(store, destination, suspend, uid));
+	struct store_admin_suspension done = { 0 };
+	int r = store_admin_suspend(store, destination, suspend, uid, &done);
+	if (r == 0 && done.changed && suspend)
+		log_event(LOG_INFO, "destination_suspended", log_str("destination", destination),
+			log_num("uid", uid));
+	if (r == 0 && done.changed && !suspend)
+		log_event(LOG_INFO, "destination_resumed", log_str("destination", destination),
+			log_num("uid", uid));
+	struct frame *answer = result(owner, r);
+	if (r < 0)
+		return answer;
+	frame_put_bool(answer, done.changed);
+	frame_put_bool(answer, done.unknown);
+	return answer;
 }
 
 /* status */

@@ -14,7 +14,8 @@ int queue_admin_apply(int channel, const struct store_admin_order *order, int64_
 	struct store_admin_done *ret_done);
 
 /* store_admin_suspend() over `channel`. */
-int queue_admin_suspend(int channel, const char *destination, bool suspend);
+int queue_admin_suspend(
+	int channel, const char *destination, bool suspend, struct store_admin_suspension *ret_done);
 
 /* store_admin_status() and store_admin_content() over `channel`. */
 int queue_admin_status(int channel, const void *owner, struct store_admin_status *ret_status);

@@ -322,6 +322,21 @@ bool schedule_mark(struct schedule *s, int64_t mid, const char *domain)
 	return lent != NULL;
 }
 
+void schedule_hurry(struct schedule *s, int64_t mid, const char *domain)
+{
+	struct lent *lent = lent_of(s, mid, domain);
+
+	if (lent != NULL)
+		lent->marked = lent->hurried = true;
+}
+
+bool schedule_is_hurried(const struct schedule *s, int64_t mid, const char *domain)
+{
+	const struct lent *lent = lent_of((struct schedule *)s, mid, domain);
+
+	return lent != NULL && lent->hurried;
+}
+
 bool schedule_is_marked(const struct schedule *s, int64_t mid, const char *domain)
 {
 	const struct lent *lent = lent_of((struct schedule *)s, mid, domain);

@@ -92,6 +92,10 @@ void schedule_tidy(struct schedule *schedule);
 
 /* Remember that a lent item was changed in the store while it is out, so that who takes it back looks there; false when it is not lent. */
 bool schedule_mark(struct schedule *schedule, int64_t mid, const char *domain);
+
+/* The same, and it is due as soon as it comes back. */
+void schedule_hurry(struct schedule *schedule, int64_t mid, const char *domain);
+bool schedule_is_hurried(const struct schedule *schedule, int64_t mid, const char *domain);
 bool schedule_is_marked(const struct schedule *schedule, int64_t mid, const char *domain);
 
 /* Lend nothing of `destination` from now on, or again; what is out comes back as always. */

@@ -60,6 +60,7 @@ struct lent {
 	uint64_t owner;
 	uint32_t attempt; /* 0 = not known */
 	bool marked;	  /* schedule_mark() */
+	bool hurried;	  /* schedule_hurry() */
 };
 
 struct schedule {

@@ -92,8 +92,11 @@ static int reschedule(struct store *store, struct item *items, size_t count, boo
 	for (size_t i = 0; r == 0 && i < count; i++) {
 		const struct directive_view *view = &items[i].view;
 
-		if (schedule_mark(store->schedule, keys[i].mid, keys[i].domain))
+		if (schedule_mark(store->schedule, keys[i].mid, keys[i].domain)) {
+			if (due_now)
+				schedule_hurry(store->schedule, keys[i].mid, keys[i].domain);
 			continue;
+		}
 		if (view->live && (view->expired || !view->held) && (keys[i].waited || items[i].absent))
 			put(store, &items[i], due_now);
 	}
@@ -104,10 +107,10 @@ static int reschedule(struct store *store, struct item *items, size_t count, boo
 	return r;
 }
 
-void store_admin_reschedule(struct store *store, int64_t mid, const char *domain)
+void store_admin_reschedule(struct store *store, int64_t mid, const char *domain, bool due_now)
 {
 	struct item item = { .key = { .mid = mid, .domain = domain }, .absent = true };
-	int r = reschedule(store, &item, 1, false);
+	int r = reschedule(store, &item, 1, due_now);
 
 	if (r < 0)
 		log_event(LOG_ERROR, "store_unreadable", log_num("mid", mid), log_str("reason", err_text(r)));
@@ -265,7 +268,7 @@ static struct outcome *deletion(
 }
 
 static int delete_page(struct store *store, const struct store_admin_order *order,
-	const struct store_admin_page *page, struct item *items, size_t count, struct store_admin_done *done)
+	struct store_admin_page *page, struct item *items, size_t count)
 {
 	struct writer_outcome *jobs =
 		text_must(talloc_zero_array(NULL, struct writer_outcome, (unsigned)count + 1));
@@ -278,10 +281,11 @@ static int delete_page(struct store *store, const struct store_admin_order *orde
 			mail++;
 		if (items[i].absent)
 			jobs[length++].outcome = deletion(jobs, &page->mails[mail], &items[i], order->uid);
-		else
-			for (size_t n = 0; n < page->mails[mail].recipient_count; n++)
-				done->busy += strcmp(page->mails[mail].recipients[n].domain,
-						      items[i].key.domain) == 0;
+		/* It may have been lent or given back since the page was read. */
+		for (size_t n = 0; n < page->mails[mail].recipient_count; n++)
+			if (strcmp(page->mails[mail].recipients[n].domain, items[i].key.domain) == 0)
+				page->mails[mail].recipients[n].state =
+					items[i].absent ? STORE_ADMIN_QUEUED : STORE_ADMIN_ACTIVE;
 	}
 	writer_outcomes(store->writer, jobs, length);
 	for (size_t i = 0; i < length; i++) {
@@ -294,8 +298,67 @@ static int delete_page(struct store *store, const struct store_admin_order *orde
 	return r < 0 ? r : again;
 }
 
-static int carry_out(struct store *store, const struct store_admin_order *order,
-	const struct store_admin_page *page, struct store_admin_done *done)
+/* Why the order changes nothing for a recipient that matches. */
+static enum store_admin_left left_of(
+	enum store_admin_command command, const struct store_admin_recipient *recipient)
+{
+	static const enum store_admin_left flushed[STORE_ADMIN_STATE_END] = {
+		[STORE_ADMIN_ACTIVE] = STORE_ADMIN_LEFT_BUSY,
+		[STORE_ADMIN_HELD] = STORE_ADMIN_LEFT_HELD,
+		[STORE_ADMIN_SUSPENDED] = STORE_ADMIN_LEFT_SUSPENDED,
+		[STORE_ADMIN_EXPIRING] = STORE_ADMIN_LEFT_EXPIRING,
+	};
+
+	switch (command) {
+	case STORE_ADMIN_FLUSH:
+		return flushed[recipient->state];
+	case STORE_ADMIN_HOLD:
+		return recipient->held ? STORE_ADMIN_LEFT_HELD_ALREADY : STORE_ADMIN_LEFT_NONE;
+	case STORE_ADMIN_RELEASE:
+		return recipient->held ? STORE_ADMIN_LEFT_NONE : STORE_ADMIN_LEFT_NOT_HELD;
+	case STORE_ADMIN_DELETE:
+		return recipient->state == STORE_ADMIN_ACTIVE ? STORE_ADMIN_LEFT_BUSY : STORE_ADMIN_LEFT_NONE;
+	case STORE_ADMIN_EXPIRE:
+		return recipient->expired ? STORE_ADMIN_LEFT_EXPIRING : STORE_ADMIN_LEFT_NONE;
+	case STORE_ADMIN_COUNT:
+	case STORE_ADMIN_REROUTE:
+	case STORE_ADMIN_COMMAND_END:
+		break;
+	}
+	return STORE_ADMIN_LEFT_NONE;
+}
+
+static void count_mail(
+	enum store_admin_command command, const struct store_admin_mail *mail, struct store_admin_done *done)
+{
+	uint64_t changed = 0;
+
+	for (size_t i = 0; i < mail->recipient_count; i++) {
+		const enum store_admin_left left = left_of(command, &mail->recipients[i]);
+
+		changed += left == STORE_ADMIN_LEFT_NONE;
+		done->left[left] += left != STORE_ADMIN_LEFT_NONE;
+	}
+	done->matched++;
+	done->recipients += changed;
+	done->mails += changed > 0;
+	done->bytes += changed > 0 ? mail->size : 0;
+}
+
+/* Whether a route leads there, or queued mail goes there. */
+static bool knows(struct store *store, const char *destination)
+{
+	pthread_mutex_lock(&store->lock);
+	const struct schedule_view view = schedule_view(store->schedule, destination);
+	bool known = view.waiting > 0 || view.lent > 0;
+	for (size_t i = 0; !known && i < store->config->route_count; i++)
+		known = strcmp(store->config->routes[i].next_hop, destination) == 0;
+	pthread_mutex_unlock(&store->lock);
+	return known;
+}
+
+static int carry_out(
+	struct store *store, const struct store_admin_order *order, struct store_admin_page *page)
 {
 	size_t count;
 	struct item *items = items_of(page->mails, page, &count);
@@ -314,7 +377,7 @@ static int carry_out(struct store *store, const struct store_admin_order *order,
 		r = direct(store, order, page, items, count);
 		break;
 	case STORE_ADMIN_DELETE:
-		r = delete_page(store, order, page, items, count, done);
+		r = delete_page(store, order, page, items, count);
 		break;
 	case STORE_ADMIN_COUNT:
 	case STORE_ADMIN_COMMAND_END:
@@ -335,15 +398,12 @@ int store_admin_apply(struct store *store, const struct store_admin_order *order
 	pthread_mutex_lock(&store->orders);
 	int r = store_admin_list(store, scratch, &filter, after, most, &page);
 	if (r == 0)
-		r = carry_out(store, order, &page, &done);
+		r = carry_out(store, order, &page);
 	pthread_mutex_unlock(&store->orders);
-	for (size_t m = 0; r == 0 && m < page.count; m++) {
-		done.mails++;
-		done.recipients += page.mails[m].recipient_count;
-		done.bytes += page.mails[m].size;
-	}
+	for (size_t m = 0; r == 0 && m < page.count; m++)
+		count_mail(order->command, &page.mails[m], &done);
 	if (r == 0) {
-		done.recipients -= done.busy;
+		done.unknown_hop = text_of(order->next_hop).len > 0 && !knows(store, order->next_hop);
 		done.after = page.after;
 		done.ended = page.ended;
 		*ret_done = done;
@@ -352,7 +412,8 @@ int store_admin_apply(struct store *store, const struct store_admin_order *order
 	return r;
 }
 
-int store_admin_suspend(struct store *store, const char *destination, bool suspend, int64_t uid)
+int store_admin_suspend(struct store *store, const char *destination, bool suspend, int64_t uid,
+	struct store_admin_suspension *ret_done)
 {
 	const struct directive directive = { .kind = suspend ? DIRECTIVE_SUSPEND : DIRECTIVE_RESUME,
 		.text = destination,
@@ -360,9 +421,11 @@ int store_admin_suspend(struct store *store, const char *destination, bool suspe
 		.time_ms = clock_wall_ms() };
 
 	pthread_mutex_lock(&store->orders);
+	ret_done->unknown = !knows(store, destination);
 	int r = writer_directives(store->writer, &directive, 1);
 	if (r == 0) {
 		pthread_mutex_lock(&store->lock);
+		ret_done->changed = schedule_view(store->schedule, destination).suspended != suspend;
 		schedule_suspend(store->schedule, destination, suspend);
 		waiters_call_all(&store->waiters);
 		pthread_mutex_unlock(&store->lock);

@@ -43,7 +43,9 @@ struct store_admin_recipient {
 	const char *next_hop; /* of `queue reroute`; empty = none */
 	const char *reply;    /* the last one; empty = not tried yet */
 	enum store_admin_state state;
-	int64_t attempts, next_try_ms;	/* wall clock; 0 = none before it is released or resumed */
+	int64_t attempts, next_try_ms; /* wall clock; 0 = none before it is released or resumed */
+	bool held,
+		expired; /* `queue hold`, `queue expire` were ordered, whatever the state; known in `queue` only */
 	struct store_admin_pause pause; /* of its destination, when it waits for the end of that */
 };
 
@@ -90,9 +92,23 @@ struct store_admin_order {
 	int64_t uid;
 };
 
+/* Why an order leaves a recipient as it is. */
+enum store_admin_left {
+	STORE_ADMIN_LEFT_NONE,	       /* it does not */
+	STORE_ADMIN_LEFT_BUSY,	       /* it is being delivered to */
+	STORE_ADMIN_LEFT_NOT_HELD,     /* release */
+	STORE_ADMIN_LEFT_HELD_ALREADY, /* hold */
+	STORE_ADMIN_LEFT_HELD,	       /* flush: only `queue release` has it sent */
+	STORE_ADMIN_LEFT_SUSPENDED,    /* flush: only `queue resume` has */
+	STORE_ADMIN_LEFT_EXPIRING,     /* it is given up already */
+	STORE_ADMIN_LEFT_END
+};
+
 struct store_admin_done {
-	uint64_t mails, recipients, bytes;
-	uint64_t busy; /* recipients that cannot be deleted: they are being delivered to */
+	uint64_t matched;		     /* mails */
+	uint64_t mails, recipients, bytes;   /* of those, what was changed */
+	uint64_t left[STORE_ADMIN_LEFT_END]; /* recipients that match and were left, by why */
+	bool unknown_hop;		     /* next_hop is none that a route or queued mail has */
 	int64_t after;
 	bool ended;
 };
@@ -102,7 +118,12 @@ int store_admin_apply(struct store *store, const struct store_admin_order *order
 	struct store_admin_done *ret_done);
 
 /* Nothing is sent to `destination` from now on (what is under way is finished), or again. Durable. 0 or a negative error. */
-int store_admin_suspend(struct store *store, const char *destination, bool suspend, int64_t uid);
+struct store_admin_suspension {
+	bool changed; /* it was not so before */
+	bool unknown; /* no route and no queued mail has a destination called so */
+};
+int store_admin_suspend(struct store *store, const char *destination, bool suspend, int64_t uid,
+	struct store_admin_suspension *ret_done);
 
 /* How a destination stands: mails are counted once for each recipient domain. */
 struct store_admin_destination {

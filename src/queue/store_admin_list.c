@@ -165,11 +165,13 @@ static void add_row(struct store *store, const struct config *config, const stru
 		.next_try_ms = sqlite3_column_int64(rows, 5),
 		.next_hop = copy(owner, rows, 10) };
 
-	store_admin_describe(store, config, mid, sqlite3_column_int(rows, 9) != 0,
-		sqlite3_column_int(rows, 11) != 0, &recipient);
+	recipient.held = sqlite3_column_int(rows, 9) != 0;
+	recipient.expired = sqlite3_column_int(rows, 11) != 0;
+	store_admin_describe(store, config, mid, recipient.held, recipient.expired, &recipient);
 	if (sqlite3_column_int(rows, 13) != 0) {
 		recipient.state = STORE_ADMIN_CORRUPT;
 		recipient.next_try_ms = 0;
+		recipient.pause = (struct store_admin_pause){ 0 };
 	}
 	if (!matches(filter, &recipient))
 		return;

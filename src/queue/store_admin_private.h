@@ -11,8 +11,9 @@ int store_admin_load(struct store *store);
 /* A lease as it was ordered: with another next hop, or only those who are given up. 0, -ENOENT when it is held, or another negative error. */
 int store_admin_direct(struct store *store, struct lease *lease);
 
-/* A mail for one domain that was changed while it was lent (schedule_mark()) came back: schedule it as the store says now. */
-void store_admin_reschedule(struct store *store, int64_t mid, const char *domain);
+/* A mail for one domain that was changed while it was lent (schedule_mark()) came back: schedule it as the store says now,
+ * or at once. */
+void store_admin_reschedule(struct store *store, int64_t mid, const char *domain, bool due_now);
 
 /* How a destination is paused: in wall clock, without the reason. */
 struct schedule_view;

@@ -209,6 +209,7 @@ static void unread(struct store *store, int64_t mid, const char *domain, int err
 			log_str("reason", err_text(error)));
 	pthread_mutex_lock(&store->lock);
 	const bool marked = schedule_is_marked(store->schedule, mid, domain);
+	const bool hurried = schedule_is_hurried(store->schedule, mid, domain);
 	if (busy)
 		storage_fault_tell(&store->fault, STORAGE_READING, error);
 	if (error == -ENOENT)
@@ -218,7 +219,7 @@ static void unread(struct store *store, int64_t mid, const char *domain, int err
 			clock_mono_ms() + (busy ? BUSY_RETRY_MS : UNREAD_RETRY_MS));
 	pthread_mutex_unlock(&store->lock);
 	if (marked && error == -ENOENT)
-		store_admin_reschedule(store, mid, domain);
+		store_admin_reschedule(store, mid, domain, hurried);
 }
 
 /* Never deliver what was damaged: those whom it was for leave the queue, into a state that says so; the others go on. */
@@ -359,7 +360,7 @@ static void give_back(
 {
 	uint64_t owner;
 	uint32_t attempt = 0;
-	bool marked = false;
+	bool marked = false, hurried = false;
 
 	pthread_mutex_lock(&store->lock);
 	schedule_is_lent(store->schedule, outcome->mid, outcome->domain, &owner, &attempt);
@@ -371,6 +372,7 @@ static void give_back(
 			schedule_reached(store->schedule, outcome->mid, outcome->domain,
 				!outcome->unreachable, clock_mono_ms());
 		marked = schedule_is_marked(store->schedule, outcome->mid, outcome->domain);
+		hurried = schedule_is_hurried(store->schedule, outcome->mid, outcome->domain);
 		if (job->waiting && !marked)
 			schedule_again(
 				store->schedule, outcome->mid, outcome->domain, clock_mono_ms() + wait);
@@ -380,7 +382,7 @@ static void give_back(
 	}
 	pthread_mutex_unlock(&store->lock);
 	if (marked && job->waiting)
-		store_admin_reschedule(store, outcome->mid, outcome->domain);
+		store_admin_reschedule(store, outcome->mid, outcome->domain, hurried);
 }
 
 /* A backup may have read its name before: then it goes when that is done. */

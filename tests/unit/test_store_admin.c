@@ -109,6 +109,15 @@ static void record(struct rig *rig, struct lease *l, enum outcome_state state)
 	talloc_free(l);
 }
 
+static struct store_admin_suspension suspend(
+	struct rig *rig, const char *destination, bool suspended, int64_t uid)
+{
+	struct store_admin_suspension done = { 0 };
+
+	assert_int_equal(store_admin_suspend(rig->store, destination, suspended, uid, &done), 0);
+	return done;
+}
+
 static struct store_admin_done order_to(struct rig *rig, enum store_admin_command command,
 	struct store_admin_filter filter, const char *next_hop)
 {
@@ -121,9 +130,13 @@ static struct store_admin_done order_to(struct rig *rig, enum store_admin_comman
 		struct store_admin_done page;
 
 		assert_int_equal(store_admin_apply(rig->store, &order, sum.after, 3, &page), 0);
+		sum.matched += page.matched;
 		sum.mails += page.mails;
+		sum.bytes += page.bytes;
 		sum.recipients += page.recipients;
-		sum.busy += page.busy;
+		for (size_t i = 0; i < STORE_ADMIN_LEFT_END; i++)
+			sum.left[i] += page.left[i];
+		sum.unknown_hop = page.unknown_hop;
 		sum.after = page.after;
 		sum.ended = page.ended;
 	}
@@ -216,7 +229,7 @@ static void test_every_state_has_its_name(void **state)
 	assert_string_equal(states(rig, mid), "active");
 	record(rig, l, OUTCOME_DEFERRED);
 	assert_string_equal(states(rig, mid), "deferred");
-	assert_int_equal(store_admin_suspend(rig->store, "one.test", true, OPERATOR), 0);
+	suspend(rig, "one.test", true, OPERATOR);
 	assert_string_equal(states(rig, mid), "suspended");
 	order(rig, STORE_ADMIN_HOLD, (struct store_admin_filter){ .mid = mid });
 	assert_string_equal(states(rig, mid), "held");
@@ -310,7 +323,7 @@ static void test_deleted_mail_is_gone_and_tracked_and_mail_that_is_out_is_left(v
 	struct lease *l = lease(rig);
 	assert_int_equal(l->envelope.recipient_count, 1);
 	done = order(rig, STORE_ADMIN_DELETE, (struct store_admin_filter){ .mid = mid });
-	assert_int_equal(done.busy, 1);
+	assert_int_equal(done.left[STORE_ADMIN_LEFT_BUSY], 1);
 	assert_int_equal(done.recipients, 1);
 	const char *busy = l->domain[0] == 'o' ? "deleted queued deleted" : "deleted deleted queued";
 	assert_string_equal(tracked(rig, mid), busy);
@@ -318,7 +331,7 @@ static void test_deleted_mail_is_gone_and_tracked_and_mail_that_is_out_is_left(v
 	order(rig, STORE_ADMIN_HOLD, (struct store_admin_filter){ .mid = other });
 	done = order(rig, STORE_ADMIN_DELETE, (struct store_admin_filter){ 0 });
 	assert_int_equal(done.recipients, 2);
-	assert_int_equal(done.busy, 0);
+	assert_int_equal(done.left[STORE_ADMIN_LEFT_BUSY], 0);
 	assert_string_equal(tracked(rig, mid), "deleted deleted deleted");
 	assert_string_equal(tracked(rig, other), "deleted");
 	assert_int_equal(store_queued(rig->store), 0);
@@ -376,7 +389,7 @@ static void test_expired_mail_is_lent_for_its_report_whatever_else_is_ordered(vo
 
 	(void)state;
 	record(rig, lease(rig), OUTCOME_DEFERRED);
-	store_admin_suspend(rig->store, "one.test", true, OPERATOR);
+	suspend(rig, "one.test", true, OPERATOR);
 	order(rig, STORE_ADMIN_HOLD, (struct store_admin_filter){ .mid = mid });
 	assert_int_equal(
 		order(rig, STORE_ADMIN_EXPIRE, (struct store_admin_filter){ .recipient = "b@one.test" })
@@ -396,7 +409,7 @@ static void test_expired_mail_is_lent_for_its_report_whatever_else_is_ordered(vo
 	order(rig, STORE_ADMIN_RELEASE, (struct store_admin_filter){ .mid = mid });
 	order(rig, STORE_ADMIN_FLUSH, (struct store_admin_filter){ .mid = mid });
 	assert_null(lease(rig));
-	store_admin_suspend(rig->store, "one.test", false, OPERATOR);
+	suspend(rig, "one.test", false, OPERATOR);
 	l = lease(rig);
 	assert_false(l->expired);
 	assert_int_equal(l->envelope.recipient_count, 2);
@@ -428,6 +441,59 @@ static void test_rerouted_mail_goes_there_at_once_and_the_others_do_not(void **s
 	assert_string_equal(l->next_hop, "");
 	assert_string_equal(l->destination, "127.0.0.1:25");
 	talloc_free(l);
+	rig_free(rig);
+}
+
+static void test_mail_that_is_out_is_due_at_once_when_it_comes_back_rerouted(void **state)
+{
+	struct rig *rig = rig_new();
+
+	(void)state;
+	commit(rig, "s@s.test", TO("a@routed.test"));
+	struct lease *l = lease(rig);
+	assert_true(order_to(rig, STORE_ADMIN_REROUTE, (struct store_admin_filter){ 0 }, "192.0.2.7:26")
+			    .unknown_hop);
+	record(rig, l, OUTCOME_DEFERRED);
+	l = lease(rig);
+	assert_non_null(l);
+	assert_string_equal(l->next_hop, "192.0.2.7:26");
+
+	/* What is only held and released meanwhile keeps its time. */
+	order(rig, STORE_ADMIN_HOLD, (struct store_admin_filter){ 0 });
+	order(rig, STORE_ADMIN_RELEASE, (struct store_admin_filter){ 0 });
+	record(rig, l, OUTCOME_DEFERRED);
+	assert_null(lease(rig));
+	rig_free(rig);
+}
+
+static void test_orders_count_what_they_change_and_say_why_the_rest_is_left(void **state)
+{
+	struct rig *rig = rig_new();
+	struct store_admin_filter all = { 0 };
+
+	(void)state;
+	commit(rig, "s@s.test", TO("a@one.test", "b@two.test"));
+	int64_t mid = commit(rig, "s@s.test", TO("a@one.test"));
+	struct store_admin_done done = order(rig, STORE_ADMIN_RELEASE, all);
+	assert_true(done.mails == 0 && done.matched == 2 && done.recipients == 0);
+	assert_int_equal(done.left[STORE_ADMIN_LEFT_NOT_HELD], 3);
+	done = order(rig, STORE_ADMIN_HOLD, (struct store_admin_filter){ .mid = mid });
+	assert_true(done.mails == 1 && done.recipients == 1 && done.bytes > 0);
+	done = order(rig, STORE_ADMIN_HOLD, all);
+	assert_true(done.mails == 1 && done.recipients == 2);
+	assert_int_equal(done.left[STORE_ADMIN_LEFT_HELD_ALREADY], 1);
+	done = order(rig, STORE_ADMIN_RELEASE, (struct store_admin_filter){ .domain = "two.test" });
+	assert_int_equal(done.recipients, 1);
+	done = order(rig, STORE_ADMIN_FLUSH, all);
+	assert_true(done.mails == 1 && done.recipients == 1);
+	assert_int_equal(done.left[STORE_ADMIN_LEFT_HELD], 2);
+	suspend(rig, "two.test", true, 0);
+	done = order(rig, STORE_ADMIN_FLUSH, all);
+	assert_true(done.mails == 0 && done.matched == 2);
+	assert_int_equal(done.left[STORE_ADMIN_LEFT_SUSPENDED], 1);
+	order(rig, STORE_ADMIN_EXPIRE, (struct store_admin_filter){ .mid = mid });
+	done = order(rig, STORE_ADMIN_EXPIRE, all);
+	assert_true(done.recipients == 2 && done.left[STORE_ADMIN_LEFT_EXPIRING] == 1);
 	rig_free(rig);
 }
 
@@ -471,8 +537,11 @@ static void test_a_suspended_destination_stays_suspended_over_a_restart(void **s
 	struct store_admin_status status;
 
 	(void)state;
-	assert_int_equal(store_admin_suspend(rig->store, "127.0.0.1:25", true, OPERATOR), 0);
-	assert_int_equal(store_admin_suspend(rig->store, "127.0.0.1:25", true, 0), 0);
+	assert_true(suspend(rig, "127.0.0.1:25", true, OPERATOR).changed);
+	assert_false(suspend(rig, "127.0.0.1:25", true, 0).changed);
+	assert_false(suspend(rig, "127.0.0.1:25", true, 0).unknown);
+	assert_true(suspend(rig, "127.0.0.1:2", false, 0).unknown);
+	assert_true(suspend(rig, "one.test", false, 0).unknown);
 	commit(rig, "s@s.test", TO("a@routed.test", "b@one.test"));
 	struct lease *l = lease(rig);
 	assert_string_equal(l->domain, "one.test");
@@ -485,7 +554,8 @@ static void test_a_suspended_destination_stays_suspended_over_a_restart(void **s
 	assert_string_equal(status.suspended[0].destination, "127.0.0.1:25");
 	assert_int_equal(status.suspended[0].uid, OPERATOR);
 	assert_int_equal(status.suspended[0].waiting, 1);
-	assert_int_equal(store_admin_suspend(rig->store, "127.0.0.1:25", false, OPERATOR), 0);
+	assert_true(suspend(rig, "127.0.0.1:25", false, OPERATOR).changed);
+	assert_false(suspend(rig, "127.0.0.1:25", false, OPERATOR).changed);
 	l = lease(rig);
 	assert_non_null(l);
 	talloc_free(l);
@@ -505,7 +575,7 @@ static void test_a_reader_lists_the_same_without_a_gateway(void **state)
 	const char *why = "";
 
 	(void)state;
-	store_admin_suspend(rig->store, "127.0.0.1:25", true, OPERATOR);
+	suspend(rig, "127.0.0.1:25", true, OPERATOR);
 	assert_int_equal(store_open_reader(rig, rig->path, &reader, &why), 0);
 	assert_int_equal(store_admin_prepare_reader(reader, rig->config), 0);
 	assert_int_equal(store_admin_list(reader, rig, &filter, 0, 9, &page), 0);
@@ -597,6 +667,8 @@ int main(void)
 		cmocka_unit_test(test_deleted_mail_counts_no_more_and_leaves_no_file),
 		cmocka_unit_test(test_expired_mail_is_lent_for_its_report_whatever_else_is_ordered),
 		cmocka_unit_test(test_rerouted_mail_goes_there_at_once_and_the_others_do_not),
+		cmocka_unit_test(test_mail_that_is_out_is_due_at_once_when_it_comes_back_rerouted),
+		cmocka_unit_test(test_orders_count_what_they_change_and_say_why_the_rest_is_left),
 		cmocka_unit_test(test_a_flushed_destination_is_tried_though_it_was_parked),
 		cmocka_unit_test(test_a_suspended_destination_stays_suspended_over_a_restart),
 		cmocka_unit_test(test_a_reader_lists_the_same_without_a_gateway),
