@@ -61,44 +61,92 @@ char *clock_mail_date(int64_t wall_ms, char *ret_text)
 	return ret_text;
 }
 
-/* An age: digits and one unit letter. */
+/* An age: digits and a unit letter, perhaps several times: 90s, 2h30m. */
 static int parse_age(struct text t, int64_t now, int64_t *ret_wall_ms)
 {
 	static const struct {
 		char letter;
 		int64_t ms;
 	} units[] = { { 's', 1000 }, { 'm', 60000 }, { 'h', 3600000 }, { 'd', 86400000 } };
-	uint64_t number;
+	int64_t age = 0;
 
-	if (t.len < 2 || text_number(text_first(t, t.len - 1), 100000, &number) < 0)
+	while (t.len > 0) {
+		size_t digits = 0, u = 0;
+		uint64_t number;
+
+		while (digits < t.len && t.at[digits] >= '0' && t.at[digits] <= '9')
+			digits++;
+		if (digits == t.len || text_number(text_first(t, digits), 100000, &number) < 0)
+			return -EINVAL;
+		while (u < sizeof units / sizeof units[0] && units[u].letter != t.at[digits])
+			u++;
+		if (u == sizeof units / sizeof units[0])
+			return -EINVAL;
+		age += (int64_t)number * units[u].ms;
+		if (age > INT64_C(100000) * 86400000)
+			return -EINVAL;
+		t = text_from(t, digits + 1);
+	}
+	*ret_wall_ms = now - age;
+	return 0;
+}
+
+/* `Z`, `+02:00` or nothing, which is UTC too; seconds east of UTC. */
+static int parse_offset(const char *text, int64_t *ret_seconds)
+{
+	char sign;
+	int hours, minutes, used = 0;
+
+	*ret_seconds = 0;
+	if (strcmp(text, "") == 0 || strcmp(text, "Z") == 0)
+		return 0;
+	if (sscanf(text, "%c%2d:%2d%n", &sign, &hours, &minutes, &used) != 3 || used != 6 ||
+		text[used] != '\0' || (sign != '+' && sign != '-') || hours < 0 || hours > 23 ||
+		minutes < 0 || minutes > 59)
 		return -EINVAL;
+	*ret_seconds = (sign == '-' ? -1 : 1) * (hours * 3600 + minutes * 60);
+	return 0;
+}
 
-	for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
-		if (t.at[t.len - 1] == units[i].letter) {
-			*ret_wall_ms = now - (int64_t)number * units[i].ms;
-			return 0;
+/* `T10:20` or ` 10:20`, with or without seconds and their fraction; what follows is the offset. */
+static int parse_day_time(const char *text, struct tm *tm, int64_t *ret_ms, const char **ret_rest)
+{
+	int used = 0;
+
+	if ((text[0] != 'T' && text[0] != ' ') ||
+		sscanf(text + 1, "%2d:%2d%n", &tm->tm_hour, &tm->tm_min, &used) != 2 || used != 5)
+		return -EINVAL;
+	text += 1 + used;
+	if (text[0] == ':') {
+		used = 0;
+		if (sscanf(text + 1, "%2d%n", &tm->tm_sec, &used) != 1 || used != 2)
+			return -EINVAL;
+		text += 3;
+		if (text[0] == '.') {
+			text++;
+			for (int64_t unit = 100; text[0] >= '0' && text[0] <= '9'; unit /= 10)
+				*ret_ms += (*text++ - '0') * unit;
 		}
 	}
-	return -EINVAL;
+	*ret_rest = text;
+	return 0;
 }
 
 int clock_parse(const char *text, int64_t now, int64_t *ret_wall_ms)
 {
 	struct tm tm = { .tm_mday = 1 };
+	int64_t east = 0, ms = 0;
+	const char *rest = "";
 	int used = 0;
 
-	if (parse_age(text_of(text), now, ret_wall_ms) == 0)
+	if (text[0] != '\0' && parse_age(text_of(text), now, ret_wall_ms) == 0)
 		return 0;
 
 	if (sscanf(text, "%4d-%2d-%2d%n", &tm.tm_year, &tm.tm_mon, &tm.tm_mday, &used) != 3 || used != 10)
 		return -EINVAL;
-	if (text[used] != '\0') {
-		int more = 0;
-
-		if (sscanf(text + used, "T%2d:%2d:%2dZ%n", &tm.tm_hour, &tm.tm_min, &tm.tm_sec, &more) != 3 ||
-			more != 10 || text[used + more] != '\0')
-			return -EINVAL;
-	}
+	if (text[used] != '\0' &&
+		(parse_day_time(text + used, &tm, &ms, &rest) < 0 || parse_offset(rest, &east) < 0))
+		return -EINVAL;
 	tm.tm_year -= 1900;
 	tm.tm_mon -= 1;
 
@@ -108,6 +156,6 @@ int clock_parse(const char *text, int64_t now, int64_t *ret_wall_ms)
 	if (real.tm_year != tm.tm_year || real.tm_mon != tm.tm_mon || real.tm_mday != tm.tm_mday ||
 		real.tm_hour != tm.tm_hour || real.tm_min != tm.tm_min || real.tm_sec != tm.tm_sec)
 		return -EINVAL;
-	*ret_wall_ms = seconds * 1000;
+	*ret_wall_ms = (seconds - east) * 1000 + ms;
 	return 0;
 }

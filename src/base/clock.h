@@ -20,6 +20,6 @@ char *clock_iso(int64_t wall_ms, char *ret_text);
 /* Write `wall_ms` as an RFC 5322 date in UTC into `ret_text` (CLOCK_TEXT_MAX bytes); returns ret_text. */
 char *clock_mail_date(int64_t wall_ms, char *ret_text);
 
-/* Read `2026-11-21`, `2026-11-21T10:20:30Z`, or an age such as `90s`, `15m`, `2h`, `7d` before `now_ms`;
- * 0, or -EINVAL. */
+/* Read `2026-11-21`, `2026-11-21T10:20:30Z` (seconds may be missing; `+02:00` for `Z`; without either it is UTC; a space for `T`), or an age before
+ * `now_ms` such as `90s`, `7d`, `2h30m`; 0, or -EINVAL. */
 int clock_parse(const char *text, int64_t now_ms, int64_t *ret_wall_ms);

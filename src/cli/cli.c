@@ -59,12 +59,19 @@ static const struct command {
 		"roles, listeners, log, certificates, queue and counters of the running gateway",
 		JSON_OPTION },
 	{ "stop", cli_stop, "[--json]", "finish what is under way and end", JSON_OPTION },
-	{ "track", cli_track, "[--sender A] [--recipient A] [--mid N] [--since TIME] [--json]",
+	{ "track", cli_track, "[FILTER]... [--json]",
 		"what happened to a mail, and how both legs were protected",
-		"  --sender A     its sender; '' is the null sender\n"
-		"  --recipient A  one of its recipients\n"
-		"  --mid N        the number in the reply \"250 2.0.0 accepted as N\"\n"
-		"  --since TIME   an age such as 2h, or a time such as 2026-11-21T10:20:30Z\n" JSON_OPTION },
+		"A FILTER is one of these; each is taken once, and with several all must match:\n"
+		"  --sender A       its sender; '' is the null sender\n"
+		"  --recipient A    one of its recipients\n"
+		"  --domain D       the domain of one of its recipients\n"
+		"  --destination D  a server that it was tried at: a name, an address with port, or a next hop\n"
+		"  --state S        of a recipient: queued, deferred, delivered, bounced, deleted, corrupt or refused\n"
+		"  --mid N          the number in the reply \"250 2.0.0 accepted as N\"\n"
+		"  --since TIME     received then or later: 2026-11-21, 2026-11-21T10:20:30Z, 2026-11-21T12:20+02:00\n"
+		"                   (UTC without an offset), or an age such as 90s, 2h30m, 7d\n"
+		"  --until TIME     received before\n"
+		"  --limit N        stop after N records, the oldest first\n" JSON_OPTION },
 };
 
 static const struct command *command_of(const char *name)

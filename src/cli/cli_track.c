@@ -58,7 +58,7 @@ static void print_recipient(json_t *recipient)
 
 void cli_track_print(json_t *record)
 {
-	json_t *inbound = json_object_get(record, "inbound"), *recipient;
+	json_t *inbound = json_object_get(record, "inbound"), *recipient, *report;
 	size_t i;
 
 	if (json_is_integer(json_object_get(record, "mid")))
@@ -71,44 +71,56 @@ void cli_track_print(json_t *record)
 		word(inbound, "icid"));
 	print_tls("    ", json_object_get(inbound, "tls"));
 	json_array_foreach(json_object_get(record, "recipients"), i, recipient) print_recipient(recipient);
+	json_array_foreach(json_object_get(record, "reports"), i, report)
+		printf("  its sender was told by mail %lld\n", (long long)json_integer_value(report));
 }
 
-static void print_lines(struct text lines, bool json)
+/* A query as it was typed, and how to show what it finds. */
+struct track {
+	struct store_query query;
+	const char *mid, *since, *until, *limit_text;
+	uint64_t limit; /* records; 0 = all */
+	bool json;
+};
+
+/* Print at most `most` lines; how many there were. */
+static uint64_t print_lines(struct text lines, bool json, uint64_t most)
 {
-	if (json) {
-		fwrite(lines.at, 1, lines.len, stdout);
-		return;
-	}
-	while (lines.len > 0) {
+	uint64_t count = 0;
+
+	while (lines.len > 0 && count < most) {
 		size_t end = text_find(lines, '\n');
 		char *line = text_copy(NULL, text_first(lines, end));
+		json_t *record = json ? NULL : json_loads(line, 0, NULL);
 
-		json_t *record = json_loads(line, 0, NULL);
-		if (record != NULL)
+		if (json)
+			printf("%s\n", line);
+		else if (record != NULL)
 			cli_track_print(record);
 		json_decref(record);
 		talloc_free(line);
 		lines = text_from(lines, end + 1);
+		count++;
 	}
+	return count;
 }
 
 /* Pages over a channel to `queue`, or from a store that is read directly; exactly one is given. */
-static int print_pages(
-	int channel, struct store *store, const struct store_query *query, bool json, void *scratch)
+static int print_pages(int channel, struct store *store, const struct track *track, void *scratch)
 {
+	const uint64_t most = track->limit == 0 ? UINT64_MAX : track->limit;
 	struct store_cursor cursor = { 0 };
-	bool any = false;
+	uint64_t count = 0;
 	int r = 0;
 
-	while (r == 0 && !cursor.ended) {
+	while (r == 0 && !cursor.ended && count < most) {
 		void *page = talloc_new(scratch);
 		struct text lines;
 
-		r = store == NULL ? track_page(channel, page, query, &cursor, &lines)
-				  : track_page_read(store, page, query, &cursor, &lines);
+		r = store == NULL ? track_page(channel, page, &track->query, &cursor, &lines)
+				  : track_page_read(store, page, &track->query, &cursor, &lines);
 		if (r == 0)
-			print_lines(lines, json);
-		any = any || (r == 0 && lines.len > 0);
+			count += print_lines(lines, track->json, most - count);
 		talloc_free(page);
 	}
 	if (r == -EUCLEAN)
@@ -117,14 +129,13 @@ static int print_pages(
 			" (tracking_corrupt in the log) and salvages queue.db; mail goes on\n");
 	else if (r < 0)
 		fprintf(stderr, "postern: tracking records cannot be read: %s\n", err_text(r));
-	else if (!any && !json)
+	else if (count == 0 && !track->json)
 		fprintf(stderr,
 			"postern: nothing matches; addresses are compared whole, and --sender '' is the null sender\n");
 	return r == 0 ? CLI_FINE : CLI_FAILED;
 }
 
-static int track_offline(
-	const struct cli_gateway *gateway, const struct store_query *query, bool json, void *scratch)
+static int track_offline(const struct cli_gateway *gateway, const struct track *track, void *scratch)
 {
 	struct store *store;
 	const char *why;
@@ -133,10 +144,10 @@ static int track_offline(
 		fprintf(stderr, "postern: no gateway is running, and %s\n", why);
 		return CLI_TEMPORARY;
 	}
-	return print_pages(-1, store, query, json, scratch);
+	return print_pages(-1, store, track, scratch);
 }
 
-static int track_online(struct frame *answer, const struct store_query *query, bool json, void *scratch)
+static int track_online(struct frame *answer, const struct track *track, void *scratch)
 {
 	bool ok = frame_get_bool(answer);
 	struct text text = frame_get_text(answer);
@@ -146,46 +157,69 @@ static int track_online(struct frame *answer, const struct store_query *query, b
 		return CLI_TEMPORARY;
 	}
 	CLEANUP(base_close) int channel = frame_get_fd(answer);
-	return print_pages(channel, NULL, query, json, scratch);
+	return print_pages(channel, NULL, track, scratch);
 }
 
-static int parse_query(const char *mid, const char *since, struct store_query *query)
+/* A time on the command line; false after saying what is wrong with it. */
+static bool read_time(const char *option, const char *text, int64_t *ret_ms)
 {
+	if (text == NULL || clock_parse(text, clock_wall_ms(), ret_ms) == 0)
+		return true;
+	fprintf(stderr,
+		"postern track: %s %s: takes an age such as 15m, 2h30m, 7d, or a time such as 2026-11-21T10:20Z or 2026-11-21T12:20+02:00\n",
+		option, text);
+	return false;
+}
+
+static int parse_query(struct track *track)
+{
+	struct store_query *query = &track->query;
 	uint64_t number = 0;
 
-	if (mid != NULL && text_number(text_of(mid), INT64_MAX, &number) < 0) {
+	if (track->mid != NULL && text_number(text_of(track->mid), INT64_MAX, &number) < 0) {
 		fprintf(stderr,
 			"postern track: --mid %s: takes a number, as in the reply \"250 2.0.0 accepted as 123\"\n",
-			mid);
+			track->mid);
 		return CLI_USAGE;
 	}
 	query->mid = (int64_t)number;
 	if (query->sender != NULL && strcmp(query->sender, "<>") == 0)
 		query->sender = "";
-	if (since != NULL && clock_parse(since, clock_wall_ms(), &query->since_ms) < 0) {
+	if (query->state != NULL && !store_is_state(query->state)) {
 		fprintf(stderr,
-			"postern track: --since %s: takes an age such as 15m, 2h, 7d, or a time such as 2026-11-21T10:20:30Z\n",
-			since);
+			"postern track: --state takes queued, deferred, delivered, bounced, deleted, corrupt or refused, not %s\n",
+			query->state);
 		return CLI_USAGE;
 	}
-	return CLI_FINE;
+	if (track->limit_text != NULL &&
+		(text_number(text_of(track->limit_text), INT64_MAX, &track->limit) < 0 ||
+			track->limit == 0)) {
+		fprintf(stderr, "postern track: --limit takes a number, not %s\n", track->limit_text);
+		return CLI_USAGE;
+	}
+	return read_time("--since", track->since, &query->since_ms) &&
+			       read_time("--until", track->until, &query->until_ms)
+		       ? CLI_FINE
+		       : CLI_USAGE;
 }
 
 int cli_track(const char *file, int argc, char **argv)
 {
-	struct store_query query = { 0 };
-	const char *mid = NULL, *since = NULL;
-	bool json = false;
+	struct track track = { 0 };
 	const struct cli_option options[] = {
-		{ .name = "sender", .value = &query.sender },
-		{ .name = "recipient", .value = &query.recipient },
-		{ .name = "mid", .value = &mid },
-		{ .name = "since", .value = &since },
-		{ .name = "json", .flag = &json },
+		{ .name = "sender", .value = &track.query.sender },
+		{ .name = "recipient", .value = &track.query.recipient },
+		{ .name = "domain", .value = &track.query.domain },
+		{ .name = "destination", .value = &track.query.host },
+		{ .name = "state", .value = &track.query.state },
+		{ .name = "mid", .value = &track.mid },
+		{ .name = "since", .value = &track.since },
+		{ .name = "until", .value = &track.until },
+		{ .name = "limit", .value = &track.limit_text },
+		{ .name = "json", .flag = &track.json },
 	};
-	int status = cli_options("track", argc, argv, options, COUNT(options))
-			     ? parse_query(mid, since, &query)
-			     : CLI_USAGE;
+	int status =
+		cli_options("track", argc, argv, options, COUNT(options)) ? parse_query(&track) : CLI_USAGE;
 
 	if (status != CLI_FINE)
 		return status;
@@ -196,11 +230,11 @@ int cli_track(const char *file, int argc, char **argv)
 	if (!cli_find(file, scratch, &gateway)) {
 		status = CLI_FAILED;
 	} else if (!cli_is_running(&gateway)) {
-		status = track_offline(&gateway, &query, json, scratch);
+		status = track_offline(&gateway, &track, scratch);
 	} else {
 		status = cli_ask(&gateway, FRAME_CONTROL_QUEUE, ASK_MS, scratch, &answer);
 		if (status == CLI_FINE)
-			status = track_online(answer, &query, json, scratch);
+			status = track_online(answer, &track, scratch);
 	}
 	talloc_free(scratch);
 	return status;

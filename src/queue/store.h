@@ -70,8 +70,16 @@ int store_note(struct store *store, const struct store_refusal *refusals, size_t
 struct store_query {
 	const char *sender, *recipient;
 	int64_t mid;
-	int64_t since_ms;
+	int64_t since_ms,
+		until_ms;   /* received (or refused) then or later, and before; until_ms 0 = any time */
+	const char *domain; /* of a recipient */
+	const char *
+		state; /* of a recipient: "queued", "deferred", "delivered", "bounced", "deleted", "corrupt", "refused" */
+	const char *host; /* an attempt was made to that server, as tracking names it */
 };
+
+/* Whether tracking has such a state. */
+bool store_is_state(const char *word);
 
 /* Where a page ended; starts zeroed. */
 struct store_cursor {
@@ -98,6 +106,9 @@ struct store_tracked {
 	const char *sender, *icid, *client, *helo, *tls;
 	struct store_tracked_recipient *recipients;
 	size_t recipient_count;
+	int64_t *
+		reports; /* mails that told its sender of it; looked for only when store_query.mid is given */
+	size_t report_count;
 };
 
 /* The next page of what matches (at most 20 records), oldest first, refusals after mails; owned by `owner`. Sets cursor->ended with

@@ -51,21 +51,37 @@ static int read_attempts(
 	return r;
 }
 
-/* As tracking names them: a queued recipient that has been tried is deferred. */
+/* As tracking names them: a queued recipient that has been tried is deferred, a refused one has no row of its own. */
+enum { STATE_ANY = -1, STATE_DEFERRED = -2, STATE_REFUSED = -3 };
+
+static const struct {
+	const char *name;
+	int state;
+} states[] = { { "queued", STATE_QUEUED }, { "deferred", STATE_DEFERRED }, { "delivered", STATE_DELIVERED },
+	{ "bounced", STATE_BOUNCED }, { "corrupt", STATE_CORRUPT }, { "deleted", STATE_DELETED },
+	{ "refused", STATE_REFUSED } };
+
 static const char *state_name(int64_t state, int64_t attempts)
 {
-	switch (state) {
-	case STATE_DELIVERED:
-		return "delivered";
-	case STATE_BOUNCED:
-		return "bounced";
-	case STATE_CORRUPT:
-		return "corrupt";
-	case STATE_DELETED:
-		return "deleted";
-	default:
-		return attempts > 0 ? "deferred" : "queued";
-	}
+	const int64_t shown = state == STATE_QUEUED && attempts > 0 ? STATE_DEFERRED : state;
+
+	for (size_t i = 0; i < COUNT(states); i++)
+		if (states[i].state == shown)
+			return states[i].name;
+	return "queued";
+}
+
+static int state_of(const char *word)
+{
+	for (size_t i = 0; word != NULL && i < COUNT(states); i++)
+		if (strcmp(states[i].name, word) == 0)
+			return states[i].state;
+	return STATE_ANY;
+}
+
+bool store_is_state(const char *word)
+{
+	return state_of(word) != STATE_ANY;
 }
 
 static int read_tracked_recipients(sqlite3 *db, const void *owner, struct store_tracked *record)
@@ -100,6 +116,10 @@ static void bind_query(sqlite3_stmt *statement, const struct store_query *query,
 	sqlite3_bind_text(statement, 3, query->sender, -1, SQLITE_STATIC);
 	sqlite3_bind_text(statement, 4, query->recipient, -1, SQLITE_STATIC);
 	database_bind_number(statement, 5, query->mid);
+	database_bind_number(statement, 6, query->until_ms == 0 ? INT64_MAX : query->until_ms);
+	sqlite3_bind_text(statement, 7, query->domain, -1, SQLITE_STATIC);
+	database_bind_number(statement, 8, state_of(query->state));
+	sqlite3_bind_text(statement, 9, query->host, -1, SQLITE_STATIC);
 }
 
 /* Mails that match and come after `after`. */
@@ -107,11 +127,16 @@ static int read_mails(
 	sqlite3 *db, const void *owner, const struct store_query *query, int64_t after, struct page *page)
 {
 	sqlite3_stmt *statement = database_prepare(db,
-		"SELECT mid, received, size, sender, icid, client, helo, tls FROM message WHERE mid > ?1 AND "
-		"received >= ?2"
-		" AND (?3 IS NULL OR sender = ?3 COLLATE NOCASE) AND (?5 = 0 OR mid = ?5) AND (?4 IS NULL OR "
-		"EXISTS (SELECT 1 FROM recipient"
-		" WHERE recipient.mid = message.mid AND address = ?4 COLLATE NOCASE)) ORDER BY mid");
+		"SELECT mid, received, size, sender, icid, client, helo, tls FROM message WHERE mid > ?1"
+		" AND received >= ?2 AND received < ?6 AND (?3 IS NULL OR sender = ?3 COLLATE NOCASE)"
+		" AND (?5 = 0 OR mid = ?5)"
+		" AND ((?4 IS NULL AND ?7 IS NULL AND ?8 = -1) OR EXISTS (SELECT 1 FROM recipient r"
+		" WHERE r.mid = message.mid AND (?4 IS NULL OR r.address = ?4 COLLATE NOCASE)"
+		" AND (?7 IS NULL OR substr(r.address, -length(?7) - 1) = '@' || ?7 COLLATE NOCASE)"
+		" AND (?8 = -1 OR r.state = ?8 AND (?8 <> 0 OR r.attempts = 0)"
+		" OR ?8 = -2 AND r.state = 0 AND r.attempts > 0)))"
+		" AND (?9 IS NULL OR EXISTS (SELECT 1 FROM attempt a WHERE a.mid = message.mid"
+		" AND (a.host = ?9 COLLATE NOCASE OR a.address = ?9))) ORDER BY mid");
 	int r = 0;
 
 	bind_query(statement, query, after);
@@ -141,11 +166,12 @@ static int read_mails(
 static int read_refusals(
 	sqlite3 *db, const void *owner, const struct store_query *query, int64_t after, struct page *page)
 {
-	sqlite3_stmt *statement =
-		database_prepare(db, "SELECT id, time, sender, icid, client, helo, tls, recipient, reply "
-				     "FROM refusal WHERE id > ?1 AND time >= ?2"
-				     " AND (?3 IS NULL OR sender = ?3 COLLATE NOCASE) AND (?4 IS NULL OR "
-				     "recipient = ?4 COLLATE NOCASE) AND ?5 = 0 ORDER BY id");
+	sqlite3_stmt *statement = database_prepare(db,
+		"SELECT id, time, sender, icid, client, helo, tls, recipient, reply FROM refusal WHERE id > ?1"
+		" AND time >= ?2 AND time < ?6 AND (?3 IS NULL OR sender = ?3 COLLATE NOCASE)"
+		" AND (?4 IS NULL OR recipient = ?4 COLLATE NOCASE) AND ?5 = 0"
+		" AND (?7 IS NULL OR substr(recipient, -length(?7) - 1) = '@' || ?7 COLLATE NOCASE)"
+		" AND ?8 IN (-1, -3) AND ?9 IS NULL ORDER BY id");
 	int r = 0;
 
 	bind_query(statement, query, after);
@@ -215,6 +241,35 @@ static void merge(const struct page *queue, const struct page *track, struct sto
 	}
 }
 
+/* Reports are mails whose inbound connection is named after the mail that they are about (deliver/dsn.c). */
+static int find_reports(struct readers *readers, const void *owner, struct store_tracked *record)
+{
+	char icid[32];
+	sqlite3 *db = readers_take(readers);
+	sqlite3_stmt *rows = database_prepare(
+		db, "SELECT mid FROM message WHERE mid > ? AND icid = ? AND sender = '' ORDER BY mid");
+	int r;
+
+	snprintf(icid, sizeof icid, "dsn-%lld", (long long)record->mid);
+	database_bind_number(rows, 1, record->mid);
+	database_bind_text(rows, 2, text_of(icid));
+	while ((r = database_step(rows)) == 1) {
+		const int64_t mid = sqlite3_column_int64(rows, 0);
+		bool known = false;
+
+		for (size_t i = 0; i < record->report_count; i++)
+			known = known || record->reports[i] == mid;
+		if (known)
+			continue;
+		record->reports = text_must(
+			talloc_realloc(owner, record->reports, int64_t, (unsigned)record->report_count + 1));
+		record->reports[record->report_count++] = mid;
+	}
+	sqlite3_finalize(rows);
+	readers_give(readers, db);
+	return r;
+}
+
 int store_track(struct store *store, const void *owner, const struct store_query *query,
 	struct store_cursor *cursor, struct store_tracked **ret_records, size_t *ret_count)
 {
@@ -235,6 +290,14 @@ int store_track(struct store *store, const void *owner, const struct store_query
 	merge(&pages[2], &pages[3], records, &count, &cursor->refusal);
 	cursor->ended = count < PAGE;
 	talloc_free(pages);
+	if (query->mid != 0 && count == 1)
+		r = find_reports(store->tracks, records, &records[0]);
+	if (query->mid != 0 && count == 1 && r == 0)
+		r = find_reports(store->readers, records, &records[0]);
+	if (r < 0) {
+		talloc_free(records);
+		return r;
+	}
 	*ret_records = records;
 	*ret_count = count;
 	return 0;

@@ -79,6 +79,11 @@ static char *record_json(const struct store_tracked *record)
 		record->mid == 0 ? json_null() : json_integer(record->mid), "time",
 		time_json(record->time_ms), "sender", track_string(record->sender), "size",
 		(json_int_t)record->size, "inbound", inbound, "recipients", recipients);
+	json_t *reports = record->report_count == 0 ? NULL : json_array();
+	for (size_t i = 0; i < record->report_count; i++)
+		json_array_append_new(reports, json_integer(record->reports[i]));
+	if (reports != NULL)
+		json_object_set_new(json, "reports", reports);
 	char *dumped = text_must(json_dumps(json, JSON_COMPACT));
 
 	json_decref(json);
@@ -131,6 +136,10 @@ int track_page(int channel, const void *owner, const struct store_query *query, 
 	put_optional(ask, query->recipient);
 	frame_put_number(ask, query->mid);
 	frame_put_number(ask, query->since_ms);
+	frame_put_number(ask, query->until_ms);
+	put_optional(ask, query->domain);
+	put_optional(ask, query->state);
+	put_optional(ask, query->host);
 	frame_put_number(ask, cursor->mid);
 	frame_put_number(ask, cursor->refusal);
 	int r = channel_send(channel, ask, clock_mono_ms() + ASK_MS);
@@ -159,6 +168,10 @@ struct frame *track_page_answer(struct store *store, struct frame *ask, const vo
 	query.recipient = get_optional(ask);
 	query.mid = frame_get_number(ask);
 	query.since_ms = frame_get_number(ask);
+	query.until_ms = frame_get_number(ask);
+	query.domain = get_optional(ask);
+	query.state = get_optional(ask);
+	query.host = get_optional(ask);
 	cursor.mid = frame_get_number(ask);
 	cursor.refusal = frame_get_number(ask);
 	if (frame_done(ask) < 0)

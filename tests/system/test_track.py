@@ -44,6 +44,56 @@ def test_since(three):
     assert bad.returncode == 2 and "--since" in bad.stderr
 
 
+def test_by_time_domain_state_and_server(three):
+    times = [record["time"] for record in three.track(since="1h")]
+    assert len(three.track(until=times[1])) == 1 and len(three.track(since=times[1], until="0s")) == 2
+    assert len(three.track(since="1h30m")) == 3 and three.track(until="2h30m") == []
+    assert len(three.track(domain="GOOD.test")) == 3 and three.track(domain="ood.test") == []
+    assert len(three.track(state="delivered")) == 3 and three.track(state="bounced") == []
+    assert three.track(state="delivered", domain="good.test", recipient="carol@good.test")[0]["sender"] == "s1@sender.test"
+    server = three.track(limit=1)[0]["recipients"][0]["attempts"][0]["address"]
+    assert len(three.track(destination=server)) == 3 and three.track(destination="127.0.0.1:1") == []
+    assert senders(three.track(limit=2)) == ["s0@sender.test", "s1@sender.test"]
+    for option, value in (("--state", "lost"), ("--limit", "0"), ("--until", "soon"), ("--since", "2026-11-21T10:20+2:00")):
+        done = three.command("track", option, value)
+        assert done.returncode == 2 and option in done.stderr
+
+
+def test_every_state_is_found_by_its_name_also_without_a_gateway(make_gateway):
+    hop = harness.free_address()
+    gateway = make_gateway(next_hop=hop, delivery={"retry": ["7d"]}, routes=[{"domain": "default", "next_hop": hop}])
+    with smtp.Client(gateway.address()) as c:
+        c.ehlo()
+        for n in range(4):
+            c.mail(f"s{n}@sender.test", f"u{n}@good.test", harness.message())
+        c.expect("MAIL FROM:<spy@sender.test>", 250)
+        c.expect("RCPT TO:<x@elsewhere.test>", 550)
+        c.quit()
+    harness.wait_for("the next hop is paused", lambda: gateway.status()["queue"]["paused"] and gateway.status()["queue"]["active"] == 0)
+    deferred, queued = gateway.track(state="deferred"), gateway.track(state="queued")
+    assert len(deferred) + len(queued) == 4 and len(queued) >= 2
+    assert {r["recipients"][0]["state"] for r in queued} == {"queued"}
+    assert gateway.command("queue", "delete", str(queued[0]["mid"]), "--yes").returncode == 0
+    assert gateway.command("queue", "expire", str(queued[1]["mid"]), "--yes").returncode == 0
+    harness.wait_for("a report is written", lambda: gateway.track(state="bounced"))
+    harness.wait_for("the refusal is noted", lambda: gateway.track(state="refused"))
+
+    # A mail that bounced names the mail that told its sender.
+    (bounced,) = gateway.track(mid=queued[1]["mid"])
+    (report,) = [r["mid"] for r in gateway.track(recipient=bounced["sender"]) if r["sender"] == ""]
+    assert bounced["reports"] == [report] and "reports" not in gateway.track(mid=deferred[0]["mid"])[0]
+    assert f"its sender was told by mail {report}" in gateway.command("track", "--mid", str(bounced["mid"])).stdout
+
+    def found():
+        return {state: sorted(r["mid"] or 0 for r in gateway.track(state=state)) for state in ("deferred", "bounced", "deleted", "refused", "delivered")}
+
+    want = {"deferred": [r["mid"] for r in deferred], "bounced": [bounced["mid"]], "deleted": [queued[0]["mid"]], "refused": [0], "delivered": []}
+    assert found() == want
+    gateway.stop()
+    assert found() == want
+    assert gateway.track(mid=bounced["mid"])[0]["reports"] == [report]
+
+
 def test_for_people(three):
     """Without --json: readable text, with the facts in it."""
     done = three.command("track", "--sender", "s1@sender.test")
