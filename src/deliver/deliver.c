@@ -311,14 +311,18 @@ static void report(const struct deliver_house *house, const struct lease *lease,
 	}
 }
 
-/* The operator gave it up: nothing is sent, and what the last answer was nobody needs to know. */
-static void give_up(struct outcome *outcome)
+/* The operator gave it up: nothing is sent. */
+static void give_up(const struct lease *lease, struct outcome *outcome)
 {
 	outcome->host = "";
 	for (size_t i = 0; i < outcome->recipient_count; i++) {
 		outcome->recipients[i].state = OUTCOME_BOUNCED;
-		outcome->recipients[i].reply =
-			"550 5.4.7 not delivered; the operator of this server gave it up";
+		const char *last =
+			lease->replies == NULL || lease->replies[i] == NULL ? "" : lease->replies[i];
+
+		outcome->recipients[i].reply = text_must(talloc_asprintf(outcome,
+			"550 5.4.7 not delivered; the operator of this server gave it up%s%s",
+			last[0] == '\0' ? "" : "; the last answer was: ", last));
 	}
 }
 
@@ -335,7 +339,7 @@ struct outcome *deliver_attempt(
 	outcome->untried = lease->untried;
 	const bool left = !lease->expired && send_check(lease, outcome);
 	if (lease->expired)
-		give_up(outcome);
+		give_up(lease, outcome);
 	else if (left && lease->untried)
 		settle_rest(
 			outcome, OUTCOME_DEFERRED, "450 4.4.1 the next hop cannot be reached for some time");

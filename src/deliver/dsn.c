@@ -139,6 +139,17 @@ static char *fields_of(const struct report *report)
 	return fields;
 }
 
+/* A recipient, which server it was about, and what became of it. */
+static char *add_words(char *words, const struct report *report, size_t index)
+{
+	const char *server = remote_mta(report, index);
+
+	return text_must(talloc_asprintf_append_buffer(words, "  %s\r\n%s%s%s    %s\r\n",
+		clean(report, report->lease->envelope.recipients[index]),
+		server[0] == '\0' ? "" : "    at the server ", server, server[0] == '\0' ? "" : ":\r\n",
+		clean(report, report->outcome->recipients[index].reply)));
+}
+
 /* The first part. */
 static char *words_of(const struct report *report)
 {
@@ -151,9 +162,7 @@ static char *words_of(const struct report *report)
 		words = text_must(talloc_asprintf_append_buffer(words, "\r\n%s\r\n\r\n", kinds[k].words));
 		for (size_t i = 0; i < report->outcome->recipient_count; i++)
 			if (report->of[i] == kinds[k].report)
-				words = text_must(talloc_asprintf_append_buffer(words, "  %s\r\n    %s\r\n",
-					clean(report, report->lease->envelope.recipients[i]),
-					clean(report, report->outcome->recipients[i].reply)));
+				words = add_words(words, report, i);
 	}
 	return words;
 }

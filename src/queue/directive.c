@@ -74,24 +74,30 @@ int directive_read(sqlite3_stmt *row, const void *owner, int64_t mid, const char
 	return r == 1 ? 0 : MIN(r, -EIO);
 }
 
-static int is_expired(sqlite3_stmt *row, int64_t mid, int64_t rid)
+/* 1 and its last reply (empty = none) when it is, else 0 or a negative error. */
+static int is_expired(sqlite3_stmt *row, const void *owner, int64_t mid, int64_t rid, const char **ret_reply)
 {
 	database_bind_number(row, 1, mid);
 	database_bind_number(row, 2, rid);
 	int r = database_step(row);
+	if (r == 1)
+		*ret_reply = text_copy(owner, database_text(row, 0));
 	sqlite3_reset(row);
 	return r;
 }
 
 int directive_select_expired(sqlite3 *db, struct lease *lease)
 {
-	sqlite3_stmt *row = database_prepare(db, "SELECT 1 FROM expired WHERE mid = ? AND rid = ?");
+	sqlite3_stmt *row = database_prepare(db,
+		"SELECT (SELECT reply FROM attempt a WHERE a.mid = e.mid AND a.rid = e.rid ORDER BY number DESC LIMIT 1)"
+		" FROM expired e WHERE mid = ? AND rid = ?");
 	struct envelope *e = &lease->envelope;
 	size_t kept = 0;
 	int r = 0;
 
+	lease->replies = text_must(talloc_zero_array(lease, const char *, (unsigned)e->recipient_count + 1));
 	for (size_t i = 0; r >= 0 && i < e->recipient_count; i++) {
-		r = is_expired(row, lease->mid, lease->rids[i]);
+		r = is_expired(row, lease, lease->mid, lease->rids[i], &lease->replies[kept]);
 		if (r != 1)
 			continue;
 		e->recipients[kept] = e->recipients[i];

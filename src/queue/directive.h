@@ -46,5 +46,5 @@ sqlite3_stmt *directive_prepare(sqlite3 *db);
 int directive_read(sqlite3_stmt *statement, const void *owner, int64_t mid, const char *domain,
 	struct directive_view *ret_view);
 
-/* Leave in `lease` those recipients that are given up, if any is. 0 or a negative error. */
+/* Leave in `lease` those recipients that are given up, if any is, with their last replies. 0 or a negative error. */
 int directive_select_expired(sqlite3 *db, struct lease *lease);

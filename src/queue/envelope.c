@@ -113,6 +113,8 @@ void envelope_put_lease(struct frame *frame, const struct lease *lease)
 	for (size_t i = 0; i < lease->envelope.recipient_count; i++)
 		frame_put_number(frame, lease->rids[i]);
 	for (size_t i = 0; i < lease->envelope.recipient_count; i++)
+		put_string(frame, lease->replies == NULL ? "" : lease->replies[i]);
+	for (size_t i = 0; i < lease->envelope.recipient_count; i++)
 		frame_put_bool(frame, lease->warned != NULL && lease->warned[i]);
 	frame_put_bool(frame, lease->untried);
 	frame_put_number(frame, lease->age_ms);
@@ -143,6 +145,10 @@ struct lease *envelope_get_lease(struct frame *frame, const void *owner)
 		text_must(talloc_zero_array(lease, int64_t, (unsigned)lease->envelope.recipient_count + 1));
 	for (size_t i = 0; i < lease->envelope.recipient_count; i++)
 		lease->rids[i] = frame_get_number(frame);
+	lease->replies = text_must(
+		talloc_zero_array(lease, const char *, (unsigned)lease->envelope.recipient_count + 1));
+	for (size_t i = 0; i < lease->envelope.recipient_count; i++)
+		lease->replies[i] = frame_get_copy(frame, lease);
 	lease->warned =
 		text_must(talloc_zero_array(lease, bool, (unsigned)lease->envelope.recipient_count + 1));
 	for (size_t i = 0; i < lease->envelope.recipient_count; i++)

@@ -68,6 +68,7 @@ def test_2_27_5xx_is_reported_to_the_sender(make_gateway, make_peer, routes, sta
     diagnostic = re.sub(r"\s+", " ", recipient["Diagnostic-Code"])
     assert diagnostic.startswith("smtp;") and reply in diagnostic
     assert recipient["Remote-MTA"]
+    assert f"at the server {recipient['Remote-MTA'].removeprefix('dns; ')}:" in text.get_content(), "people learn who refused it"
     assert "a lost one" in str(returned)
     assert not re.search(rb"\r(?!\n)|(?<!\r)\n", content)
     gateway.tracked("delivered", recipient="alice@sender.test")

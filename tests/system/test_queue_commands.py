@@ -187,6 +187,22 @@ def test_expire_returns_the_mail_to_its_sender_also_when_it_is_held(waiting, mak
     assert "carol@fine.test" in queue(waiting, "show", report["mid"], "--content").stdout
 
 
+def test_the_report_of_mail_that_was_given_up_has_its_last_answer(waiting):
+    """The operator's order is why it is over; what the server said is why it was not delivered."""
+    tried = next(mail for mail in listed(waiting).values() if mail["state"].startswith("deferred") and mail["sender"])
+    untried = send(waiting, "gina@good.test")
+
+    def reports(mid):
+        queue(waiting, "expire", mid, "--yes")
+        harness.wait_for("all are given up", lambda: {r["state"] for r in waiting.track(mid=mid)[0]["recipients"]} == {"bounced"})
+        return "".join(queue(waiting, "show", report, "--content").stdout for report in waiting.track(mid=mid)[0]["reports"])
+
+    gave_up = "550 5.4.7 not delivered; the operator of this server gave it up"
+    assert f"{gave_up}; the last answer was: 450 4.4.1 cannot connect" in reports(tried["mid"])
+    text = reports(untried)
+    assert gave_up in text and "last answer" not in text
+
+
 def test_a_suspended_destination_gets_nothing_until_it_is_resumed(make_gateway, make_peer):
     peer = make_peer()
     gateway = make_gateway(next_hop=peer.address, delivery=WAITS)
