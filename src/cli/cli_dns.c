@@ -10,6 +10,9 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "cli/cli_private.h"
+#include "config/bundle.h"
+#include "config/config.h"
+#include "config/problems.h"
 #include "ipc/channel.h"
 #include "lookup/dns.h"
 
@@ -62,8 +65,48 @@ static char *record_text(const void *owner, enum dns_type type, const struct dns
 	return text_must(talloc_strdup(owner, ""));
 }
 
-static void print_json(
-	const char *name, enum dns_type type, const struct dns_answer *answer, const void *scratch)
+static bool is_below(const char *name, const char *zone)
+{
+	const size_t len = strlen(name), most = strlen(zone);
+
+	return len >= most && strcasecmp(name + len - most, zone) == 0 &&
+	       (len == most || name[len - most - 1] == '.');
+}
+
+/* Why DNSSEC does not vouch for an answer, as far as the configuration tells (NULL = it cannot be read). */
+static const char *insecurity(const struct config *config, const char *name)
+{
+	/* libunbound answers these by itself (RFC 6303, 6761, 8375). */
+	static const char *const reserved[] = { "test", "invalid", "onion", "localhost", "home.arpa",
+		"10.in-addr.arpa", "168.192.in-addr.arpa", "254.169.in-addr.arpa", "127.in-addr.arpa" };
+
+	for (size_t i = 0; config != NULL && i < config->dns.private_zone_count; i++)
+		if (is_below(name, config->dns.private_zones[i]))
+			return config->dns.trust_anchor_file == NULL
+				       ? "dns.private_zones names its zone, which is not validated"
+				       : "its zone is not signed, or private without an anchor in dns.trust_anchor_file";
+	for (size_t i = 0; config != NULL && i < COUNT(reserved); i++)
+		if (is_below(name, reserved[i]))
+			return "its zone is reserved: nobody was asked; a network that has it names it in dns.private_zones";
+	return "its zone is not signed";
+}
+
+/* The answer's own words, or why it is insecure. */
+static const char *why_of(const char *file, const char *name, const struct dns_answer *answer, void *scratch)
+{
+	struct problems *problems = problems_new(scratch);
+	const struct config *config = NULL;
+
+	if (answer->result == DNS_FAILED || answer->security != DNS_INSECURE)
+		return answer->why;
+	config_gather(problems, file, 0, problems, &config);
+	const char *why = insecurity(config, name);
+	config_release(config);
+	return why;
+}
+
+static void print_json(const char *name, enum dns_type type, const struct dns_answer *answer, const char *why,
+	const void *scratch)
 {
 	json_t *records = json_array();
 
@@ -74,8 +117,8 @@ static void print_json(
 		answer->result == DNS_FAILED && answer->security != DNS_BOGUS
 			? "unknown"
 			: dns_security_word(answer->security),
-		"why", answer->why, "canonical", answer->canonical, "ttl", (json_int_t)answer->ttl_s,
-		"records", records);
+		"why", why, "canonical", answer->canonical, "ttl", (json_int_t)answer->ttl_s, "records",
+		records);
 	char *text = json == NULL ? NULL : json_dumps(json, JSON_COMPACT);
 
 	printf("%s\n", text == NULL ? "{}" : text);
@@ -83,8 +126,8 @@ static void print_json(
 	json_decref(json);
 }
 
-static void print_plain(
-	const char *name, enum dns_type type, const struct dns_answer *answer, const void *scratch)
+static void print_plain(const char *name, enum dns_type type, const struct dns_answer *answer,
+	const char *why, const void *scratch)
 {
 	switch (answer->result) {
 	case DNS_FOUND:
@@ -105,6 +148,8 @@ static void print_plain(
 			answer->security == DNS_BOGUS ? "bogus" : "failed", answer->why);
 		break;
 	}
+	if (answer->result != DNS_FAILED && why[0] != '\0')
+		printf("  %s because %s\n", dns_security_word(answer->security), why);
 	if (answer->result == DNS_FOUND && strcmp(answer->canonical, name) != 0)
 		printf("  is an alias of %s.\n", answer->canonical);
 	for (size_t i = 0; i < answer->count; i++)
@@ -112,7 +157,8 @@ static void print_plain(
 }
 
 /* Over the channel that master handed out. */
-static int ask(struct frame *handed, const char *name, enum dns_type type, bool json, void *scratch)
+static int ask(const char *file, struct frame *handed, const char *name, enum dns_type type, bool json,
+	void *scratch)
 {
 	bool ok = frame_get_bool(handed);
 	struct text why = frame_get_text(handed);
@@ -131,10 +177,11 @@ static int ask(struct frame *handed, const char *name, enum dns_type type, bool 
 		answer = dns_answer_read(scratch, frame);
 	if (answer == NULL)
 		answer = dns_failed(scratch, r == 0 ? "the resolver's answer is malformed" : err_text(r));
+	const char *said = why_of(file, name, answer, scratch);
 	if (json)
-		print_json(name, type, answer, scratch);
+		print_json(name, type, answer, said, scratch);
 	else
-		print_plain(name, type, answer, scratch);
+		print_plain(name, type, answer, said, scratch);
 	return answer->result == DNS_FOUND    ? CLI_FINE
 	       : answer->result == DNS_FAILED ? CLI_TEMPORARY
 					      : CLI_FAILED;
@@ -194,7 +241,7 @@ int cli_dns(const char *file, int argc, char **argv)
 	if (status == CLI_FINE)
 		status = cli_ask(&gateway, FRAME_CONTROL_RESOLVER, ASK_MS, scratch, &handed);
 	if (status == CLI_FINE)
-		status = ask(handed, name, type, json, scratch);
+		status = ask(file, handed, name, type, json, scratch);
 	talloc_free(scratch);
 	return status;
 }

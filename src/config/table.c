@@ -469,14 +469,14 @@ static const struct table_section limits = {
 static const struct table_row dns_rows[] = {
 	{ "forward", TABLE_SERVERS, AT(dns, forward), AT(dns, forward_count),
 		.manual =
-			"Resolvers that are asked instead of the servers of the Internet, from the root on; they must pass on DNSSEC records. Their answers are validated here." },
+			"Resolvers that are asked instead of the servers of the Internet, from the root on: IP addresses, each perhaps with a port as in `192.0.2.53@5353` (53 unless said); they must pass on DNSSEC records. Their answers are validated here." },
 	{ "trust_anchor_file", TABLE_PATH, AT(dns, trust_anchor_file),
 		.manual =
 			"File with DS or DNSKEY records to trust instead of the root's keys, which are built in; several zones may be in it. "
 			"Keys that succeed them are followed (RFC 5011) in `state_dir/resolver`." },
 	{ "private_zones", TABLE_ZONES, AT(dns, private_zones), AT(dns, private_zone_count),
 		.manual =
-			"Zones that the public DNS does not know, such as those of a closed network, `test` or `10.in-addr.arpa`. "
+			"Zones that the public DNS does not know, such as those of a closed network, `test` or `10.in-addr.arpa`. Without an entry here the gateway itself answers that names in reserved zones such as `test`, `home.arpa` or `10.in-addr.arpa` do not exist, and asks nobody. "
 			"They are not validated, unless trust_anchor_file has an anchor for them or for a zone above them other than the root." },
 	{ "timeout", TABLE_DURATION, AT(dns, timeout_ms), .standard = "10s", LIMITS(500, SECONDS(60)),
 		.manual = "How long a question may take; then its mail is tried again later." },

@@ -506,6 +506,20 @@ def test_check_names_what_is_wrong(make_gateway, zones):
     assert done.returncode == 1 and "`/nowhere/ta` cannot be read" in done.stderr
 
 
+def test_the_command_says_why_an_answer_is_insecure(make_gateway, zones):
+    gateway = make_gateway(dns=zones.settings())
+    code, answer = ask(gateway, "insecure.test")
+    assert (answer["security"], answer["why"][:23]) == ("insecure", "its zone is not signed,")
+    assert ask(gateway, "good.test")[1]["why"] == ""
+    for private, records, why in ((["test"], 1, "dns.private_zones names its zone, which is not validated"),
+            ([], 0, "its zone is reserved: nobody was asked; a network that has it names it in dns.private_zones")):
+        gateway.configure(harness.settings(dns={"forward": zones.settings()["forward"], "private_zones": private}))
+        assert gateway.command("reload").returncode == 0
+        code, answer = ask(gateway, "good.test")
+        assert (answer["security"], answer["why"], len(answer["records"])) == ("insecure", why, records)
+        assert f"  insecure because {why}\n" in gateway.command("dns", "good.test").stdout
+
+
 def test_the_command_says_what_it_takes(make_gateway, zones):
     gateway = make_gateway(start=False, dns=zones.settings())
     for arguments, word in (((), "NAME"), (("a b",), "cannot be a name"), (("good.test", "SRV"), "none of A, AAAA"),
