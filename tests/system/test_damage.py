@@ -45,9 +45,9 @@ def test_11_28_damaged_mail_is_listed_shown_counted_and_deleted(make_gateway):
     assert "bob@good.test: corrupt" in shown.stdout and shown.returncode == 0
     assert "is damaged" in gateway.command("queue", "show", str(mids[0]), "--content").stderr
 
-    assert "1 mails match" in gateway.command("queue", "delete", "--state", "corrupt").stderr
+    assert "1 mail matches" in gateway.command("queue", "delete", "--state", "corrupt").stderr
     done = gateway.command("queue", "delete", str(mids[0]), "--yes")
-    assert (done.returncode, done.stdout) == (0, "delete: 1 mails, 1 recipients\n")
+    assert (done.returncode, done.stdout) == (0, "delete: 1 mail, 1 recipient\n")
     gateway.tracked("deleted", mid=mids[0])
     assert gateway.json("status")["queue"]["corrupt"] == 0 and lines(gateway, "--state", "corrupt") == []
     gateway.stop()

@@ -189,7 +189,9 @@ def test_expire_returns_the_mail_to_its_sender_also_when_it_is_held(waiting, mak
 
 def test_the_report_of_mail_that_was_given_up_has_its_last_answer(waiting):
     """The operator's order is why it is over; what the server said is why it was not delivered."""
-    tried = next(mail for mail in listed(waiting).values() if mail["state"].startswith("deferred") and mail["sender"])
+    queue(waiting, "flush", "--sender", "alice@sender.test")
+    tried = harness.wait_for("a mail with a sender was tried",
+        lambda: [mail for mail in listed(waiting).values() if "deferred" in mail["state"] and mail["sender"]])[0]
     untried = send(waiting, "gina@good.test")
 
     def reports(mid):
