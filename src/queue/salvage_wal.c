@@ -111,7 +111,8 @@ static int read_header(struct reading *r)
 	return 0;
 }
 
-/* Judge a frame; false when it is not of this generation. Generations share neither salt: one that fits is enough. */
+/* Judge a frame; false when it is not of this generation. Generations share neither salt: one that fits is enough; but to SQLite it is not, unless
+ * the header is damaged and nothing is anything to it: then the salts may be damaged, too. */
 static bool take_frame(struct reading *r, const uint8_t *bytes, size_t index, struct salvage_frame *ret_frame)
 {
 	const struct sums sums =
@@ -123,7 +124,7 @@ static bool take_frame(struct reading *r, const uint8_t *bytes, size_t index, st
 	*ret_frame = (struct salvage_frame){ .page = salvage_page_u32(bytes),
 		.commit = salvage_page_u32(bytes + 4),
 		.at = HEADER + (uint64_t)index * FRAME + FRAME_HEADER,
-		.sound = first && second && equal(sums, r->sums) };
+		.sound = (r->sound ? first && second : first || second) && equal(sums, r->sums) };
 	return first || second;
 }
 

@@ -452,6 +452,22 @@ static void test_11_28_no_bit_of_the_header_of_a_log_loses_it(void **state)
 	rig_free(rig);
 }
 
+/* The same bit is wrong in a salt of the header and in that of the first frame, which seems to confirm it, and is damaged otherwise, too. */
+static void test_11_28_a_salt_that_is_wrong_twice_loses_no_log(void **state)
+{
+	(void)state;
+	for (off_t at = 0; at < 8; at++) {
+		struct rig *rig = rig_with_log();
+
+		harm(rig, "queue.db-wal", 16 + at, 0);
+		harm(rig, "queue.db-wal", 32 + 8 + at, 0);
+		harm(rig, "queue.db-wal", 32 + 24 + 5000, 0);
+		assert_true(read_log(rig)->lost);
+		assert_int_equal(rows_of(rig, 0), 3);
+		rig_free(rig);
+	}
+}
+
 static void test_a_torn_or_left_over_end_of_the_log_is_no_damage(void **state)
 {
 	struct rig *rig = rig_with_log();
@@ -485,6 +501,7 @@ int main(void)
 		cmocka_unit_test(test_11_28_a_lost_frame_of_the_map_hides_nothing),
 		cmocka_unit_test(test_11_28_a_log_without_its_header_is_read),
 		cmocka_unit_test(test_11_28_no_bit_of_the_header_of_a_log_loses_it),
+		cmocka_unit_test(test_11_28_a_salt_that_is_wrong_twice_loses_no_log),
 		cmocka_unit_test(test_a_torn_or_left_over_end_of_the_log_is_no_damage),
 	};
 
