@@ -114,7 +114,7 @@ class Chance:
     def __init__(self, random):
         self.random = random
         self.data = random.choice((0, 0, 0.5, 0.9, 1))
-        self.names = random.choice((0, 0, 0.5, 1))
+        self.names = random.choice((0, 0, 0.5, 0.5, 1))
         self.torn = random.choice((0, 0.5, 1))
 
     def keeps_data(self):
