@@ -9,7 +9,7 @@ NINJA = ninja -j2 -C
 PYTEST = /usr/bin/python3 -m pytest -p no:cacheprovider -q -rfEs
 C_FILES = $(shell find src tests bench -name '*.[ch]')
 
-.PHONY: help build run check test crash crash-mutants salvage format clean packages test-packages asan bench-queue
+.PHONY: help build run check test crash crash-mutants salvage format clean packages test-packages asan bench bench-queue
 
 help:
 	@echo 'make build          optimised binary at build/postern'
@@ -19,6 +19,7 @@ help:
 	@echo 'make crash          the power-cut test alone, with 2,000 images instead of 300'
 	@echo 'make crash-mutants  show that each sync is needed: without it the power-cut test fails'
 	@echo 'make salvage        1,000 damaged queues: every whole mail is delivered, the rest reported'
+	@echo 'make bench          relay side by side with Postfix; writes the tables of docs/performance.md (CELLS, BENCH_OPTIONS)'
 	@echo 'make bench-queue    figures of the queue; bench/README.md says what they mean'
 	@echo 'make format         clang-format all C files'
 	@echo 'make clean          remove build/'
@@ -57,11 +58,18 @@ crash-mutants: asan
 salvage: asan
 	@tests/crash/salvage --build build/asan --images 1000 --cuts 200
 
-BENCH = build/bench/load build/bench/sink
+BENCH = build/bench/load build/bench/sink build/bench/slow_sync.so
 
-build/bench/%: bench/%.c
+build/bench/%: bench/%.c bench/figures.h
 	@mkdir -p build/bench
-	@$(CC) -std=c17 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -o $@ $<
+	@$(CC) -std=c17 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -o $@ $< -lssl -lcrypto
+
+build/bench/%.so: bench/%.c
+	@mkdir -p build/bench
+	@$(CC) -std=c17 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -shared -fPIC -o $@ $<
+
+bench: build test-packages $(BENCH)
+	@bench/relay.py --write $(BENCH_OPTIONS) $(CELLS)
 
 bench-queue: build test-packages $(BENCH)
 	@bench/bench_queue.py $(FIGURES)

@@ -10,72 +10,19 @@ import os
 import pathlib
 import re
 import shutil
-import signal
 import socket
 import statistics
 import subprocess
-import sys
 import time
 import urllib.request
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-os.environ.setdefault("POSTERN", str(ROOT / "build/meson/postern"))
-sys.path.insert(0, str(ROOT / "tests/system"))
-import harness  # noqa: E402
+from tools import TOOLS, Counted, say
+import harness  # noqa: E402 (tools says where it is)
 
-TOOLS = ROOT / "build/bench"
 DOMAINS = 1000
 # Places of the sink that do not work: refuse connections, accept and say nothing, leave every packet unanswered.
 BROKEN = ("dead", 3, "silent", 5, "deaf", 7)
 NOWHERE = "127.0.0.1:9"
-
-
-class Counted:
-    """One of our C programs, which prints "TIME COUNT ..." while it runs."""
-
-    def __init__(self, *command):
-        self.lines = []
-        self.process = subprocess.Popen([str(c) for c in command], stdout=subprocess.PIPE, text=True, bufsize=1)
-        os.set_blocking(self.process.stdout.fileno(), False)
-        self.rest = ""
-
-    def look(self):
-        """Lines so far, as lists of words."""
-        with contextlib.suppress(BlockingIOError, TypeError):
-            while piece := os.read(self.process.stdout.fileno(), 65536):
-                self.rest += piece.decode()
-        *whole, self.rest = self.rest.split("\n")
-        self.lines += [line.split() for line in whole]
-        return self.lines
-
-    def counts(self):
-        """(time, count) of each line that has them."""
-        return [(float(words[0]), [int(w) for w in words[1:]]) for words in self.look() if len(words) > 1]
-
-    def at(self, moment):
-        """The count at a time, between two lines as if it grew evenly."""
-        before = (moment, [0])
-        for point in self.counts():
-            if point[0] >= moment:
-                part = (moment - before[0]) / max(point[0] - before[0], 1e-9)
-                return before[1][0] + part * (point[1][0] - before[1][0])
-            before = point
-        return before[1][0]
-
-    def rate(self, start, end):
-        return (self.at(end) - self.at(start)) / (end - start)
-
-    def wait(self):
-        while self.process.poll() is None:
-            self.look()
-            time.sleep(0.05)
-        assert self.process.returncode == 0, self.process.returncode
-        self.look()
-
-    def stop(self):
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-        self.wait()
 
 
 def load(address, connections, first, count, size):
@@ -105,12 +52,6 @@ def settings(routes, **more):
 def to_sink(port):
     """A route for each domain to a place of its own."""
     return [{"domain": f"d{i}.bench.test", "next_hop": next_hop(i, port)} for i in range(DOMAINS)]
-
-
-def say(name, values, unit, target=""):
-    values = list(values)
-    print(f"{name:58} {statistics.median(values):10.2f} {unit:10} {min(values):.2f} - {max(values):.2f} (n={len(values)})"
-        f"{'  target ' + target if target else ''}", flush=True)
 
 
 # The image: a state directory with all mail queued

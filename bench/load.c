@@ -4,10 +4,15 @@
  * to u@dN.bench.test, N = number modulo DOMAINS. MAIL, RCPT and DATA leave in one write: Nagle's algorithm and delayed ACKs would measure
  * themselves.
  *
- *     load ADDRESS PORT CONNECTIONS FIRST COUNT SIZE DOMAINS        COUNT 0 = until SIGTERM
+ *     load [-m MAILS] [-t VERSION] [-l] ADDRESS PORT CONNECTIONS FIRST COUNT SIZE DOMAINS        COUNT 0 = until SIGTERM
+ *
+ * -m: QUIT after so many mails, and connect again (0: a session without mail, COUNT sessions).  -t: STARTTLS with TLS 1.2 or 1.3, always a full
+ * handshake, the certificate is not checked.  -l: the field X-Time says when the mail was sent, and the last lines are "accept P50 P99" (the last
+ * byte written to the 250) and "session P50 P99" (connect to the 221) in ms.
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -18,38 +23,48 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+#include <openssl/ssl.h>
+#include "figures.h"
 
-enum { GREETING, HELLO, MAIL, RCPT, DATA, END, IDLE };
+enum { GREETING, HELLO, STARTTLS, HELLO_AGAIN, MAIL, RCPT, DATA, END, QUIT, IDLE, HEAD = 300 };
 
 struct session {
 	int fd, step;
-	int64_t number;
-	char in[2048];
+	SSL *tls;
+	int64_t number, left;
+	double started, sent;
+	const char *out; /* what is still to be written */
+	size_t out_len;
+	char in[2048], say[300];
 	size_t len;
+	char *content;
 };
 
-static const int wanted[] = {
-	[GREETING] = 220, [HELLO] = 250, [MAIL] = 250, [RCPT] = 250, [DATA] = 354, [END] = 250
-};
+static const int wanted[] = { [GREETING] = 220,
+	[HELLO] = 250,
+	[STARTTLS] = 220,
+	[HELLO_AGAIN] = 250,
+	[MAIL] = 250,
+	[RCPT] = 250,
+	[DATA] = 354,
+	[END] = 250,
+	[QUIT] = 221 };
 
 static volatile sig_atomic_t stopping;
+static struct sockaddr_in server;
+static SSL_CTX *tls_context;
 static char *content;
 static size_t size, domains;
-static int64_t next_number, end_number, accepted;
+static int64_t next_number, end_number, accepted, mails_per_session = INT64_MAX;
 static unsigned idle;
+static bool timed;
+static int poll_fd;
+static struct figures accept_times, session_times;
 
 static void stop(int number)
 {
 	(void)number;
 	stopping = 1;
-}
-
-static double now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
 static void fail(const char *what)
@@ -58,44 +73,117 @@ static void fail(const char *what)
 	exit(1);
 }
 
-static void say(const struct session *s, const char *bytes, size_t len)
+/* Bytes moved, 0 when the socket has enough for now. */
+static size_t moved(struct session *s, ssize_t n, const char *what)
 {
-	while (len > 0) {
-		ssize_t n = send(s->fd, bytes, len, MSG_NOSIGNAL);
+	if (n > 0)
+		return (size_t)n;
+	if (s->tls != NULL ? SSL_get_error(s->tls, (int)n) == SSL_ERROR_WANT_READ ||
+				     SSL_get_error(s->tls, (int)n) == SSL_ERROR_WANT_WRITE
+			   : n < 0 && errno == EAGAIN)
+		return 0;
+	fail(what);
+	return 0;
+}
 
-		if (n < 0)
-			fail("send");
-		bytes += n;
-		len -= (size_t)n;
+static void write_on(struct session *s)
+{
+	if (s->out_len == 0)
+		return;
+	while (s->out_len > 0) {
+		const size_t n = moved(s,
+			s->tls != NULL ? SSL_write(s->tls, s->out, (int)s->out_len)
+				       : send(s->fd, s->out, s->out_len, MSG_NOSIGNAL),
+			"the server takes no more");
+
+		if (n == 0)
+			return;
+		s->out += n;
+		s->out_len -= n;
+	}
+	if (s->step == END)
+		s->sent = now();
+}
+
+static void say(struct session *s, const char *bytes, size_t len)
+{
+	s->out = bytes;
+	s->out_len = len;
+	write_on(s);
+}
+
+static void connect_session(struct session *s)
+{
+	struct epoll_event event = { .events = EPOLLIN | EPOLLOUT | EPOLLET, .data.ptr = s };
+	int yes = 1;
+
+	s->started = now();
+	s->step = GREETING;
+	s->left = mails_per_session;
+	s->len = 0;
+	s->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	if (s->fd < 0 || setsockopt(s->fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes) < 0 ||
+		(connect(s->fd, (const struct sockaddr *)&server, sizeof server) < 0 &&
+			errno != EINPROGRESS) ||
+		epoll_ctl(poll_fd, EPOLL_CTL_ADD, s->fd, &event) < 0)
+		fail("connect");
+}
+
+static void end_session(struct session *s)
+{
+	figures_add(&session_times, now() - s->started);
+	SSL_free(s->tls);
+	s->tls = NULL;
+	close(s->fd);
+	s->fd = -1;
+	if (mails_per_session == 0)
+		accepted++;
+	if (!stopping && next_number < end_number) {
+		next_number += mails_per_session == 0;
+		connect_session(s);
+	} else {
+		s->step = IDLE;
+		idle++;
 	}
 }
 
 static void begin(struct session *s)
 {
-	char text[200];
-
-	if (stopping || next_number >= end_number) {
-		s->step = IDLE;
-		idle++;
+	if (stopping || (mails_per_session > 0 && next_number >= end_number) || s->left == 0) {
+		s->step = QUIT;
+		say(s, "QUIT\r\n", 6);
 		return;
 	}
+	s->left--;
 	s->number = next_number++;
 	s->step = MAIL;
-	snprintf(text, sizeof text, "MAIL FROM:<load@sender.test>\r\nRCPT TO:<u@d%zu.bench.test>\r\nDATA\r\n",
+	snprintf(s->say, sizeof s->say,
+		"MAIL FROM:<load@sender.test>\r\nRCPT TO:<u@d%zu.bench.test>\r\nDATA\r\n",
 		(size_t)s->number % domains);
-	say(s, text, strlen(text));
+	say(s, s->say, strlen(s->say));
 }
 
-static void send_content(const struct session *s)
+static void send_content(struct session *s)
 {
-	char head[300];
-
-	snprintf(head, sizeof head,
-		"X-Bench: %012lld\r\nFrom: <load@sender.test>\r\nDate: Sun, 22 Nov 2026 10:00:00 +0000\r\nMessage-ID: <%lld@sender.test>\r\n\r\n",
+	int len = snprintf(s->content, HEAD,
+		"X-Bench: %012lld\r\nFrom: <load@sender.test>\r\nDate: Sun, 22 Nov 2026 10:00:00 +0000\r\nMessage-ID: <%lld@sender.test>\r\n",
 		(long long)s->number, (long long)s->number);
-	memcpy(content, head, strlen(head));
-	memset(content + strlen(head), 'x', sizeof head - strlen(head));
-	say(s, content, size);
+
+	if (timed)
+		len += snprintf(s->content + len, (size_t)(HEAD - len), "X-Time: %.6f\r\n", now());
+	memcpy(s->content + len, "\r\n", 2);
+	memset(s->content + len + 2, 'x', (size_t)(HEAD - len - 2));
+	say(s, s->content, size);
+}
+
+static void start_tls(struct session *s)
+{
+	s->tls = SSL_new(tls_context);
+	if (s->tls == NULL || SSL_set_fd(s->tls, s->fd) != 1)
+		fail("TLS");
+	SSL_set_connect_state(s->tls);
+	s->len = 0;
+	say(s, "EHLO load.test\r\n", 16);
 }
 
 /* One whole reply. */
@@ -110,36 +198,61 @@ static void take(struct session *s, const char *line)
 		say(s, "EHLO load.test\r\n", 16);
 		break;
 	case HELLO:
+		if (tls_context == NULL)
+			begin(s);
+		else
+			say(s, "STARTTLS\r\n", 10);
+		break;
+	case STARTTLS:
+		start_tls(s);
+		break;
+	case HELLO_AGAIN:
 		begin(s);
 		break;
 	case DATA:
 		send_content(s);
 		break;
 	case END:
+		figures_add(&accept_times, now() - s->sent);
 		accepted++;
 		begin(s);
+		break;
+	case QUIT:
+		end_session(s);
 		break;
 	default:
 		break;
 	}
 }
 
-static void on_input(struct session *s)
+/* False when there is no more for now. */
+static bool read_on(struct session *s)
 {
-	ssize_t n = recv(s->fd, s->in + s->len, sizeof s->in - 1 - s->len, 0);
+	const double started = s->started;
+	const size_t n = moved(s,
+		s->tls != NULL ? SSL_read(s->tls, s->in + s->len, (int)(sizeof s->in - 1 - s->len))
+			       : recv(s->fd, s->in + s->len, sizeof s->in - 1 - s->len, 0),
+		"the server closed a connection");
 	char *at = s->in, *end;
 
-	if (n <= 0)
-		fail("the server closed a connection");
-	s->len += (size_t)n;
+	if (n == 0)
+		return false;
+	s->len += n;
 	s->in[s->len] = '\0';
 	while ((end = strchr(at, '\n')) != NULL) {
+		const SSL *layer = s->tls;
+
 		if (end - at > 3 && at[3] == ' ')
 			take(s, at);
+		if (s->step == IDLE || s->started != started)
+			return false; /* the session is over */
+		if (s->tls != layer)
+			return true;
 		at = end + 1;
 	}
 	s->len -= (size_t)(at - s->in);
 	memmove(s->in, at, s->len);
+	return true;
 }
 
 /* Some header, then lines of 78 characters, then the dot: `size` bytes in all. */
@@ -149,55 +262,95 @@ static void make_content(void)
 	if (content == NULL || size < 400)
 		fail("SIZE is below 400, or there is no memory");
 	memset(content, 'x', size);
-	for (size_t i = 300; i + 82 < size; i += 80)
+	for (size_t i = HEAD; i + 82 < size; i += 80)
 		memcpy(content + i, "\r\n", 2);
 	memcpy(content + size - 5, "\r\n.\r\n", 5);
 }
 
-static void open_session(struct session *s, const struct sockaddr_in *server, int poll)
+static void make_tls(const char *version)
 {
-	struct epoll_event event = { .events = EPOLLIN, .data.ptr = s };
+	const int number = strcmp(version, "1.2") == 0 ? TLS1_2_VERSION : TLS1_3_VERSION;
 
-	s->fd = socket(AF_INET, SOCK_STREAM, 0);
-	if (s->fd < 0 || connect(s->fd, (const struct sockaddr *)server, sizeof *server) < 0 ||
-		epoll_ctl(poll, EPOLL_CTL_ADD, s->fd, &event) < 0)
-		fail("connect");
+	tls_context = SSL_CTX_new(TLS_client_method());
+	if (tls_context == NULL || SSL_CTX_set_min_proto_version(tls_context, number) != 1 ||
+		SSL_CTX_set_max_proto_version(tls_context, number) != 1)
+		fail("TLS");
+	SSL_CTX_set_mode(tls_context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+}
+
+static int usage(void)
+{
+	fprintf(stderr,
+		"usage: load [-m MAILS] [-t VERSION] [-l] ADDRESS PORT CONNECTIONS FIRST COUNT SIZE DOMAINS\n");
+	return 2;
+}
+
+static void run(unsigned connections)
+{
+	struct epoll_event events[64];
+	struct session *sessions = calloc(connections, sizeof *sessions);
+	double said = now();
+
+	printf("%.6f 0\n", said);
+	for (unsigned i = 0; i < connections; i++) {
+		sessions[i].content = malloc(size);
+		if (sessions[i].content == NULL)
+			fail("memory");
+		memcpy(sessions[i].content, content, size);
+		next_number += mails_per_session == 0;
+		connect_session(&sessions[i]);
+	}
+	while (idle < connections) {
+		int count = epoll_wait(poll_fd, events, 64, 100);
+
+		for (int i = 0; i < count; i++) {
+			struct session *s = events[i].data.ptr;
+
+			write_on(s);
+			while (read_on(s))
+				;
+			write_on(s);
+		}
+		if (now() - said >= 0.1) {
+			said = now();
+			printf("%.6f %lld\n", said, (long long)accepted);
+		}
+	}
 }
 
 int main(int argc, char **argv)
 {
-	struct sockaddr_in server = { .sin_family = AF_INET };
-	struct epoll_event events[64];
-	double said = now();
+	int option;
 
-	if (argc != 8 || inet_pton(AF_INET, argv[1], &server.sin_addr) != 1) {
-		fprintf(stderr, "usage: load ADDRESS PORT CONNECTIONS FIRST COUNT SIZE DOMAINS\n");
-		return 2;
+	while ((option = getopt(argc, argv, "m:t:l")) != -1) {
+		if (option == 'm')
+			mails_per_session = atoll(optarg);
+		else if (option == 't')
+			make_tls(optarg);
+		else if (option == 'l')
+			timed = true;
+		else
+			return usage();
 	}
+	argv += optind - 1;
+	if (argc - optind != 7 || inet_pton(AF_INET, argv[1], &server.sin_addr) != 1)
+		return usage();
+	server.sin_family = AF_INET;
 	server.sin_port = htons((uint16_t)atoi(argv[2]));
-	unsigned connections = (unsigned)atoi(argv[3]);
 	next_number = atoll(argv[4]);
 	end_number = atoll(argv[5]) == 0 ? INT64_MAX : next_number + atoll(argv[5]);
 	size = (size_t)atoll(argv[6]);
 	domains = (size_t)atoll(argv[7]);
 	make_content();
 	signal(SIGTERM, stop);
+	signal(SIGPIPE, SIG_IGN);
 	setvbuf(stdout, NULL, _IOLBF, 0);
-
-	int poll = epoll_create1(0);
-	struct session *sessions = calloc(connections, sizeof *sessions);
-	for (unsigned i = 0; i < connections; i++)
-		open_session(&sessions[i], &server, poll);
-	while (idle < connections) {
-		int count = epoll_wait(poll, events, 64, 100);
-
-		for (int i = 0; i < count; i++)
-			on_input(events[i].data.ptr);
-		if (now() - said >= 0.1) {
-			said = now();
-			printf("%.6f %lld\n", said, (long long)accepted);
-		}
-	}
+	poll_fd = epoll_create1(0);
+	run((unsigned)atoi(argv[3]));
 	printf("%.6f %lld\n", now(), (long long)accepted);
+	if (timed) {
+		figures_say("accept", &accept_times);
+		figures_say("session", &session_times);
+	}
 	return 0;
 }

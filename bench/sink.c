@@ -4,10 +4,14 @@
  * very first mail makes a line of its own. Addresses of places named by "dead" are not listened on; those of "silent" accept and say nothing;
  * those of "deaf" do not even answer a SYN, because their queue of connections is full. Nothing is stored. All replies to pipelined commands leave in one write.
  *
- *     sink PORT COUNT [dead|silent|deaf PLACE]...        PLACE i = 127.1.(i / 256).(i mod 256)
+ *     sink [-c PEM] PORT COUNT [dead|silent|deaf PLACE]...        PLACE i = 127.1.(i / 256).(i mod 256)
+ *
+ * -c: offer STARTTLS with the certificate and key in this file.  At the end it says "sessions ALL TLS", and when the sender put its time into
+ * mails (field X-Time) "relay P50 P99" in ms and "last TIME", when the last of those mails came.
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -19,19 +23,26 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+#include <openssl/ssl.h>
+#include "figures.h"
 
 enum { IN = 65536, OUT = 8192, NUMBERS = 1 << 24 };
 
 struct peer {
 	int fd;
 	bool listens, silent, in_data;
+	SSL *tls;
+	double sent; /* of the mail that comes */
 	size_t len, out_len;
 	char *in, *out;
 };
 
 static volatile sig_atomic_t stopping;
 static uint8_t seen[NUMBERS / 8];
-static uint64_t mails, unique, connections;
+static uint64_t mails, unique, connections, tls_sessions;
+static double last;
+static struct figures relay_times;
+static SSL_CTX *tls_context;
 static int poll_fd;
 
 static void stop(int number)
@@ -75,7 +86,9 @@ static void reply(struct peer *peer, const char *text)
 
 static void flush(struct peer *peer)
 {
-	if (peer->out_len > 0)
+	if (peer->out_len > 0 && peer->tls != NULL)
+		(void)!SSL_write(peer->tls, peer->out, (int)peer->out_len);
+	else if (peer->out_len > 0)
 		(void)!send(peer->fd, peer->out, peer->out_len, MSG_NOSIGNAL);
 	peer->out_len = 0;
 }
@@ -87,19 +100,43 @@ static void take_data(struct peer *peer, const char *line, size_t len)
 		reply(peer, "250 2.0.0 taken\r\n");
 		if (++mails == 1)
 			report();
+		if (peer->sent > 0) {
+			last = now();
+			figures_add(&relay_times, last - peer->sent);
+			peer->sent = 0;
+		}
 	} else if (len > 9 && memcmp(line, "X-Bench: ", 9) == 0) {
 		const uint64_t number = strtoull(line + 9, NULL, 10) % NUMBERS;
 
 		unique += (seen[number / 8] >> number % 8 & 1) == 0;
 		seen[number / 8] |= (uint8_t)(1 << number % 8);
+	} else if (len > 8 && memcmp(line, "X-Time: ", 8) == 0) {
+		peer->sent = atof(line + 8);
 	}
+}
+
+/* Here the 220 leaves, and the handshake begins with what comes next. */
+static void start_tls(struct peer *peer)
+{
+	flush(peer);
+	tls_sessions++;
+	peer->tls = SSL_new(tls_context);
+	if (peer->tls == NULL || SSL_set_fd(peer->tls, peer->fd) != 1)
+		fail("TLS");
+	SSL_set_accept_state(peer->tls);
 }
 
 /* False when the peer is done. */
 static bool take_command(struct peer *peer, const char *line)
 {
 	if (strncasecmp(line, "EHLO", 4) == 0) {
-		reply(peer, "250-sink.test\r\n250-PIPELINING\r\n250 8BITMIME\r\n");
+		reply(peer, "250-sink.test\r\n250-PIPELINING\r\n");
+		if (tls_context != NULL && peer->tls == NULL)
+			reply(peer, "250-STARTTLS\r\n");
+		reply(peer, "250 8BITMIME\r\n");
+	} else if (strncasecmp(line, "STARTTLS", 8) == 0 && tls_context != NULL) {
+		reply(peer, "220 2.0.0 go on\r\n");
+		start_tls(peer);
 	} else if (strncasecmp(line, "DATA", 4) == 0) {
 		peer->in_data = true;
 		reply(peer, "354 go on\r\n");
@@ -114,32 +151,51 @@ static bool take_command(struct peer *peer, const char *line)
 
 static void drop(struct peer *peer)
 {
+	SSL_free(peer->tls);
 	close(peer->fd);
 	free(peer->in);
 	free(peer->out);
 	free(peer);
 }
 
+/* True while there may be more: nothing is waited for. */
+static bool read_on(struct peer *peer, bool *open)
+{
+	const size_t room = IN - 1 - peer->len;
+	const ssize_t n = peer->tls != NULL ? SSL_read(peer->tls, peer->in + peer->len, (int)room)
+					    : recv(peer->fd, peer->in + peer->len, room, 0);
+
+	if (n > 0) {
+		peer->len += (size_t)n;
+		return peer->tls != NULL;
+	}
+	*open = peer->tls != NULL ? SSL_get_error(peer->tls, (int)n) == SSL_ERROR_WANT_READ
+				  : n < 0 && errno == EAGAIN;
+	return false;
+}
+
 static void on_input(struct peer *peer)
 {
-	ssize_t n = recv(peer->fd, peer->in + peer->len, IN - 1 - peer->len, 0);
-	char *at = peer->in, *end;
-	bool more = n > 0;
+	bool more = true, again;
 
-	if (more)
-		peer->len += (size_t)n;
-	while (more && !peer->silent &&
-		(end = memchr(at, '\n', peer->len - (size_t)(at - peer->in))) != NULL) {
-		*end = '\0';
-		if (peer->in_data)
-			take_data(peer, at, (size_t)(end + 1 - at));
-		else
-			more = take_command(peer, at);
-		at = end + 1;
-	}
+	do {
+		char *at = peer->in, *end;
+		const SSL *layer = peer->tls;
+
+		again = read_on(peer, &more);
+		while (more && !peer->silent && layer == peer->tls &&
+			(end = memchr(at, '\n', peer->len - (size_t)(at - peer->in))) != NULL) {
+			*end = '\0';
+			if (peer->in_data)
+				take_data(peer, at, (size_t)(end + 1 - at));
+			else
+				more = take_command(peer, at);
+			at = end + 1;
+		}
+		peer->len -= (size_t)(at - peer->in);
+		memmove(peer->in, at, peer->len);
+	} while (again && more && peer->len < IN - 1);
 	flush(peer);
-	peer->len -= (size_t)(at - peer->in);
-	memmove(peer->in, at, peer->len);
 	if (!more || peer->len == IN - 1)
 		drop(peer);
 }
@@ -147,11 +203,12 @@ static void on_input(struct peer *peer)
 static void on_connection(const struct peer *listener)
 {
 	struct peer *peer = calloc(1, sizeof *peer);
+	int yes = 1;
 
 	if (peer == NULL || (peer->in = malloc(IN)) == NULL || (peer->out = malloc(OUT)) == NULL)
 		fail("memory");
-	peer->fd = accept(listener->fd, NULL, NULL);
-	if (peer->fd < 0)
+	peer->fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK);
+	if (peer->fd < 0 || setsockopt(peer->fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes) < 0)
 		fail("accept");
 	peer->silent = listener->silent;
 	connections++;
@@ -201,6 +258,14 @@ static void start_listener(int place, int port, bool silent, bool deaf)
 		watch(listener);
 }
 
+static void make_tls(const char *file)
+{
+	tls_context = SSL_CTX_new(TLS_server_method());
+	if (tls_context == NULL || SSL_CTX_use_certificate_chain_file(tls_context, file) != 1 ||
+		SSL_CTX_use_PrivateKey_file(tls_context, file, SSL_FILETYPE_PEM) != 1)
+		fail(file);
+}
+
 int main(int argc, char **argv)
 {
 	struct rlimit files = { 20000, 20000 };
@@ -208,13 +273,19 @@ int main(int argc, char **argv)
 	struct timespec said = { 0 }, t;
 	uint64_t said_mails = 0;
 
+	if (argc > 2 && strcmp(argv[1], "-c") == 0) {
+		make_tls(argv[2]);
+		argv += 2;
+		argc -= 2;
+	}
 	if (argc < 3) {
-		fprintf(stderr, "usage: sink PORT COUNT [dead|silent|deaf PLACE]...\n");
+		fprintf(stderr, "usage: sink [-c PEM] PORT COUNT [dead|silent|deaf PLACE]...\n");
 		return 2;
 	}
 	setrlimit(RLIMIT_NOFILE, &files);
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	signal(SIGTERM, stop);
+	signal(SIGPIPE, SIG_IGN);
 	poll_fd = epoll_create1(0);
 	for (int place = 0; place < atoi(argv[2]); place++)
 		if (!named(argv + 3, "dead", place))
@@ -241,5 +312,11 @@ int main(int argc, char **argv)
 		}
 	}
 	report();
+	if (relay_times.count > 0 || tls_context != NULL)
+		printf("sessions %llu %llu\n", (unsigned long long)connections,
+			(unsigned long long)tls_sessions);
+	figures_say("relay", &relay_times);
+	if (relay_times.count > 0)
+		printf("last %.6f\n", last);
 	return 0;
 }

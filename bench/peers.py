@@ -1,0 +1,178 @@
+"""The servers that are measured, each started in a directory and a group of its own: this gateway, and Debian's Postfix."""
+
+import contextlib
+import os
+import pathlib
+import pwd
+import re
+import shutil
+import signal
+import smtplib
+import subprocess
+
+from tools import TOOLS, Group
+import harness
+
+# Both log as they do when installed (to a file), and keep each mail on disk before they say 250.
+MAIN = """\
+compatibility_level = 3.6
+queue_directory = {folder}/spool
+data_directory = {folder}/data
+daemon_directory = /usr/lib/postfix/sbin
+command_directory = /usr/sbin
+mail_owner = postfix
+setgid_group = postdrop
+myhostname = gw.good.test
+mydestination =
+local_recipient_maps =
+mynetworks = 127.0.0.0/8
+smtpd_relay_restrictions = permit_mynetworks, reject
+relayhost = [{host}]:{port}
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+disable_dns_lookups = yes
+smtputf8_enable = no
+message_size_limit = 104857600
+maillog_file = {folder}/log
+maillog_file_prefixes = /tmp, /var
+alias_maps =
+alias_database =
+biff = no
+"""
+TLS = """\
+smtpd_tls_chain_files = {folder}/pki/server.key, {folder}/pki/server.pem
+smtpd_tls_security_level = may
+smtp_tls_security_level = encrypt
+smtp_tls_session_cache_database = btree:{folder}/data/smtp_scache
+"""
+TUNED = """\
+in_flow_delay = 0
+smtp_destination_concurrency_limit = 50
+initial_destination_concurrency = 20
+smtp_tls_connection_reuse = yes
+smtp_connection_cache_destinations = [{host}]:{port}
+"""
+
+
+class Gateway(harness.Gateway):
+    """The gateway of the tests, in a group."""
+
+    group = None
+
+    def start(self, wait=True):
+        self.log = open(self.errors, "ab")
+        self.process = subprocess.Popen([str(harness.BINARY), "-c", str(self.file), "run"], stdin=subprocess.DEVNULL,
+            stdout=self.log, stderr=self.log, env=harness.environment() | self.variables, preexec_fn=self.group.enter)
+        if wait:
+            harness.wait_for(lambda: "the gateway answers `status`\n" + self.stderr(), self.is_ready)
+        return self
+
+
+def settings(next_hop, tls, port=0, **more):
+    """A relay for everybody; limits that a single client would meet are raised, all else is as it comes."""
+    base = {
+        "limits": {"rate": 1000000},
+        "listeners": [{"name": "inbound", "type": "private", "address": f"127.0.0.1:{port}", "policy": "open"} |
+            ({"certificate": "main"} if tls else {})],
+        "mail_flow_policies": [{"name": "open", "action": "relay", "tls": "preferred" if tls else "none"}],
+        "accepted_domains": [], "routes": [{"domain": "default", "next_hop": next_hop}],
+        "delivery": {"retry": ["1s"]}, "log": {"to": "postern.log"}, "metrics": {"address": "127.0.0.1:0"},
+    }
+    return harness.settings(delivery_tls="required" if tls else "none", **(base | more))
+
+
+class Postern:
+    name = "postern"
+
+    def __init__(self, pki, next_hop, tls, more=None, variables=None):
+        self.group = Group(self.name)
+        self.gateway = Gateway(pki, settings(next_hop, tls, **(more or {})))
+        self.gateway.group = self.group
+        self.gateway.variables = variables or {}
+        self.gateway.start()
+        self.address = self.gateway.address()
+
+    def log(self):
+        return (self.gateway.folder / "postern.log").read_text()[-2000:]
+
+    def stop(self):
+        try:
+            self.gateway.stop()
+        finally:
+            self.gateway.discard()
+            self.group.remove()
+
+
+class Postfix:
+    name, tuned = "postfix", False
+
+    def __init__(self, pki, next_hop, tls, variables=None):
+        self.group = Group(self.name)
+        self.folder = harness.make_folder()
+        for name in ("etc", "spool", "data"):
+            (self.folder / name).mkdir()
+        os.chown(self.folder / "data", pwd.getpwnam("postfix").pw_uid, -1)
+        pki.copy_to(self.folder / "pki")
+        host, port = next_hop.rsplit(":", 1)
+        self.address = ("127.0.0.1", int(harness.free_address().rsplit(":", 1)[1]))
+        main = MAIN + (TLS if tls else "") + (TUNED if self.tuned else "")
+        if variables:
+            main += "import_environment = MAIL_CONFIG " + " ".join(f"{k}={v}" for k, v in variables.items()) + "\n"
+        etc = self.folder / "etc"
+        (etc / "main.cf").write_text(main.format(folder=self.folder, host=host, port=port))
+        (etc / "master.cf").write_text(self.services())
+        checked = harness.run("postfix", "-c", etc, "check")
+        assert checked.returncode == 0, checked.stderr
+        self.output = open(self.folder / "output", "wb")
+        self.process = subprocess.Popen(["/usr/lib/postfix/sbin/master", "-c", str(etc), "-d"], stdin=subprocess.DEVNULL,
+            stdout=self.output, stderr=self.output, preexec_fn=self.group.enter,
+            env=harness.environment() | {"MAIL_CONFIG": str(etc)} | (variables or {}))
+        harness.wait_for(lambda: "Postfix answers\n" + self.log(), self.is_ready)
+
+    def services(self):
+        """Debian's, on another port, outside the chroot, and with 200 places for sessions instead of 100."""
+        lines = pathlib.Path("/usr/share/postfix/master.cf.dist").read_text()
+        lines = re.sub(r"^smtp\s+inet.*$", f"{self.address[0]}:{self.address[1]} inet n - n - 200 smtpd", lines, flags=re.M)
+        lines = re.sub(r"^(\S+\s+(?:unix|fifo|inet|unix-dgram)\s+[yn-]\s+[yn-]\s+)y", r"\1n", lines, flags=re.M)
+        return lines + "tlsproxy unix - - n - 0 tlsproxy\n"
+
+    def is_ready(self):
+        assert self.process.poll() is None, self.log()
+        with contextlib.suppress(OSError, smtplib.SMTPException), smtplib.SMTP(*self.address, timeout=10) as c:
+            return c.noop()[0] == 250
+        return False
+
+    def log(self):
+        return "".join(p.read_text(errors="replace")[-2000:] for p in (self.folder / "log", self.folder / "output") if p.exists())
+
+    def stop(self):
+        """master's children end with it."""
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(timeout=harness.PATIENCE)
+        self.group.remove()
+        self.output.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class TunedPostfix(Postfix):
+    name, tuned = "postfix-tuned", True
+
+
+class Nothing:
+    """The lower bound: the load's own sink."""
+
+    name = "nothing"
+
+    def __init__(self, pki, next_hop, tls):
+        host, port = next_hop.rsplit(":", 1)
+        self.address, self.group = (host, int(port)), None
+
+    def log(self):
+        return ""
+
+    def stop(self):
+        pass
+
+
+PEERS = {peer.name: peer for peer in (Postern, Postfix, TunedPostfix, Nothing)}
+SLOW_DISK = TOOLS / "slow_sync.so"

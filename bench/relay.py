@@ -1,0 +1,235 @@
+#!/usr/bin/python3
+"""Relay, side by side with Postfix: bench/README.md says what is measured, and what misleads.
+
+    bench/relay.py [--pairs N] [--scale F] [--peers NAME,...] [--write] [--append FILE] [CELL ...]
+
+CELL is LAYER:SIZE:CONNECTIONS:MAILS, LAYER plain, tls (STARTTLS on both legs, ECDSA), tls12 (the sender speaks TLS 1.2)
+or rsa; SIZE in bytes; MAILS in a session, 0 = sessions without mail (only the rate and the latency of sessions count).
+"""
+
+import argparse
+import datetime
+import json
+import os
+import pathlib
+import platform
+import re
+import shutil
+import statistics
+import subprocess
+import time
+import urllib.request
+
+from tools import ROOT, TOOLS, Counted
+import harness
+import peers
+
+CELLS = ["tls:4096:20:10", "plain:4096:20:10", "tls:4096:20:1", "tls:4096:100:10", "tls:4096:1:1", "tls:51200:20:10",
+    "tls:1048576:20:10", "plain:1048576:20:10", "rsa:4096:20:10", "plain:4096:1:1", "plain:4096:100:10",
+    "tls12:4096:1:0", "tls:4096:1:0", "tls:4096:100:0"]
+DOMAINS = 100
+BEGIN, END = "<!-- begin of what bench/relay.py writes -->\n", "<!-- end of what bench/relay.py writes -->\n"
+
+
+class Cell:
+    def __init__(self, text, scale):
+        self.text = text
+        self.layer, *numbers = text.split(":")
+        self.size, self.connections, self.mails = map(int, numbers)
+        count = 600 if self.connections == 1 else 3000 if self.size < 10000 else 1500 if self.size < 100000 else 200
+        step = max(self.mails, 1) * self.connections
+        self.count = max(int(count * scale) // step, 1) * step
+        self.tls = self.layer != "plain"
+
+    def load(self, address, first, count, timed):
+        options = ["-t", "1.2" if self.layer == "tls12" else "1.3"] if self.tls else []
+        return Counted(TOOLS / "load", *options, *(["-l"] if timed else []), "-m", self.mails, *address,
+            self.connections, first, count, self.size, DOMAINS)
+
+    def sink(self, pki, port):
+        sink = Counted(TOOLS / "sink", *(["-c", pki.folder / "both.pem"] if self.tls else []), port, 1)
+        harness.wait_for("the sink listens", sink.look)
+        return sink
+
+    def __str__(self):
+        layer = {"plain": "clear", "tls": "STARTTLS", "tls12": "STARTTLS, TLS 1.2", "rsa": "STARTTLS, RSA"}[self.layer]
+        if self.mails == 0:
+            return f"{layer}, {self.connections} at once, sessions without mail"
+        size = f"{self.size // 1024} KiB" if self.size < 2**20 else f"{self.size // 2**20} MiB"
+        return f"{layer}, {size}, {self.connections} connection{'s' * (self.connections > 1)}, {self.mails} a session"
+
+
+def make_pki(folder, rsa=False):
+    """The certificate of the tests (P-256), or one with an RSA key of 2,048 bits in its place."""
+    pki = harness.Pki(folder)
+    if rsa:
+        pki._openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", pki.key, "-out", pki.server, "-days", 30,
+            "-subj", f"/CN={harness.HOSTNAME}")
+    (folder / "both.pem").write_text(pki.server.read_text() + pki.key.read_text())
+    return pki
+
+
+def syncs(gateway):
+    page = urllib.request.urlopen(f"http://{gateway.status()['metrics']}/metrics").read().decode()
+    return int(re.search(r"^postern_spool_fsync_seconds_count(?:\{[^}]*\})? (\d+)", page, re.M).group(1))
+
+
+def warm_up(cell, peer, sink):
+    """A mail for each connection, so that processes are there and caches are filled: not counted."""
+    if cell.mails == 0:
+        cell.load(peer.address, 0, cell.connections, False).wait(60)
+        return 0
+    cell.load(peer.address, 10**6, cell.connections, False).wait(60)
+    harness.wait_for("the first mails came", lambda: sink.counts() and sink.counts()[-1][1][1] >= cell.connections, 60)
+    return cell.connections
+
+
+def run(cell, kind, pki, memory, slow):
+    """One run of one peer: its figures."""
+    port = int(harness.free_address().rsplit(":", 1)[1])
+    sink = cell.sink(pki, port)
+    options = {"variables": {"LD_PRELOAD": str(peers.SLOW_DISK)}} if slow and kind is not peers.Nothing else {}
+    peer = kind(pki, f"127.1.0.0:{port}", cell.tls, **options)
+    try:
+        return measure(cell, peer, sink, memory)
+    except BaseException:
+        print(peer.log(), sink.look()[-3:])
+        raise
+    finally:
+        peer.stop()
+        sink.stop()
+
+
+def measure(cell, peer, sink, memory):
+    before = warm_up(cell, peer, sink)
+    wanted = before + cell.count if cell.mails else 0
+    cpu = peer.group.cpu() if peer.group else 0
+    commits = syncs(peer.gateway) if isinstance(peer, peers.Postern) else 0
+    if memory and peer.group:
+        peer.group.watch()
+    load = cell.load(peer.address, 0, cell.count, True)
+    load.wait()
+    if wanted:
+        harness.wait_for(lambda: f"{wanted} mails at the sink ({sink.counts()[-1]})",
+            lambda: sink.counts()[-1][1][1] >= wanted, 120)
+        time.sleep(0.3)  # what is done behind the last reply counts, too
+    found = {"cpu": (peer.group.cpu() - cpu) / cell.count * 1000} if peer.group else {}
+    if isinstance(peer, peers.Postern):
+        found["commits"] = (syncs(peer.gateway) - commits) / cell.count * 1000
+    if memory and peer.group:
+        found["pss"] = peer.group.end_watch()
+    sink.stop()
+    start, end = load.counts()[0][0], load.counts()[-1][0]
+    found |= {"accepted": cell.count / (end - start), "session_p50": load.figures()["session"][0],
+        "session_p99": load.figures()["session"][1]}
+    if wanted:
+        mails, unique, _ = sink.counts()[-1][1]
+        found |= {"delivered": cell.count / (sink.figures()["last"][0] - start), "lost": wanted - unique,
+            "repeated": mails - unique}
+        for name, (p50, p99) in (("accept", load.figures()["accept"]), ("relay", sink.figures()["relay"])):
+            found |= {f"{name}_p50": p50, f"{name}_p99": p99}
+        assert not cell.tls or sink.figures()["sessions"][1] > 0, "nothing came by TLS"
+    return found
+
+
+def run_cell(cell, kinds, pkis, arguments):
+    """{peer: [figures of each run]}, the peers in turn; memory is looked at in one more run, which gives nothing else."""
+    pki = pkis["rsa" if cell.layer == "rsa" else "ec"]
+    found = {kind.name: [] for kind in kinds}
+    for turn in range(arguments.pairs):
+        for kind in kinds if turn % 2 == 0 else kinds[::-1]:
+            found[kind.name].append(run(cell, kind, pki, False, arguments.slow_disk))
+            figures = found[kind.name][-1]
+            print(f"{cell.text} {kind.name}: " + ", ".join(f"{k} {v:.3g}" for k, v in figures.items()), flush=True)
+    for kind in kinds:
+        if kind is not peers.Nothing and not arguments.no_memory:
+            pss = run(cell, kind, pki, True, arguments.slow_disk)["pss"]
+            for figures in found[kind.name]:
+                figures["pss"] = pss
+    return found
+
+
+def median(runs, key):
+    values = [figures[key] for figures in runs if key in figures]
+    return statistics.median(values) if values else None
+
+
+COLUMNS = [("accepted", "accepted/s", 0), ("delivered", "delivered/s", 0), ("cpu", "CPU s/1000", 2),
+    ("accept_p50", "accept p50", 1), ("accept_p99", "p99 ms", 1), ("relay_p50", "relay p50", 0),
+    ("relay_p99", "p99 ms", 0), ("session_p50", "session p50 ms", 2), ("pss", "PSS MiB", 0), ("commits", "commits/1000", 0)]
+
+
+def table(cell, found):
+    """Markdown of one cell."""
+    columns = [c for c in COLUMNS if any(median(runs, c[0]) is not None for runs in found.values())]
+    if cell.mails == 0:
+        columns = [("accepted", "sessions/s", 0)] + [c for c in columns if c[0] in ("cpu", "session_p50", "pss")]
+    lines = [f"**{cell}** (`{cell.text}`), {cell.count} {'mails' if cell.mails else 'sessions'} a run, "
+        f"{len(next(iter(found.values())))} runs each", ""]
+    lines += ["| | " + " | ".join(c[1] for c in columns) + " | lost, repeated |", "|---" * (len(columns) + 2) + "|"]
+    for name, runs in found.items():
+        cells = [name]
+        for key, _, digits in columns:
+            value = median(runs, key)
+            text = "" if value is None else f"{value:,.{digits}f}"
+            if key in ("delivered", "cpu") and len(runs) > 1 and value is not None:
+                text += f" ({min(r[key] for r in runs):,.{digits}f} - {max(r[key] for r in runs):,.{digits}f})"
+            cells.append(text)
+        cells.append(f"{sum(r.get('lost', 0) for r in runs)}, {sum(r.get('repeated', 0) for r in runs)}")
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def machine():
+    model = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
+    system = re.search(r'PRETTY_NAME="(.*)"', pathlib.Path("/etc/os-release").read_text()).group(1)
+    memory = int(pathlib.Path("/proc/meminfo").read_text().split()[1]) / 2**20
+    disk = subprocess.run(["stat", "-f", "-c", "%T", os.environ.get("TMPDIR", "/tmp")], capture_output=True, text=True)
+    postfix = harness.run("postconf", "-d", "-h", "mail_version").stdout.strip()
+    return (f"{datetime.date.today()}; {os.cpu_count()} processors ({model.group(1) if model else platform.machine()}), "
+        f"{memory:.0f} GiB, {system}, Linux {'.'.join(platform.release().split('.')[:2])}, {disk.stdout.strip()}; "
+        f"{harness.run(harness.BINARY, '--version').stdout.splitlines()[0]}, Postfix {postfix}; load at the start "
+        f"{os.getloadavg()[0]:.1f}.")
+
+
+def write(text):
+    """Put the tables where docs/performance.md has the last ones."""
+    file = ROOT / "docs/performance.md"
+    old = file.read_text()
+    head, rest = old.split(BEGIN)
+    file.write_text(head + BEGIN + text + END + rest.split(END)[1])
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--pairs", type=int, default=7)
+    parser.add_argument("--scale", type=float, default=1, help="mails in a run, as a part of the usual number")
+    parser.add_argument("--peers", default="postern,postfix,postfix-tuned,nothing")
+    parser.add_argument("--no-memory", action="store_true", help="no run that looks at the memory")
+    parser.add_argument("--slow-disk", action="store_true", help="5 ms more for each sync")
+    parser.add_argument("--write", action="store_true", help="the tables into docs/performance.md")
+    parser.add_argument("--append", type=pathlib.Path, help="a file for the figures of each run, as JSON lines")
+    parser.add_argument("cells", nargs="*")
+    arguments = parser.parse_args()
+    harness.make_user()
+    folder = harness.make_folder()
+    kinds = [peers.PEERS[name] for name in arguments.peers.split(",")]
+    text = machine() + "\n\n"
+    try:
+        pkis = {"ec": make_pki(folder / "ec"), "rsa": make_pki(folder / "rsa", rsa=True)}
+        print(text, flush=True)
+        for cell in [Cell(c, arguments.scale) for c in arguments.cells or CELLS]:
+            found = run_cell(cell, kinds, pkis, arguments)
+            if arguments.append:
+                with arguments.append.open("a") as file:
+                    file.write(json.dumps({"cell": cell.text, "slow": arguments.slow_disk, "runs": found}) + "\n")
+            print(table(cell, found), flush=True)
+            text += table(cell, found) + "\n"
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    if arguments.write:
+        write(text)
+
+
+if __name__ == "__main__":
+    main()
