@@ -9,7 +9,7 @@ NINJA = ninja -j2 -C
 PYTEST = /usr/bin/python3 -m pytest -p no:cacheprovider -q -rfEs
 C_FILES = $(shell find src tests bench -name '*.[ch]')
 
-.PHONY: help build run check test crash crash-mutants salvage format clean packages test-packages asan bench bench-queue
+.PHONY: help build run check test crash crash-mutants salvage format clean packages test-packages asan bench bench-quick bench-queue
 
 help:
 	@echo 'make build          optimised binary at build/postern'
@@ -20,6 +20,7 @@ help:
 	@echo 'make crash-mutants  show that each sync is needed: without it the power-cut test fails'
 	@echo 'make salvage        1,000 damaged queues: every whole mail is delivered, the rest reported'
 	@echo 'make bench          relay side by side with Postfix; writes the tables of docs/performance.md (CELLS, BENCH_OPTIONS)'
+	@echo 'make bench-quick    system calls of one relayed mail: a number to compare before and after a change'
 	@echo 'make bench-queue    figures of the queue; bench/README.md says what they mean'
 	@echo 'make format         clang-format all C files'
 	@echo 'make clean          remove build/'
@@ -70,6 +71,9 @@ build/bench/%.so: bench/%.c
 
 bench: build test-packages $(BENCH)
 	@bench/relay.py --write $(BENCH_OPTIONS) $(CELLS)
+
+bench-quick: build test-packages $(BENCH)
+	@bench/quick.py
 
 bench-queue: build test-packages $(BENCH)
 	@bench/bench_queue.py $(FIGURES)
