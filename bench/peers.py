@@ -123,11 +123,16 @@ class Postfix:
         (etc / "master.cf").write_text(self.services())
         checked = harness.run("postfix", "-c", etc, "check")
         assert checked.returncode == 0, checked.stderr
+        self.variables = variables or {}
+        self.launch()
+        harness.wait_for(lambda: "Postfix answers\n" + self.log(), self.is_ready)
+
+    def launch(self):
+        etc = self.folder / "etc"
         self.output = open(self.folder / "output", "wb")
         self.process = subprocess.Popen(["/usr/lib/postfix/sbin/master", "-c", str(etc), "-d"], stdin=subprocess.DEVNULL,
             stdout=self.output, stderr=self.output, preexec_fn=self.group.enter,
-            env=harness.environment() | {"MAIL_CONFIG": str(etc)} | (variables or {}))
-        harness.wait_for(lambda: "Postfix answers\n" + self.log(), self.is_ready)
+            env=harness.environment() | {"MAIL_CONFIG": str(etc)} | self.variables)
 
     def services(self):
         """Debian's, on another port, outside the chroot, and with 200 places for sessions instead of 100."""
@@ -145,12 +150,15 @@ class Postfix:
     def log(self):
         return "".join(p.read_text(errors="replace")[-2000:] for p in (self.folder / "log", self.folder / "output") if p.exists())
 
-    def stop(self):
+    def end(self):
         """master's children end with it."""
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(timeout=harness.PATIENCE)
-        self.group.remove()
         self.output.close()
+
+    def stop(self):
+        self.end()
+        self.group.remove()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
