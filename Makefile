@@ -59,15 +59,11 @@ crash-mutants: asan
 salvage: asan
 	@tests/crash/salvage --build build/asan --images 1000 --cuts 200
 
-BENCH = build/bench/load build/bench/sink build/bench/slow_sync.so
+BENCH = build/bench/load build/bench/sink
 
 build/bench/%: bench/%.c bench/figures.h
 	@mkdir -p build/bench
 	@$(CC) -std=c17 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -o $@ $< -lssl -lcrypto
-
-build/bench/%.so: bench/%.c
-	@mkdir -p build/bench
-	@$(CC) -std=c17 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -shared -fPIC -o $@ $<
 
 bench: build test-packages $(BENCH)
 	@bench/relay.py --write $(BENCH_OPTIONS) $(CELLS)

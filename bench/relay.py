@@ -88,10 +88,12 @@ def run(cell, kind, pki, memory, slow):
     """One run of one peer: its figures."""
     port = int(harness.free_address().rsplit(":", 1)[1])
     sink = cell.sink(pki, port)
-    options = {"variables": {"LD_PRELOAD": str(peers.SLOW_DISK)}} if slow and kind is not peers.Nothing else {}
-    peer = kind(pki, f"127.1.0.0:{port}", cell.tls, **options)
+    peer = kind(pki, f"127.1.0.0:{port}", cell.tls, peers.SLOW_DISK if slow else [])
     try:
-        return measure(cell, peer, sink, memory)
+        found = measure(cell, peer, sink, memory)
+        if slow:
+            found.pop("cpu", None)  # that of strace is in it
+        return found
     except BaseException:
         print(peer.log(), sink.look()[-3:])
         raise
@@ -115,7 +117,7 @@ def measure(cell, peer, sink, memory):
         time.sleep(0.3)  # what is done behind the last reply counts, too
     found = {"cpu": (peer.group.cpu() - cpu) / cell.count * 1000} if peer.group else {}
     if isinstance(peer, peers.Postern):
-        found["commits"] = (syncs(peer.gateway) - commits) / cell.count * 1000
+        commits = syncs(peer.gateway) - commits
     if memory and peer.group:
         found["pss"] = peer.group.end_watch()
     sink.stop()
@@ -126,6 +128,8 @@ def measure(cell, peer, sink, memory):
         mails, unique, _ = sink.counts()[-1][1]
         found |= {"delivered": cell.count / (sink.figures()["last"][0] - start), "lost": wanted - unique,
             "repeated": mails - unique}
+        if commits:
+            found |= {"commits": commits / (sink.figures()["last"][0] - start), "group": cell.count / commits}
         for name, (p50, p99) in (("accept", load.figures()["accept"]), ("relay", sink.figures()["relay"])):
             found |= {f"{name}_p50": p50, f"{name}_p99": p99}
         assert not cell.tls or sink.figures()["sessions"][1] > 0, "nothing came by TLS"
@@ -142,7 +146,7 @@ def run_cell(cell, kinds, pkis, arguments):
             figures = found[kind.name][-1]
             print(f"{cell.text} {kind.name}: " + ", ".join(f"{k} {v:.3g}" for k, v in figures.items()), flush=True)
     for kind in kinds:
-        if kind is not peers.Nothing and not arguments.no_memory:
+        if kind is not peers.Nothing and not arguments.no_memory and not arguments.slow_disk:
             pss = run(cell, kind, pki, True, arguments.slow_disk)["pss"]
             for figures in found[kind.name]:
                 figures["pss"] = pss
@@ -156,7 +160,7 @@ def median(runs, key):
 
 COLUMNS = [("accepted", "accepted/s", 0), ("delivered", "delivered/s", 0), ("cpu", "CPU s/1000", 2),
     ("accept_p50", "accept p50", 1), ("accept_p99", "p99 ms", 1), ("relay_p50", "relay p50", 0),
-    ("relay_p99", "p99 ms", 0), ("session_p50", "session p50 ms", 2), ("pss", "PSS MiB", 0), ("commits", "commits/1000", 0)]
+    ("relay_p99", "p99 ms", 0), ("session_p50", "session p50 ms", 2), ("pss", "PSS MiB", 0), ("commits", "commits/s", 0), ("group", "mails a commit", 1)]
 
 
 def table(cell, found):
@@ -180,6 +184,22 @@ def table(cell, found):
     return "\n".join(lines) + "\n"
 
 
+RATIOS = [("delivered", "delivered"), ("accepted", "accepted"), ("cpu", "CPU"), ("accept_p50", "accept p50"),
+    ("accept_p99", "accept p99"), ("relay_p50", "relay p50"), ("session_p50", "session p50"), ("pss", "PSS")]
+
+
+def ratios(results):
+    """Markdown: the medians of this gateway, divided by those of each other peer."""
+    lines = ["| postern divided by | " + " | ".join(title for _, title in RATIOS) + " |", "|---" * (len(RATIOS) + 1) + "|"]
+    for cell, found in results:
+        for name, runs in found.items():
+            if name != "postern" and "postern" in found:
+                pairs = [(median(found["postern"], key), median(runs, key)) for key, _ in RATIOS]
+                lines.append(f"| {name}, `{cell.text}` | " + " | ".join(
+                    f"{ours / theirs:.2f}" if ours and theirs else "" for ours, theirs in pairs) + " |")
+    return "\n".join(lines) + "\n"
+
+
 def machine():
     model = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
     system = re.search(r'PRETTY_NAME="(.*)"', pathlib.Path("/etc/os-release").read_text()).group(1)
@@ -190,6 +210,20 @@ def machine():
         f"{memory:.0f} GiB, {system}, Linux {'.'.join(platform.release().split('.')[:2])}, {disk.stdout.strip()}; "
         f"{harness.run(harness.BINARY, '--version').stdout.splitlines()[0]}, Postfix {postfix}; load at the start "
         f"{os.getloadavg()[0]:.1f}.")
+
+
+def read(file, scale):
+    """What --append has written: (head, slow, [(cell, figures)]) of each kind of disk."""
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    for slow in (False, True):
+        chosen = [line for line in lines if line["slow"] == slow]
+        if chosen:
+            yield chosen[0]["machine"], slow, [(Cell(line["cell"], scale), line["runs"]) for line in chosen]
+
+
+def report(head, slow, results):
+    head += " Each sync takes 5 ms more." if slow else ""
+    return "\n".join([head + "\n", ratios(results), *(table(cell, found) for cell, found in results)]) + "\n"
 
 
 def write(text):
@@ -209,26 +243,33 @@ def main():
     parser.add_argument("--slow-disk", action="store_true", help="5 ms more for each sync")
     parser.add_argument("--write", action="store_true", help="the tables into docs/performance.md")
     parser.add_argument("--append", type=pathlib.Path, help="a file for the figures of each run, as JSON lines")
+    parser.add_argument("--read", type=pathlib.Path, help="measure nothing: tables of such a file")
     parser.add_argument("cells", nargs="*")
     arguments = parser.parse_args()
     harness.make_user()
     folder = harness.make_folder()
     kinds = [peers.PEERS[name] for name in arguments.peers.split(",")]
-    text = machine() + "\n\n"
+    head, results = machine(), []
     try:
+        if arguments.read:
+            text = "".join(report(*part) for part in read(arguments.read, arguments.scale))
+            print(text)
+            if arguments.write:
+                write(text)
+            return
         pkis = {"ec": make_pki(folder / "ec"), "rsa": make_pki(folder / "rsa", rsa=True)}
-        print(text, flush=True)
+        print(head, flush=True)
         for cell in [Cell(c, arguments.scale) for c in arguments.cells or CELLS]:
             found = run_cell(cell, kinds, pkis, arguments)
             if arguments.append:
                 with arguments.append.open("a") as file:
-                    file.write(json.dumps({"cell": cell.text, "slow": arguments.slow_disk, "runs": found}) + "\n")
+                    file.write(json.dumps({"cell": cell.text, "slow": arguments.slow_disk, "machine": head, "runs": found}) + "\n")
             print(table(cell, found), flush=True)
-            text += table(cell, found) + "\n"
+            results.append((cell, found))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     if arguments.write:
-        write(text)
+        write(report(head, arguments.slow_disk, results))
 
 
 if __name__ == "__main__":
