@@ -46,8 +46,7 @@ def main():
     harness.make_user()
     folder = harness.make_folder()
     try:
-        cell = relay.Cell(arguments.cell, 1)
-        cell.count = arguments.mails
+        cell = relay.Cell(arguments.cell, count=arguments.mails)
         roles = record(cell, relay.make_pki(folder / "ec"), folder / "perf.data")
         done = harness.run("perf", "script", "-i", folder / "perf.data", "-F", "pid,ip,sym,dso", timeout=300)
     finally:

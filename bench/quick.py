@@ -44,14 +44,13 @@ class Traced(peers.Gateway):
 def count(pki, tls, mails, connections):
     """Calls of a gateway from its start to its end, with so many mails in between."""
     port = int(harness.free_address().rsplit(":", 1)[1])
-    cell = relay.Cell(f"{'tls' if tls else 'plain'}:4096:{connections}:10", 1)
+    cell = relay.Cell(f"{'tls' if tls else 'plain'}:4096:{connections}:10", count=mails)
     sink = cell.sink(pki, port)
     gateway = Traced(pki, peers.settings(f"127.1.0.0:{port}", tls))
     gateway.group = peers.Group("quick")
     try:
         with gateway:
             if mails:
-                cell.count = mails
                 cell.load(gateway.address(), 0, mails, True).wait()
                 harness.wait_for("all mails came", lambda: sink.counts()[-1][1][1] >= mails, 60)
         harness.wait_for("strace ended", lambda: not gateway.group.pids())

@@ -32,13 +32,13 @@ BEGIN, END = "<!-- begin of what bench/relay.py writes -->\n", "<!-- end of what
 
 
 class Cell:
-    def __init__(self, text, scale):
+    def __init__(self, text, scale=1, count=None):
         self.text = text
         self.layer, *numbers = text.split(":")
         self.size, self.connections, self.mails = map(int, numbers)
-        count = 600 if self.connections == 1 else 3000 if self.size < 10000 else 1500 if self.size < 100000 else 200
+        usual = 600 if self.connections == 1 else 3000 if self.size < 10000 else 1500 if self.size < 100000 else 200
         step = max(self.mails, 1) * self.connections
-        self.count = max(int(count * scale) // step, 1) * step
+        self.count = count or max(int(usual * scale) // step, 1) * step
         self.tls = self.layer != "plain"
 
     def load(self, address, first, count, timed):
@@ -212,13 +212,13 @@ def machine():
         f"{os.getloadavg()[0]:.1f}.")
 
 
-def read(file, scale):
+def read(file):
     """What --append has written: (head, slow, [(cell, figures)]) of each kind of disk."""
     lines = [json.loads(line) for line in file.read_text().splitlines()]
     for slow in (False, True):
         chosen = [line for line in lines if line["slow"] == slow]
         if chosen:
-            yield chosen[0]["machine"], slow, [(Cell(line["cell"], scale), line["runs"]) for line in chosen]
+            yield chosen[0]["machine"], slow, [(Cell(line["cell"], count=line["count"]), line["runs"]) for line in chosen]
 
 
 def report(head, slow, results):
@@ -252,7 +252,7 @@ def main():
     head, results = machine(), []
     try:
         if arguments.read:
-            text = "".join(report(*part) for part in read(arguments.read, arguments.scale))
+            text = "".join(report(*part) for part in read(arguments.read))
             print(text)
             if arguments.write:
                 write(text)
@@ -263,7 +263,8 @@ def main():
             found = run_cell(cell, kinds, pkis, arguments)
             if arguments.append:
                 with arguments.append.open("a") as file:
-                    file.write(json.dumps({"cell": cell.text, "slow": arguments.slow_disk, "machine": head, "runs": found}) + "\n")
+                    file.write(json.dumps({"cell": cell.text, "slow": arguments.slow_disk, "machine": head, "count": cell.count,
+                        "runs": found}) + "\n")
             print(table(cell, found), flush=True)
             results.append((cell, found))
     finally:
