@@ -204,10 +204,11 @@ def machine():
     model = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
     system = re.search(r'PRETTY_NAME="(.*)"', pathlib.Path("/etc/os-release").read_text()).group(1)
     memory = int(pathlib.Path("/proc/meminfo").read_text().split()[1]) / 2**20
-    disk = subprocess.run(["stat", "-f", "-c", "%T", os.environ.get("TMPDIR", "/tmp")], capture_output=True, text=True)
+    disk = subprocess.run(["findmnt", "-n", "-o", "FSTYPE,OPTIONS", "-T", os.environ.get("TMPDIR", "/tmp")], capture_output=True,
+        text=True)
     postfix = harness.run("postconf", "-d", "-h", "mail_version").stdout.strip()
     return (f"{datetime.date.today()}; {os.cpu_count()} processors ({model.group(1) if model else platform.machine()}), "
-        f"{memory:.0f} GiB, {system}, Linux {'.'.join(platform.release().split('.')[:2])}, {disk.stdout.strip()}; "
+        f"{memory:.0f} GiB, {system}, Linux {'.'.join(platform.release().split('.')[:2])}, {disk.stdout.split()[0]}{' with discard' if 'discard' in disk.stdout else ''}; "
         f"{harness.run(harness.BINARY, '--version').stdout.splitlines()[0]}, Postfix {postfix}; load at the start "
         f"{os.getloadavg()[0]:.1f}.")
 
