@@ -20,6 +20,13 @@
 #include "queue/copy.h"
 #include "queue/storage_fault.h"
 
+/* In queue.db and in track.db. */
+#define ATTEMPTS                                                                                             \
+	"CREATE TABLE attempt (mid INTEGER NOT NULL, rid INTEGER NOT NULL, number INTEGER NOT NULL,"         \
+	" time INTEGER NOT NULL, dcid TEXT NOT NULL, host TEXT NOT NULL, address TEXT NOT NULL,"             \
+	" state INTEGER NOT NULL, reply TEXT NOT NULL, tls TEXT NOT NULL,"                                   \
+	" PRIMARY KEY (mid, rid, number)) STRICT, WITHOUT ROWID;"
+
 /* queue/directive.h */
 #define DIRECTIVES                                                                                                                       \
 	"CREATE TABLE IF NOT EXISTS directive (mid INTEGER NOT NULL, domain TEXT NOT NULL, held INTEGER NOT NULL DEFAULT 0,"             \
@@ -49,10 +56,7 @@ static const char queue_schema[] =
 	"CREATE INDEX recipient_live ON recipient (mid, domain, due) WHERE state = 0;"
 	"CREATE INDEX recipient_corrupt ON recipient (mid) WHERE state = 3;"
 
-	"CREATE TABLE attempt (mid INTEGER NOT NULL, rid INTEGER NOT NULL, number INTEGER NOT NULL,"
-	" time INTEGER NOT NULL, dcid TEXT NOT NULL, host TEXT NOT NULL, address TEXT NOT NULL,"
-	" state INTEGER NOT NULL, reply TEXT NOT NULL, tls TEXT NOT NULL,"
-	" PRIMARY KEY (mid, rid, number)) STRICT, WITHOUT ROWID;"
+	ATTEMPTS
 
 	"CREATE TABLE refusal (id INTEGER PRIMARY KEY, time INTEGER NOT NULL, icid TEXT NOT NULL,"
 	" client TEXT NOT NULL, helo TEXT NOT NULL, tls TEXT NOT NULL, sender TEXT NOT NULL,"
@@ -105,10 +109,7 @@ static const char track_schema[] =
 	"CREATE TABLE recipient (mid INTEGER NOT NULL, rid INTEGER NOT NULL, address TEXT NOT NULL,"
 	" state INTEGER NOT NULL, attempts INTEGER NOT NULL, PRIMARY KEY (mid, rid)) STRICT, WITHOUT ROWID;"
 
-	"CREATE TABLE attempt (mid INTEGER NOT NULL, rid INTEGER NOT NULL, number INTEGER NOT NULL,"
-	" time INTEGER NOT NULL, dcid TEXT NOT NULL, host TEXT NOT NULL, address TEXT NOT NULL,"
-	" state INTEGER NOT NULL, reply TEXT NOT NULL, tls TEXT NOT NULL,"
-	" PRIMARY KEY (mid, rid, number)) STRICT, WITHOUT ROWID;"
+	ATTEMPTS
 
 	"CREATE TABLE refusal (id INTEGER PRIMARY KEY, time INTEGER NOT NULL, icid TEXT NOT NULL,"
 	" client TEXT NOT NULL, helo TEXT NOT NULL, tls TEXT NOT NULL, sender TEXT NOT NULL,"

@@ -19,6 +19,7 @@
 
 #include "base/base.h"
 #include "base/text.h"
+#include "check.h"
 #include "check_backup.h"
 #include "facts.h"
 #include "mail.h"
@@ -51,7 +52,7 @@ struct check {
 	size_t states[8]; /* mails in S1 to S7 */
 };
 
-static PRINTF(2, 3) void must(bool kept, const char *format, ...)
+void check_must(bool kept, const char *format, ...)
 {
 	va_list arguments;
 
@@ -89,7 +90,7 @@ static void list_files(struct check *c, struct files *files)
 	for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
 		if (entry->d_name[0] == '.')
 			continue;
-		must(files->count < FILES_MAX, "check: too many content files");
+		check_must(files->count < FILES_MAX, "check: too many content files");
 		CLEANUP(base_close) int fd = openat(dirfd(directory), entry->d_name, O_RDONLY | O_CLOEXEC);
 		files->list[files->count].name = text_must(talloc_strdup(c, entry->d_name));
 		files->list[files->count++].token = read_token(c, fd);
@@ -113,7 +114,7 @@ static void open_database(struct check *c, const char *name, int flags, const ch
 
 	if (r == SQLITE_OK)
 		r = sqlite3_exec(c->db, sql, NULL, NULL, NULL);
-	must(r == SQLITE_OK, "G4: %s: %s", name, sqlite3_errmsg(c->db));
+	check_must(r == SQLITE_OK, "G4: %s: %s", name, sqlite3_errmsg(c->db));
 }
 
 static void close_database(struct check *c)
@@ -126,7 +127,7 @@ static sqlite3_stmt *query(struct check *c, const char *sql, int64_t argument)
 {
 	sqlite3_stmt *statement = NULL;
 
-	must(sqlite3_prepare_v2(c->db, sql, -1, &statement, NULL) == SQLITE_OK, "G4: %s: %s",
+	check_must(sqlite3_prepare_v2(c->db, sql, -1, &statement, NULL) == SQLITE_OK, "G4: %s: %s",
 		sqlite3_db_filename(c->db, NULL), sqlite3_errmsg(c->db));
 	sqlite3_bind_int64(statement, 1, argument);
 	return statement;
@@ -136,7 +137,7 @@ static bool next(struct check *c, sqlite3_stmt *statement)
 {
 	int r = sqlite3_step(statement);
 
-	must(r == SQLITE_ROW || r == SQLITE_DONE, "G4: %s: %s", sqlite3_db_filename(c->db, NULL),
+	check_must(r == SQLITE_ROW || r == SQLITE_DONE, "G4: %s: %s", sqlite3_db_filename(c->db, NULL),
 		sqlite3_errmsg(c->db));
 	return r == SQLITE_ROW;
 }
@@ -152,7 +153,7 @@ static int64_t number_of(struct check *c, const char *sql, int64_t argument)
 {
 	sqlite3_stmt *statement = query(c, sql, argument);
 
-	must(next(c, statement), "check: no row: %s", sql);
+	check_must(next(c, statement), "check: no row: %s", sql);
 	int64_t number = sqlite3_column_int64(statement, 0);
 	sqlite3_finalize(statement);
 	return number;
@@ -166,18 +167,18 @@ static void check_recipient(struct check *c, const struct facts_mail *mail, sqli
 	const struct facts_recipient *known = facts_find_recipient(c->facts, mail->found, rid);
 	unsigned allowed = known == NULL ? 1 << FACTS_QUEUED : known->allowed;
 
-	must(index < mail->recipient_count && rid == (int64_t)index + 1 &&
-			strcmp(column(row, 1), mail->recipients[index]) == 0,
+	check_must(index < mail->recipient_count && rid == (int64_t)index + 1 &&
+			   strcmp(column(row, 1), mail->recipients[index]) == 0,
 		"G1: %s has recipient %s, which is not its recipient %zu", mail->token, column(row, 1),
 		index + 1);
-	must(state >= 0 && state <= FACTS_BOUNCED && (allowed & 1u << state) != 0,
+	check_must(state >= 0 && state <= FACTS_BOUNCED && (allowed & 1u << state) != 0,
 		"G5: %s recipient %zu is in state %d, which it cannot be in", mail->token, index + 1,
 		(int)state);
-	must(attempts >= (known == NULL ? 0 : known->tries) &&
-			attempts <= (known == NULL ? 0 : known->tries_begun),
+	check_must(attempts >= (known == NULL ? 0 : known->tries) &&
+			   attempts <= (known == NULL ? 0 : known->tries_begun),
 		"G5: %s recipient %zu has %d attempts", mail->token, index + 1, (int)attempts);
-	must(attempts == sqlite3_column_int64(row, 4), "G5: %s recipient %zu lacks rows of its attempts",
-		mail->token, index + 1);
+	check_must(attempts == sqlite3_column_int64(row, 4),
+		"G5: %s recipient %zu lacks rows of its attempts", mail->token, index + 1);
 }
 
 struct counts {
@@ -205,7 +206,7 @@ static struct counts check_recipients(struct check *c, const struct facts_mail *
 		counts.tried += sqlite3_column_int64(row, 3) > 0;
 	}
 	sqlite3_finalize(row);
-	must(index == mail->recipient_count, "G1: %s has %zu of its %zu recipients", mail->token, index,
+	check_must(index == mail->recipient_count, "G1: %s has %zu of its %zu recipients", mail->token, index,
 		mail->recipient_count);
 	return counts;
 }
@@ -214,7 +215,7 @@ static void check_bytes(struct check *c, const struct facts_mail *mail, const vo
 {
 	char *wanted = mail_content(c, mail->token, mail->size);
 
-	must(size == mail->size && memcmp(bytes, wanted, size) == 0,
+	check_must(size == mail->size && memcmp(bytes, wanted, size) == 0,
 		"G2: the content of %s is not what was committed", mail->token);
 	talloc_free(wanted);
 }
@@ -232,13 +233,13 @@ static void check_fd(struct check *c, const struct facts_mail *mail, int fd)
 static void check_content(struct check *c, const struct facts_mail *mail, sqlite3_stmt *row)
 {
 	if (sqlite3_column_type(row, 3) == SQLITE_NULL) {
-		must(sqlite3_column_type(row, 4) == SQLITE_BLOB, "G2: the live mail %s has no content",
+		check_must(sqlite3_column_type(row, 4) == SQLITE_BLOB, "G2: the live mail %s has no content",
 			mail->token);
 		check_bytes(c, mail, sqlite3_column_blob(row, 4), (size_t)sqlite3_column_bytes(row, 4));
 		return;
 	}
-	must(!c->before.missing, "G4: %s is live, and the directory content/ is lost", mail->token);
-	must(has_file(&c->after, column(row, 3)), "G3: %s is live, and its content file is lost",
+	check_must(!c->before.missing, "G4: %s is live, and the directory content/ is lost", mail->token);
+	check_must(has_file(&c->after, column(row, 3)), "G3: %s is live, and its content file is lost",
 		mail->token);
 	char *path = text_must(talloc_asprintf(c, "%s/content/%s", c->image, column(row, 3)));
 	CLEANUP(base_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -273,21 +274,21 @@ static void check_rows(struct check *c)
 	while (next(c, row)) {
 		struct facts_mail *mail = facts_find_mail(c->facts, column(row, 1));
 
-		must(mail != NULL && !mail->gone, "G1: there is a mail %s, which nobody committed",
+		check_must(mail != NULL && !mail->gone, "G1: there is a mail %s, which nobody committed",
 			column(row, 1));
-		must(mail->found == 0, "G1: %s is there twice", mail->token);
+		check_must(mail->found == 0, "G1: %s is there twice", mail->token);
 		mail->found = sqlite3_column_int64(row, 0);
-		must(mail->mid == 0 || mail->mid == mail->found, "G1: %s is not mail %lld, as was promised",
-			mail->token, (long long)mail->mid);
-		must((uint64_t)sqlite3_column_int64(row, 2) == mail->size, "G2: %s has another size",
+		check_must(mail->mid == 0 || mail->mid == mail->found,
+			"G1: %s is not mail %lld, as was promised", mail->token, (long long)mail->mid);
+		check_must((uint64_t)sqlite3_column_int64(row, 2) == mail->size, "G2: %s has another size",
 			mail->token);
 
 		struct counts counts = check_recipients(c, mail);
 		if (counts.live > 0)
 			check_content(c, mail, row);
 		else
-			must(sqlite3_column_type(row, 3) == SQLITE_NULL &&
-					sqlite3_column_type(row, 4) == SQLITE_NULL,
+			check_must(sqlite3_column_type(row, 3) == SQLITE_NULL &&
+					   sqlite3_column_type(row, 4) == SQLITE_NULL,
 				"G6: %s is finished and keeps its content", mail->token);
 		c->live += counts.live;
 		classify(c, mail, counts);
@@ -301,7 +302,7 @@ static void check_mails(struct check *c)
 	int64_t rows = number_of(c, "SELECT count(*) FROM message", 0);
 
 	for (struct facts_mail *mail = c->facts->mails; mail != NULL; mail = mail->hh.next)
-		must(mail->mid == 0 || mail->found != 0, "%s: %s was committed and is lost%s",
+		check_must(mail->mid == 0 || mail->found != 0, "%s: %s was committed and is lost%s",
 			rows == 0 ? "G4" : "G1 or G8", mail->token, rows == 0 ? ", as all others" : "");
 }
 
@@ -313,17 +314,18 @@ static void check_outcomes(struct check *c)
 	while (next(c, row)) {
 		struct facts_outcome *outcome = facts_find_outcome(c->facts, column(row, 0));
 
-		must(outcome != NULL, "G5: there is an outcome %s, which nobody recorded", column(row, 0));
+		check_must(
+			outcome != NULL, "G5: there is an outcome %s, which nobody recorded", column(row, 0));
 		outcome->found++;
 	}
 	sqlite3_finalize(row);
 	for (struct facts_outcome *o = c->facts->outcomes; o != NULL; o = o->hh.next) {
-		must(o->found == (o->promised ? o->count : 0) || (!o->promised && o->found == o->count),
+		check_must(o->found == (o->promised ? o->count : 0) || (!o->promised && o->found == o->count),
 			"G5: outcome %s was %s and %zu of its %zu recipients have it", o->id,
 			o->promised ? "recorded" : "begun", o->found, o->count);
 		if (o->dsn == NULL)
 			continue;
-		must((o->dsn->found != 0) == (o->found > 0),
+		check_must((o->dsn->found != 0) == (o->found > 0),
 			"G5: outcome %s is %srecorded and its DSN %s is %sthere", o->id,
 			o->found > 0 ? "" : "not ", o->dsn->token, o->dsn->found != 0 ? "" : "not ");
 	}
@@ -346,7 +348,7 @@ static bool is_named(struct check *c, const char *name)
 static void check_orphans(struct check *c)
 {
 	for (size_t i = 0; i < c->after.count; i++)
-		must(is_named(c, c->after.list[i].name),
+		check_must(is_named(c, c->after.list[i].name),
 			"G6: no live mail names content file %s, and it was not removed",
 			c->after.list[i].name);
 	for (size_t i = 0; i < c->before.count; i++) {
@@ -375,7 +377,7 @@ static void deliver(struct check *c, const struct lease *lease)
 		outcome.recipients[i] = (struct outcome_recipient){
 			.rid = lease->rids[i], .state = OUTCOME_DELIVERED, .reply = "250 2.0.0"
 		};
-	must(store_record(c->store, &outcome) == 0, "G1: the store cannot record");
+	check_must(store_record(c->store, &outcome) == 0, "G1: the store cannot record");
 }
 
 /* The store lends every live recipient once, with the content of its mail. */
@@ -387,13 +389,14 @@ static void check_leases(struct check *c)
 	for (;;) {
 		struct lease *lease = NULL;
 
-		must(store_lease(c->store, c, 1, NULL, given < c->live ? LEASE_WAIT_MS : 0, &lease) == 0,
+		check_must(
+			store_lease(c->store, c, 1, NULL, given < c->live ? LEASE_WAIT_MS : 0, &lease) == 0,
 			"G1: the store cannot lend");
 		if (lease == NULL)
 			break;
 		struct facts_mail *mail = facts_find_mail(c->facts, lease->envelope.icid);
-		must(mail != NULL && mail->found == lease->mid, "G1: the store lends an unknown mail %s",
-			lease->envelope.icid);
+		check_must(mail != NULL && mail->found == lease->mid,
+			"G1: the store lends an unknown mail %s", lease->envelope.icid);
 		if (lease->content.fd >= 0)
 			check_fd(c, mail, lease->content.fd);
 		else
@@ -402,8 +405,8 @@ static void check_leases(struct check *c)
 		deliver(c, lease);
 		talloc_free(lease);
 	}
-	must(given == c->live, "G1: %zu recipients are queued, and the store lends %zu of them", c->live,
-		given);
+	check_must(given == c->live, "G1: %zu recipients are queued, and the store lends %zu of them",
+		c->live, given);
 }
 
 /* What stands in both databases, each once: these names hide those of queue.db. The store moves what is finished while we look, so queue.db is
@@ -422,7 +425,7 @@ static void check_integrity(struct check *c, const char *sql, const char *name)
 {
 	sqlite3_stmt *row = query(c, sql, 0);
 
-	must(next(c, row) && strcmp(column(row, 0), "ok") == 0, "G4: %s is damaged: %s", name,
+	check_must(next(c, row) && strcmp(column(row, 0), "ok") == 0, "G4: %s is damaged: %s", name,
 		column(row, 0));
 	sqlite3_finalize(row);
 }
@@ -445,7 +448,7 @@ static void check_database(struct check *c)
 static void check_copy(struct check *c)
 {
 	open_database(c, "queue.db.schema2", SQLITE_OPEN_READONLY, "");
-	must(number_of(c, "SELECT count(*) FROM message", 0) == OLD_MAILS,
+	check_must(number_of(c, "SELECT count(*) FROM message", 0) == OLD_MAILS,
 		"G7: queue.db was upgraded and its copy is not whole");
 	check_integrity(c, "PRAGMA integrity_check", "queue.db.schema2");
 	close_database(c);
@@ -486,7 +489,7 @@ int main(int argc, char **argv)
 {
 	struct check *c = text_must(talloc_zero(NULL, struct check));
 
-	must(argc == 3, "usage: check IMAGE MARKS");
+	check_must(argc == 3, "usage: check IMAGE MARKS");
 	c->image = argv[1];
 	c->facts = facts_read(c, argv[2]);
 	list_files(c, &c->before);

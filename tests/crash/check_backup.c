@@ -2,7 +2,6 @@
 #include "check_backup.h"
 
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,23 +11,11 @@
 
 #include "base/base.h"
 #include "base/text.h"
+#include "check.h"
 #include "facts.h"
 #include "mail.h"
 #include "queue/backup.h"
 #include "queue/restore.h"
-
-static PRINTF(2, 3) void must(bool kept, const char *format, ...)
-{
-	va_list arguments;
-
-	if (kept)
-		return;
-	va_start(arguments, format);
-	vprintf(format, arguments);
-	va_end(arguments);
-	printf("\n");
-	exit(EXIT_FAILURE);
-}
 
 /* queue.db of the directory with its track.db; nothing of it is changed. */
 static sqlite3 *open_databases(const void *owner, const char *path)
@@ -41,7 +28,7 @@ static sqlite3 *open_databases(const void *owner, const char *path)
 
 	if (r == SQLITE_OK)
 		r = sqlite3_exec(db, attach, NULL, NULL, NULL);
-	must(r == SQLITE_OK, "G9: %s: %s", path, sqlite3_errmsg(db));
+	check_must(r == SQLITE_OK, "G9: %s: %s", path, sqlite3_errmsg(db));
 	return db;
 }
 
@@ -51,7 +38,7 @@ static sqlite3_stmt *query(sqlite3 *db, const char *path, const char *sql)
 
 	int r = sqlite3_prepare_v2(db, sql, -1, &row, NULL);
 
-	must(r == SQLITE_OK, "G9: %s: %s", path, sqlite3_errmsg(db));
+	check_must(r == SQLITE_OK, "G9: %s: %s", path, sqlite3_errmsg(db));
 	return row;
 }
 
@@ -59,7 +46,8 @@ static void check_integrity(sqlite3 *db, const char *path, const char *sql)
 {
 	sqlite3_stmt *row = query(db, path, sql);
 
-	must(sqlite3_step(row) == SQLITE_ROW && strcmp((const char *)sqlite3_column_text(row, 0), "ok") == 0,
+	check_must(sqlite3_step(row) == SQLITE_ROW &&
+			   strcmp((const char *)sqlite3_column_text(row, 0), "ok") == 0,
 		"G9: a database in %s is damaged", path);
 	sqlite3_finalize(row);
 }
@@ -75,7 +63,7 @@ static void check_mails(
 		if (mail->mid == 0 || mail->committed > backup->begun)
 			continue;
 		sqlite3_bind_int64(row, 1, mail->mid);
-		must(sqlite3_step(row) == SQLITE_ROW,
+		check_must(sqlite3_step(row) == SQLITE_ROW,
 			"G9: %s was committed before the backup, and is not in %s", mail->token, path);
 		sqlite3_reset(row);
 	}
@@ -91,7 +79,7 @@ static void check_files(const void *owner, sqlite3 *db, const struct facts *fact
 	while (sqlite3_step(row) == SQLITE_ROW) {
 		const struct facts_mail *mail =
 			facts_find_mail(facts, (const char *)sqlite3_column_text(row, 0));
-		must(mail != NULL, "G9: %s has a mail that nobody committed", path);
+		check_must(mail != NULL, "G9: %s has a mail that nobody committed", path);
 		char *name = text_must(talloc_asprintf(
 			owner, "%s/content/%s", path, (const char *)sqlite3_column_text(row, 1)));
 		CLEANUP(base_close) int fd = open(name, O_RDONLY | O_CLOEXEC);
@@ -100,7 +88,7 @@ static void check_files(const void *owner, sqlite3 *db, const struct facts *fact
 			fd >= 0 && pread(fd, bytes, mail->size + 1, 0) == (ssize_t)mail->size &&
 			memcmp(bytes, mail_content(bytes, mail->token, mail->size), mail->size) == 0;
 
-		must(whole, "G9: the content of %s is not in %s", mail->token, path);
+		check_must(whole, "G9: the content of %s is not in %s", mail->token, path);
 		talloc_free(bytes);
 	}
 	sqlite3_finalize(row);
@@ -126,7 +114,7 @@ static bool has_manifest(const char *path)
 
 	if (fd < 0)
 		return false;
-	must(pread(fd, text, sizeof text - 1, 0) > 0 && text[0] == '{' && text[strlen(text) - 1] == '}',
+	check_must(pread(fd, text, sizeof text - 1, 0) > 0 && text[0] == '{' && text[strlen(text) - 1] == '}',
 		"G9: %s is not whole", path);
 	return true;
 }
@@ -139,14 +127,15 @@ void check_backups(const void *owner, const struct facts *facts, const char *ima
 		     *restored = text_must(talloc_asprintf(owner, "%s/restored-%s", image, backup->name));
 		const bool complete = has_manifest(manifest);
 
-		must(complete || !backup->done, "G9: %s was complete, and its " BACKUP_MANIFEST " is lost",
-			backup->name);
+		check_must(complete || !backup->done,
+			"G9: %s was complete, and its " BACKUP_MANIFEST " is lost", backup->name);
 		if (complete)
 			check_directory(owner, facts, backup, path);
 		if (!backup->restored)
 			continue;
 		CLEANUP(base_close) int fd = open(restored, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		must(fd >= 0 && !restore_is_unfinished(fd), "G9: %s was restored, and is not", backup->name);
+		check_must(fd >= 0 && !restore_is_unfinished(fd), "G9: %s was restored, and is not",
+			backup->name);
 		check_directory(owner, facts, backup, restored);
 	}
 }

@@ -633,6 +633,19 @@ static void waiter_start(struct asker *waiter)
 	assert_int_equal(pthread_create(&waiter->thread, NULL, waiter_run, waiter), 0);
 }
 
+/* Wait for it. The store is stopped for one that nobody told, so that it ends; then the test fails. */
+static void waiter_told(struct asker *waiter)
+{
+	const struct timespec limit = { .tv_sec = time(NULL) + 20 };
+	bool told = pthread_timedjoin_np(waiter->thread, NULL, &limit) == 0;
+
+	if (!told) {
+		store_stop(waiter->rig->store);
+		pthread_join(waiter->thread, NULL);
+	}
+	assert_true(told);
+}
+
 static void test_who_waits_is_given_what_arrives(void **state)
 {
 	struct rig *rig = rig_new(NEVER);
@@ -676,13 +689,7 @@ static void test_who_sleeps_is_told_of_what_was_deferred(void **state)
 	assert_int_equal(store_record(rig->store, outcome_of(lease, "l")),
 		0); /* due in 100 ms; it sleeps for an hour */
 
-	struct timespec limit = { .tv_sec = time(NULL) + 20 };
-	bool told = pthread_timedjoin_np(any.thread, NULL, &limit) == 0;
-	if (!told) {
-		store_stop(rig->store);
-		pthread_join(any.thread, NULL);
-	}
-	assert_true(told);
+	waiter_told(&any);
 	assert_non_null(any.lease);
 	talloc_free(any.lease);
 	talloc_free(lease);
@@ -714,13 +721,7 @@ static void test_a_kept_connection_gives_way_to_other_mail(void **state)
 	waiter_start(&preferring);
 	commit(rig, "s@x.test", "x", TO("r@a.test"));
 
-	struct timespec limit = { .tv_sec = time(NULL) + 20 };
-	bool gave_way = pthread_timedjoin_np(preferring.thread, NULL, &limit) == 0;
-	if (!gave_way) {
-		store_stop(rig->store);
-		pthread_join(preferring.thread, NULL);
-	}
-	assert_true(gave_way);
+	waiter_told(&preferring);
 	assert_null(preferring.lease);
 	struct lease *lease = lease_of(rig, NULL, 0);
 	assert_non_null(lease);
@@ -776,13 +777,7 @@ static void who_waits_is_told(void)
 		store_unlease(rig->store, ME, preferring.lease->mid, "a.test");
 
 	/* An hour, if nobody tells it. */
-	struct timespec limit = { .tv_sec = time(NULL) + 20 };
-	bool told = pthread_timedjoin_np(any.thread, NULL, &limit) == 0;
-	if (!told) {
-		store_stop(rig->store);
-		pthread_join(any.thread, NULL);
-	}
-	assert_true(told);
+	waiter_told(&any);
 	assert_non_null(any.lease);
 	talloc_free(any.lease);
 	talloc_free(preferring.lease);
