@@ -143,6 +143,13 @@ struct ip_network ip_client_network(const struct ip *ip)
 	return network;
 }
 
+bool ip_is_any(const struct ip *ip)
+{
+	static const uint8_t zero[16];
+
+	return memcmp(ip->bytes, zero, sizeof zero) == 0;
+}
+
 bool ip_is_loopback(const struct ip *ip)
 {
 	static const struct ip_network v4 = { { .family = AF_INET, .bytes = { 127 } }, 8 };

@@ -39,6 +39,9 @@ bool ip_in_network(const struct ip *ip, const struct ip_network *network);
 /* The network that counts as one client: the address's /24 (IPv4) or /56 (IPv6). */
 struct ip_network ip_client_network(const struct ip *ip);
 
+/* True for 0.0.0.0 and ::, whatever the port. */
+bool ip_is_any(const struct ip *ip);
+
 /* True for 127.0.0.0/8 and ::1. */
 bool ip_is_loopback(const struct ip *ip);
 

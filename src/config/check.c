@@ -209,21 +209,16 @@ static void check_accepted_routes(const struct config *config, struct marks *mar
 	}
 }
 
-static bool is_any(const struct ip *ip)
-{
-	static const uint8_t zero[16];
-
-	return memcmp(ip->bytes, zero, sizeof zero) == 0;
-}
-
 /* A connection to `hop` would arrive at `listener`. */
 static bool is_own(const struct ip *hop, const struct ip *listener)
 {
-	if (hop->family != listener->family || hop->port != listener->port || hop->family == 0)
+	const struct ip to = ip_unmapped(hop), ours = ip_unmapped(listener);
+
+	if (to.family != ours.family || to.port != ours.port || to.family == 0)
 		return false;
-	if (is_any(listener) || is_any(hop))
-		return is_any(hop) || ip_is_loopback(hop);
-	return memcmp(hop->bytes, listener->bytes, sizeof hop->bytes) == 0;
+	if (ip_is_any(&ours) || ip_is_any(&to))
+		return ip_is_any(&to) || ip_is_loopback(&to);
+	return memcmp(to.bytes, ours.bytes, sizeof to.bytes) == 0;
 }
 
 static void check_loops(const struct config *config, struct marks *marks)

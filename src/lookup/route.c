@@ -152,13 +152,6 @@ struct route *route_new(
 	return route;
 }
 
-static bool is_any(const struct ip *ip)
-{
-	static const uint8_t zero[16];
-
-	return memcmp(ip->bytes, zero, sizeof zero) == 0;
-}
-
 /* A connection to `to` would arrive at a listener of ours. */
 static bool is_ours(const struct config *config, const struct ip *to)
 {
@@ -172,7 +165,7 @@ static bool is_ours(const struct config *config, const struct ip *to)
 		if (listener.family == address.family &&
 			memcmp(listener.bytes, address.bytes, sizeof listener.bytes) == 0)
 			return true;
-		if (is_any(&address) || (is_any(&listener) && interfaces_have(&address)))
+		if (ip_is_any(&address) || (ip_is_any(&listener) && interfaces_have(&address)))
 			return true;
 	}
 	return false;

@@ -468,6 +468,12 @@ static const struct {
 		"7: routes[default].next_hop: `127.0.0.1` is listener `in` of this gateway, so mail would go "
 		"in "
 		"circles: name the mail server behind the gateway\n" },
+	{ "a route to ourselves, mapped into IPv6",
+		LISTENS("address: '192.0.2.1:25', policy: open") "routes: [{domain: default, next_hop: "
+								 "'[::ffff:192.0.2.1]:25'}]\n",
+		"7: routes[default].next_hop: `[::ffff:192.0.2.1]:25` is listener `in` of this gateway, so mail would go "
+		"in "
+		"circles: name the mail server behind the gateway\n" },
 	{ "a route to our own name",
 		LISTENS("address: '192.0.2.1:25', policy: open") "routes: [{domain: default, next_hop: "
 								 "GW.good.test}, {domain: a.test, "
