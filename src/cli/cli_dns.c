@@ -88,6 +88,8 @@ static const char *insecurity(const struct config *config, const char *name)
 	for (size_t i = 0; config != NULL && i < COUNT(reserved); i++)
 		if (is_below(name, reserved[i]))
 			return "its zone is reserved: nobody was asked; a network that has it names it in dns.private_zones";
+	if (is_below(name, "in-addr.arpa") || is_below(name, "ip6.arpa"))
+		return "its zone is not signed, or reserved for private networks: then nobody was asked, and a network that has it names it in dns.private_zones";
 	return "its zone is not signed";
 }
 

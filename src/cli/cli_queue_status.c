@@ -26,15 +26,17 @@ static json_t *suspended_json(const struct store_admin_status *status)
 	return list;
 }
 
-/* The first page of them; `queue destinations --paused` has all. */
+/* The first page of them, null when they are not known; `queue destinations --paused` has all. */
 static json_t *paused_json(int channel, void *scratch)
 {
 	struct store_admin_destinations page = { 0 };
-	json_t *list = json_array();
+	json_t *list;
 
-	if (queue_admin_destinations(channel, scratch, "", true, &page) == 0)
-		for (size_t i = 0; i < page.count; i++)
-			json_array_append_new(list, cli_queue_destination_json(&page.list[i]));
+	if (queue_admin_destinations(channel, scratch, "", true, &page) < 0)
+		return json_null();
+	list = json_array();
+	for (size_t i = 0; i < page.count; i++)
+		json_array_append_new(list, cli_queue_destination_json(&page.list[i]));
 	return list;
 }
 
