@@ -67,7 +67,6 @@ def waiting(make_gateway):
 
 def test_list_shows_one_line_for_each_mail_and_filters_choose(waiting):
     one, two, three = waiting.mids
-    one, two, three = waiting.mids
     lines = queue(waiting, "list").stdout.splitlines()
     assert lines[0].startswith("number  age") and lines[-1] == "3 mails"
     assert [int(line.split()[0]) for line in lines[1:-1]] == waiting.mids
@@ -233,7 +232,7 @@ def test_rerouted_mail_goes_to_the_other_server_and_new_mail_does_not(waiting, m
     assert "no route" not in queue(waiting, "reroute", mid, "--to", waiting.hop, status=2).stderr
     queue(waiting, "reroute", mid, "--to", peer.address, "--yes")
     waiting.tracked("delivered", mid=mid)
-    assert [m.recipients for m in peer.messages] == [["Erin@good.test"]] or len(peer.messages) == 1
+    assert [m.recipients for m in peer.messages] == [["Erin@good.test"]]
     assert set(listed(waiting)) == set(waiting.mids[:2])
 
 
