@@ -337,7 +337,7 @@ static int put_back(const struct cli_gateway *gateway, const char *path, bool js
 	return CLI_FINE;
 }
 
-/* DIR and --json, in any order. */
+/* DIR, and perhaps --json. */
 static int run(const char *command, const char *file, int argc, char **argv,
 	int (*act)(const struct cli_gateway *, const char *, bool, void *))
 {

@@ -47,7 +47,7 @@ static const struct verb {
 	{ "expire", FILTER | GATEWAY, STORE_ADMIN_EXPIRE, "FILTER...|--all [--yes]",
 		"give it up and return it to its sender" },
 	{ "reroute", FILTER | GATEWAY | TO, STORE_ADMIN_REROUTE, "FILTER...|--all --to NEXT_HOP [--yes]",
-		"send it there instead; `--to default`: where the routes lead" },
+		"send it there instead, without the login and the TLS demands of its route; `--to default`: where the routes lead" },
 	{ "suspend", DESTINATION | GATEWAY, 0, "DESTINATION",
 		"send nothing there; what is under way is finished" },
 	{ "resume", DESTINATION | GATEWAY, 0, "DESTINATION", "send there again" },
