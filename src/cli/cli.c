@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 
@@ -201,6 +202,15 @@ const struct config *cli_config(const char *file, const void *owner)
 	}
 	talloc_free(problems);
 	return config;
+}
+
+void cli_print_json(json_t *json)
+{
+	char *text = json == NULL ? NULL : json_dumps(json, JSON_COMPACT);
+
+	printf("%s\n", text == NULL ? "{}" : text);
+	free(text);
+	json_decref(json);
 }
 
 bool cli_find(const char *file, const void *owner, struct cli_gateway *ret_gateway)

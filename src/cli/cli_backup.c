@@ -127,10 +127,9 @@ static void print_complete(const struct backup_done *done, const char *path, boo
 			"directory", path, "mails", (json_int_t)done->mails, "files", (json_int_t)done->files,
 			"bytes", (json_int_t)done->bytes, "damaged", (json_int_t)done->damaged,
 			"queue_damage", done->queue_damage, "track_damage", done->track_damage);
-	char *text = object == NULL ? NULL : json_dumps(object, JSON_COMPACT);
 
 	if (json)
-		printf("%s\n", text == NULL ? "{}" : text);
+		cli_print_json(json_incref(object));
 	else
 		printf("%s: %llu mails that wait, %llu content files with %llu bytes, in %s\n",
 			is_sound(done) ? "complete" : "damaged, and copied as far as it goes",
@@ -138,7 +137,6 @@ static void print_complete(const struct backup_done *done, const char *path, boo
 			(unsigned long long)done->bytes, path);
 	fflush(stdout);
 	print_damage(done);
-	free(text);
 	json_decref(object);
 }
 
@@ -268,10 +266,9 @@ static void print_restored(const struct restore_done *done, bool json)
 	json_t *object = json_pack("{s:b, s:s, s:I, s:I, s:s?, s:s?}", "complete", 1, "time", done->time,
 		"mails", (json_int_t)done->mails, "files", (json_int_t)done->files, "queue_damage",
 		done->queue_damage, "track_damage", done->track_damage);
-	char *text = object == NULL ? NULL : json_dumps(object, JSON_COMPACT);
 
 	if (json)
-		printf("%s\n", text == NULL ? "{}" : text);
+		cli_print_json(json_incref(object));
 	else
 		printf("restored the backup of %s: %lld mails that wait, %lld content files\n", done->time,
 			(long long)done->mails, (long long)done->files);
@@ -285,7 +282,6 @@ static void print_restored(const struct restore_done *done, bool json)
 		fprintf(stderr,
 			"postern: track.db in the backup is damaged (%s); it is set aside as %s, and tracking begins anew\n",
 			done->track_damage, done->kept);
-	free(text);
 	json_decref(object);
 }
 

@@ -62,14 +62,6 @@ static json_t *ask_queue(const struct cli_gateway *gateway, const void *owner)
 	return cli_queue_status(channel);
 }
 
-static void print_json(json_t *json)
-{
-	char *text = json_dumps(json, JSON_COMPACT);
-
-	printf("%s\n", text == NULL ? "{}" : text);
-	free(text);
-}
-
 static void print_status(json_t *json)
 {
 	json_t *item;
@@ -105,12 +97,8 @@ static void print_answer(bool json, bool ok, struct text text, struct text more)
 	json_t *keys = json_loadb(more.at, more.len, 0, NULL);
 	if (keys != NULL)
 		json_object_update(object, keys);
-	char *dumped = json_dumps(object, JSON_COMPACT);
-
-	printf("%s\n", dumped == NULL ? "{}" : dumped);
-	free(dumped);
 	json_decref(keys);
-	json_decref(object);
+	cli_print_json(object);
 }
 
 /* Read --json, find the gateway, ask it; CLI_FINE and the answer, or the exit status. */
@@ -143,7 +131,7 @@ int cli_status(const char *file, int argc, char **argv)
 
 		json_object_set_new(object, "queue", ask_queue(&gateway, scratch));
 		if (json)
-			print_json(object);
+			cli_print_json(json_incref(object));
 		else
 			print_status(object);
 		json_decref(object);

@@ -65,14 +65,6 @@ static char *record_text(const void *owner, enum dns_type type, const struct dns
 	return text_must(talloc_strdup(owner, ""));
 }
 
-static bool is_below(const char *name, const char *zone)
-{
-	const size_t len = strlen(name), most = strlen(zone);
-
-	return len >= most && strcasecmp(name + len - most, zone) == 0 &&
-	       (len == most || name[len - most - 1] == '.');
-}
-
 /* Why DNSSEC does not vouch for an answer, as far as the configuration tells (NULL = it cannot be read). */
 static const char *insecurity(const struct config *config, const char *name)
 {
@@ -81,14 +73,14 @@ static const char *insecurity(const struct config *config, const char *name)
 		"10.in-addr.arpa", "168.192.in-addr.arpa", "254.169.in-addr.arpa", "127.in-addr.arpa" };
 
 	for (size_t i = 0; config != NULL && i < config->dns.private_zone_count; i++)
-		if (is_below(name, config->dns.private_zones[i]))
+		if (dns_is_below(name, config->dns.private_zones[i]))
 			return config->dns.trust_anchor_file == NULL
 				       ? "dns.private_zones names its zone, which is not validated"
 				       : "its zone is not signed, or private without an anchor in dns.trust_anchor_file";
 	for (size_t i = 0; config != NULL && i < COUNT(reserved); i++)
-		if (is_below(name, reserved[i]))
+		if (dns_is_below(name, reserved[i]))
 			return "its zone is reserved: nobody was asked; a network that has it names it in dns.private_zones";
-	if (is_below(name, "in-addr.arpa") || is_below(name, "ip6.arpa"))
+	if (dns_is_below(name, "in-addr.arpa") || dns_is_below(name, "ip6.arpa"))
 		return "its zone is not signed, or reserved for private networks: then nobody was asked, and a network that has it names it in dns.private_zones";
 	return "its zone is not signed";
 }
@@ -114,18 +106,13 @@ static void print_json(const char *name, enum dns_type type, const struct dns_an
 
 	for (size_t i = 0; i < answer->count; i++)
 		json_array_append_new(records, json_string(record_text(scratch, type, &answer->records[i])));
-	json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:o}", "name", name, "type",
+	cli_print_json(json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:o}", "name", name, "type",
 		dns_type_word(type), "result", dns_result_word(answer->result), "security",
 		answer->result == DNS_FAILED && answer->security != DNS_BOGUS
 			? "unknown"
 			: dns_security_word(answer->security),
 		"why", why, "canonical", answer->canonical, "ttl", (json_int_t)answer->ttl_s, "records",
-		records);
-	char *text = json == NULL ? NULL : json_dumps(json, JSON_COMPACT);
-
-	printf("%s\n", text == NULL ? "{}" : text);
-	free(text);
-	json_decref(json);
+		records));
 }
 
 static void print_plain(const char *name, enum dns_type type, const struct dns_answer *answer,

@@ -41,6 +41,9 @@ int cli_ask(const struct cli_gateway *gateway, enum frame_kind kind, int64_t wit
 /* False when no gateway is there; true also when it cannot be asked, which cli_ask() then explains. */
 bool cli_is_running(const struct cli_gateway *gateway);
 
+/* Print one line of JSON (`{}` for NULL), and forget it. */
+void cli_print_json(json_t *json);
+
 /* Print a tracking record for a person. */
 void cli_track_print(json_t *record);
 

@@ -204,9 +204,8 @@ static int suspend(int channel, const struct verb *verb, const char *destination
 			"postern: no route and no queued mail has a next hop called %s; `queue destinations` lists those with mail\n",
 			destination);
 	if (json)
-		cli_queue_print_json(
-			json_pack("{s:o, s:b, s:b, s:b}", "destination", track_string(destination),
-				"suspended", suspended, "changed", done.changed, "known", !done.unknown));
+		cli_print_json(json_pack("{s:o, s:b, s:b, s:b}", "destination", track_string(destination),
+			"suspended", suspended, "changed", done.changed, "known", !done.unknown));
 	else
 		printf("%s %s\n", destination,
 			suspended      ? done.changed ? "is suspended" : "was suspended already"

@@ -94,7 +94,7 @@ int cli_queue_destinations(int channel, const struct cli_queue_options *options)
 			if (!matches(options, &page.list[i]))
 				continue;
 			if (options->json)
-				cli_queue_print_json(cli_queue_destination_json(&page.list[i]));
+				cli_print_json(cli_queue_destination_json(&page.list[i]));
 			else
 				print_plain(&page.list[i]);
 			any = true;

@@ -147,20 +147,11 @@ static json_t *recipients_json(const struct store_admin_mail *mail, size_t most)
 	return recipients;
 }
 
-void cli_queue_print_json(json_t *json)
-{
-	char *text = json_dumps(json, JSON_COMPACT);
-
-	printf("%s\n", text == NULL ? "{}" : text);
-	free(text);
-	json_decref(json);
-}
-
 static void print_mail_json(const struct store_admin_mail *mail)
 {
 	char *state = state_of(NULL, mail);
 
-	cli_queue_print_json(json_pack("{s:I, s:o, s:I, s:I, s:s, s:o, s:o, s:o, s:I, s:o}", "mid",
+	cli_print_json(json_pack("{s:I, s:o, s:I, s:I, s:s, s:o, s:o, s:o, s:I, s:o}", "mid",
 		(json_int_t)mail->mid, "received", time_json(mail->received_ms), "age_seconds",
 		(json_int_t)((clock_wall_ms() - mail->received_ms) / 1000), "size", (json_int_t)mail->size,
 		"state", state, "next_try", time_json(next_try(mail)), "last_reply",
@@ -312,7 +303,7 @@ int cli_queue_show(const struct cli_queue_source *source, const struct cli_queue
 		if (options->json) {
 			json_object_set_new(record, "queue",
 				recipients_json(&page.mails[0], page.mails[0].recipient_count));
-			cli_queue_print_json(json_incref(record));
+			cli_print_json(json_incref(record));
 		} else {
 			cli_track_print(record);
 			print_waiting(&page.mails[0]);

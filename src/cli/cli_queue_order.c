@@ -105,7 +105,7 @@ static void print_done(const struct cli_queue_options *options, const struct sto
 		if (done->left[i] > 0)
 			json_object_set_new(left, reasons[i].key, json_integer((json_int_t)done->left[i]));
 	if (options->json)
-		cli_queue_print_json(json_pack("{s:s, s:I, s:I, s:I, s:I, s:O}", "command", options->verb,
+		cli_print_json(json_pack("{s:s, s:I, s:I, s:I, s:I, s:O}", "command", options->verb,
 			"matched", (json_int_t)done->matched, "mails", (json_int_t)done->mails, "recipients",
 			(json_int_t)done->recipients, "bytes", (json_int_t)done->bytes, "left", left));
 	else

@@ -36,9 +36,6 @@ json_t *cli_queue_pause_json(const struct store_admin_pause *pause);
 /* The same pause in words: "paused since ..., for 9m more: 450 ...". */
 void cli_queue_print_pause(const struct store_admin_pause *pause);
 
-/* Print one line of JSON, and forget it. */
-void cli_queue_print_json(json_t *json);
-
 /* Carry out an order for all that matches, after asking where it cannot be undone; the exit status. */
 int cli_queue_order(int channel, const struct cli_queue_options *options, enum store_admin_command command);
 

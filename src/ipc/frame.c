@@ -66,6 +66,12 @@ void frame_put_text(struct frame *frame, struct text value)
 	put(frame, value.at, value.len);
 }
 
+void frame_put_optional(struct frame *frame, const char *text)
+{
+	frame_put_bool(frame, text != NULL);
+	frame_put_text(frame, text_of(text));
+}
+
 void frame_put_fd(struct frame *frame, int fd)
 {
 	if (frame->fd_count == FRAME_FDS_MAX || fd < 0) {
@@ -130,6 +136,14 @@ struct text frame_get_text(struct frame *frame)
 char *frame_get_copy(struct frame *frame, const void *owner)
 {
 	return text_copy(owner, frame_get_text(frame));
+}
+
+const char *frame_get_optional(struct frame *frame)
+{
+	bool given = frame_get_bool(frame);
+	const char *text = frame_get_copy(frame, frame);
+
+	return given ? text : NULL;
 }
 
 int frame_get_fd(struct frame *frame)

@@ -71,6 +71,9 @@ void frame_put_bool(struct frame *frame, bool value);
 void frame_put_number(struct frame *frame, int64_t value);
 void frame_put_text(struct frame *frame, struct text value);
 
+/* A text, or NULL, which is not the empty text. */
+void frame_put_optional(struct frame *frame, const char *text);
+
 /* Adds a descriptor; the frame owns it from now on. At most FRAME_FDS_MAX. */
 void frame_put_fd(struct frame *frame, int fd);
 
@@ -86,6 +89,9 @@ struct text frame_get_text(struct frame *frame);
 
 /* A copy of the next text, owned by `owner`. */
 char *frame_get_copy(struct frame *frame, const void *owner);
+
+/* What frame_put_optional() put; owned by the frame. */
+const char *frame_get_optional(struct frame *frame);
 
 /* The next descriptor; the caller owns it. */
 int frame_get_fd(struct frame *frame);

@@ -64,6 +64,13 @@ const char *dns_security_word(enum dns_security security)
 	return words[security];
 }
 
+bool dns_is_below(const char *name, const char *zone)
+{
+	const struct text n = text_of(name), z = text_of(zone);
+
+	return text_ends_nocase(n, z) && (n.len == z.len || (z.len > 0 && n.at[n.len - z.len - 1] == '.'));
+}
+
 char *dns_reverse_name(const void *owner, const struct ip *ip)
 {
 	char *name = text_must(talloc_strdup(owner, ""));

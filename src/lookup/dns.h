@@ -33,6 +33,9 @@ struct dns_answer {
 struct dns_answer *dns_ask(struct peer *resolver, const void *owner, const char *name, enum dns_type type,
 	int stop_fd, int64_t deadline);
 
+/* Whether `name` is `zone` or below it; letters in any case, neither with a final dot. */
+bool dns_is_below(const char *name, const char *zone);
+
 /* The name under which `ip` is asked for its names (PTR): `1.2.0.192.in-addr.arpa`; owned by `owner`. */
 char *dns_reverse_name(const void *owner, const struct ip *ip);
 

@@ -81,19 +81,11 @@ static void step(struct recursor *recursor, int *r, int result, const char *what
 	recursor->recipe = text_must(talloc_asprintf_append(recursor->recipe, "%s %s\n", what, value));
 }
 
-static bool is_below(const char *name, const char *zone)
-{
-	struct text n = text_of(name), z = text_of(zone);
-
-	return text_equal(n, z) ||
-	       (z.len > 0 && n.len > z.len && n.at[n.len - z.len - 1] == '.' && text_ends_nocase(n, z));
-}
-
 /* A private zone under the root's anchor would be bogus: the root proves that there is none. */
 static bool has_anchor(const struct config *config, const struct trust_anchors *anchors, const char *zone)
 {
 	for (size_t i = 0; config->dns.trust_anchor_file != NULL && i < anchors->count; i++)
-		if (anchors->list[i].zone[0] != '\0' && is_below(zone, anchors->list[i].zone))
+		if (anchors->list[i].zone[0] != '\0' && dns_is_below(zone, anchors->list[i].zone))
 			return true;
 	return false;
 }

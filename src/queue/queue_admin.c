@@ -31,28 +31,13 @@ const char *queue_admin_command_name(enum store_admin_command command)
 	return names[command];
 }
 
-/* NULL (any) and the empty text are two things. */
-static void put_optional(struct frame *frame, const char *text)
-{
-	frame_put_bool(frame, text != NULL);
-	frame_put_text(frame, text_of(text));
-}
-
-static const char *get_optional(struct frame *frame)
-{
-	bool given = frame_get_bool(frame);
-	const char *text = frame_get_copy(frame, frame);
-
-	return given ? text : NULL;
-}
-
 static void put_filter(struct frame *frame, const struct store_admin_filter *filter)
 {
 	frame_put_number(frame, filter->mid);
-	put_optional(frame, filter->sender);
-	put_optional(frame, filter->recipient);
-	put_optional(frame, filter->domain);
-	put_optional(frame, filter->destination);
+	frame_put_optional(frame, filter->sender);
+	frame_put_optional(frame, filter->recipient);
+	frame_put_optional(frame, filter->domain);
+	frame_put_optional(frame, filter->destination);
 	frame_put_number(frame, filter->state);
 	frame_put_number(frame, filter->before_ms);
 }
@@ -61,10 +46,10 @@ static struct store_admin_filter get_filter(struct frame *frame)
 {
 	struct store_admin_filter filter = { .mid = frame_get_range(frame, 0, INT64_MAX) };
 
-	filter.sender = get_optional(frame);
-	filter.recipient = get_optional(frame);
-	filter.domain = get_optional(frame);
-	filter.destination = get_optional(frame);
+	filter.sender = frame_get_optional(frame);
+	filter.recipient = frame_get_optional(frame);
+	filter.domain = frame_get_optional(frame);
+	filter.destination = frame_get_optional(frame);
 	filter.state = (enum store_admin_state)frame_get_range(frame, 0, STORE_ADMIN_STATE_END - 1);
 	filter.before_ms = frame_get_number(frame);
 	return filter;

@@ -112,34 +112,19 @@ int track_page_read(struct store *store, const void *owner, const struct store_q
 	return 0;
 }
 
-/* NULL (any) and the empty text (the null sender) are two things. */
-static void put_optional(struct frame *frame, const char *text)
-{
-	frame_put_bool(frame, text != NULL);
-	frame_put_text(frame, text_of(text));
-}
-
-static const char *get_optional(struct frame *frame)
-{
-	bool given = frame_get_bool(frame);
-	const char *text = frame_get_copy(frame, frame);
-
-	return given ? text : NULL;
-}
-
 int track_page(int channel, const void *owner, const struct store_query *query, struct store_cursor *cursor,
 	struct text *ret_lines)
 {
 	struct frame *ask = frame_new(NULL, FRAME_TRACK), *answer;
 
-	put_optional(ask, query->sender);
-	put_optional(ask, query->recipient);
+	frame_put_optional(ask, query->sender);
+	frame_put_optional(ask, query->recipient);
 	frame_put_number(ask, query->mid);
 	frame_put_number(ask, query->since_ms);
 	frame_put_number(ask, query->until_ms);
-	put_optional(ask, query->domain);
-	put_optional(ask, query->state);
-	put_optional(ask, query->host);
+	frame_put_optional(ask, query->domain);
+	frame_put_optional(ask, query->state);
+	frame_put_optional(ask, query->host);
 	frame_put_number(ask, cursor->mid);
 	frame_put_number(ask, cursor->refusal);
 	int r = channel_send(channel, ask, clock_mono_ms() + ASK_MS);
@@ -164,14 +149,14 @@ struct frame *track_page_answer(struct store *store, struct frame *ask, const vo
 	struct store_cursor cursor = { 0 };
 	struct text lines;
 
-	query.sender = get_optional(ask);
-	query.recipient = get_optional(ask);
+	query.sender = frame_get_optional(ask);
+	query.recipient = frame_get_optional(ask);
 	query.mid = frame_get_number(ask);
 	query.since_ms = frame_get_number(ask);
 	query.until_ms = frame_get_number(ask);
-	query.domain = get_optional(ask);
-	query.state = get_optional(ask);
-	query.host = get_optional(ask);
+	query.domain = frame_get_optional(ask);
+	query.state = frame_get_optional(ask);
+	query.host = frame_get_optional(ask);
 	cursor.mid = frame_get_number(ask);
 	cursor.refusal = frame_get_number(ask);
 	if (frame_done(ask) < 0)
