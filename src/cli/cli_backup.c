@@ -131,7 +131,7 @@ static void print_complete(const struct backup_done *done, const char *path, boo
 	if (json)
 		cli_print_json(json_incref(object));
 	else
-		printf("%s: %llu mails that wait, %llu content files with %llu bytes, in %s\n",
+		printf("%s: mails that wait: %llu, content files: %llu (%llu bytes), in %s\n",
 			is_sound(done) ? "complete" : "damaged, and copied as far as it goes",
 			(unsigned long long)done->mails, (unsigned long long)done->files,
 			(unsigned long long)done->bytes, path);
@@ -270,7 +270,7 @@ static void print_restored(const struct restore_done *done, bool json)
 	if (json)
 		cli_print_json(json_incref(object));
 	else
-		printf("restored the backup of %s: %lld mails that wait, %lld content files\n", done->time,
+		printf("restored the backup of %s: mails that wait: %lld, content files: %lld\n", done->time,
 			(long long)done->mails, (long long)done->files);
 	fflush(stdout);
 	if (done->queue_damage != NULL)
