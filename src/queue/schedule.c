@@ -352,25 +352,18 @@ static bool is_parked(const struct destination *destination)
 bool schedule_claim_parked(struct schedule *s, int64_t mid, const char *name, int64_t now, uint64_t owner,
 	struct schedule_item *ret_item)
 {
-	struct domain *domain = domain_of(s, name, false);
-	struct destination *destination = domain == NULL ? NULL : domain->destination;
+	struct found found = { .mid = mid, .domain = domain_of(s, name, false) };
 
-	if (destination == NULL || !is_parked(destination))
+	if (found.domain != NULL)
+		find_waiting(s, &found, 1);
+	struct destination *destination = found.item == NULL ? NULL : home_of(found.item);
+	if (destination == NULL || !is_parked(destination) || found.item->node.key > now ||
+		!lend(s, found.item, destination, now, owner))
 		return false;
-	for (size_t i = 0; i < destination->waiting.count; i++) {
-		struct heap_node *node = destination->waiting.nodes[i];
-		struct item *item = (struct item *)node;
-
-		if (item->mid != mid || item->domain != domain)
-			continue;
-		if (node->key > now || !lend(s, item, destination, now, owner))
-			return false;
-		*ret_item = (struct schedule_item){
-			.mid = mid, .domain = domain->name, .destination = destination->name
-		};
-		return true;
-	}
-	return false;
+	*ret_item = (struct schedule_item){
+		.mid = mid, .domain = found.domain->name, .destination = destination->name
+	};
+	return true;
 }
 
 bool schedule_has_parked(const struct schedule *s)

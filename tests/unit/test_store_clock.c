@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "queue/store_admin.h"
 #include "queue/store_private.h"
 #include "test_help.h"
 
@@ -328,6 +329,53 @@ static void test_2_26_overdue_mail_does_not_wait_for_the_probe_of_its_destinatio
 	}
 }
 
+static void reroute(struct rig *rig, int64_t mid, const char *next_hop)
+{
+	const struct store_admin_order order = {
+		.command = STORE_ADMIN_REROUTE, .filter = { .mid = mid }, .next_hop = next_hop
+	};
+	struct store_admin_done done;
+
+	assert_int_equal(store_admin_apply(rig->store, &order, 0, 1, &done), 0);
+	assert_int_equal(done.mails, 1);
+}
+
+/* Where its domain leads says nothing of a mail that goes elsewhere. */
+static void test_2_26_overdue_mail_that_was_rerouted_waits_for_no_probe_either(void **state)
+{
+	struct rig *rig = rig_new();
+
+	(void)state;
+	config_release(rig->config);
+	rig->config = help_config("mail_flow_policies: [{name: open, tls: none}]\n"
+				  "delivery: {retry: [7d], delay_warning: 1h, expire: 3h}\n");
+	for (int i = 0; i < 3; i++)
+		commit(rig);
+	sql(rig, CLOCK_WAS, 0);
+	sql(rig, "UPDATE message SET queued = queued - 2 * %lld", HOUR);
+	reopen(rig);
+	reroute(rig, 1, "192.0.2.7:26");
+	reroute(rig, 2, "192.0.2.7:26");
+	struct lease *probe = lease_now(rig), *other = lease_now(rig);
+	if (probe->mid == 3) {
+		struct lease *swap = probe;
+
+		probe = other;
+		other = swap;
+	}
+	assert_string_equal(probe->destination, "192.0.2.7:26");
+	assert_string_equal(other->destination, "a.test");
+	record_unreached(rig, probe); /* parks the other next hop, not where the domain leads */
+	rig->store->overdue_next = 0;
+	struct lease *lease = lease_now(rig);
+	assert_non_null(lease);
+	assert_true(lease->untried);
+	assert_string_equal(lease->destination, "192.0.2.7:26");
+	talloc_free(lease);
+	talloc_free(other);
+	rig_free(rig);
+}
+
 static void test_11_30_mail_of_schema_2_keeps_its_age(void **state)
 {
 	struct rig *rig = rig_new();
@@ -354,6 +402,7 @@ int main(void)
 		cmocka_unit_test(test_2_26_who_was_told_is_remembered_over_a_restart),
 		cmocka_unit_test(test_2_26_the_next_try_is_the_same_after_a_restart),
 		cmocka_unit_test(test_2_26_overdue_mail_does_not_wait_for_the_probe_of_its_destination),
+		cmocka_unit_test(test_2_26_overdue_mail_that_was_rerouted_waits_for_no_probe_either),
 		cmocka_unit_test(test_11_30_mail_of_schema_2_keeps_its_age),
 	};
 
