@@ -39,6 +39,7 @@ static int schedule_destroy(struct schedule *s)
 	}
 	heap_done(&s->ready);
 	heap_done(&s->silent);
+	free(s->overdue);
 	return 0;
 }
 
@@ -204,8 +205,18 @@ static void forget_item(struct schedule *s, struct item *item)
 	}
 }
 
+/* The list is short, and few leave it this way. */
+static void forget_overdue(struct schedule *s, struct item *item)
+{
+	for (size_t i = 0; item->overdue && i < s->overdue_count; i++)
+		if (s->overdue[i] == item)
+			s->overdue[i] = NULL;
+	item->overdue = false;
+}
+
 static void unplace(struct schedule *s, struct item *item, struct destination *destination)
 {
+	forget_overdue(s, item);
 	heap_remove(&destination->waiting, &item->node);
 	destination->deferred -= item->deferred;
 	set_deferred(s, item, false);
@@ -251,6 +262,11 @@ bool schedule_lend(
 	return false;
 }
 
+static bool is_parked(const struct destination *destination)
+{
+	return destination->parked_until > 0 && !destination->suspended;
+}
+
 /* A waiting item that was asked for. */
 struct found {
 	int64_t mid;
@@ -258,51 +274,58 @@ struct found {
 	struct item *item;
 };
 
-/* Look for items of `found` (ascending by mid), all in one pass over everything that waits. */
-static void find_waiting(const struct schedule *s, struct found *found, size_t count)
+/* Look for items of `found` (ascending by mid), all in one pass over what waits for a destination. */
+static void find_at(const struct destination *destination, struct found *found, size_t count)
 {
+	for (size_t i = 0; i < destination->waiting.count; i++) {
+		struct item *item = (struct item *)destination->waiting.nodes[i];
+		size_t low = 0, high = count;
+
+		if (item->mid < found[0].mid || item->mid > found[count - 1].mid)
+			continue;
+		while (low < high) {
+			size_t middle = (low + high) / 2;
+
+			if (found[middle].mid < item->mid)
+				low = middle + 1;
+			else
+				high = middle;
+		}
+		for (; low < count && found[low].mid == item->mid; low++)
+			if (found[low].domain == item->domain)
+				found[low].item = item;
+	}
+}
+
+/* The same for `keys` wherever they wait, or for parked destinations only. To be freed. */
+static struct found *find_keys(
+	const struct schedule *s, const struct schedule_key *keys, size_t count, bool parked)
+{
+	struct found *found = text_must(calloc(count + 1, sizeof *found));
 	const struct destination *destination, *next;
 
-	HASH_ITER (hh, s->destinations, destination, next) {
-		for (size_t i = 0; i < destination->waiting.count; i++) {
-			struct item *item = (struct item *)destination->waiting.nodes[i];
-			size_t low = 0, high = count;
-
-			if (item->mid < found[0].mid || item->mid > found[count - 1].mid)
-				continue;
-			while (low < high) {
-				size_t middle = (low + high) / 2;
-
-				if (found[middle].mid < item->mid)
-					low = middle + 1;
-				else
-					high = middle;
-			}
-			for (; low < count && found[low].mid == item->mid; low++)
-				if (found[low].domain == item->domain)
-					found[low].item = item;
-		}
-	}
+	for (size_t i = 0; i < count; i++)
+		found[i] = (struct found){ .mid = keys[i].mid,
+			.domain = domain_of((struct schedule *)s, keys[i].domain, false) };
+	HASH_ITER (hh, s->destinations, destination, next)
+		if (count > 0 && (!parked || is_parked(destination)))
+			find_at(destination, found, count);
+	return found;
 }
 
 bool schedule_claim(struct schedule *s, int64_t mid, const char *domain, int64_t now, uint64_t owner)
 {
-	struct found found = { .mid = mid, .domain = domain_of(s, domain, false) };
+	struct found *found = find_keys(s, &(struct schedule_key){ .mid = mid, .domain = domain }, 1, false);
+	struct item *item = found->item;
 
-	if (found.domain != NULL)
-		find_waiting(s, &found, 1);
-	return found.item != NULL && lend(s, found.item, home_of(found.item), now, owner);
+	free(found);
+	return item != NULL && lend(s, item, home_of(item), now, owner);
 }
 
 void schedule_remove(struct schedule *s, struct schedule_key *keys, size_t count)
 {
-	struct found *found = text_must(calloc(count + 1, sizeof *found));
+	struct found *found = find_keys(s, keys, count, false);
 
-	for (size_t i = 0; i < count; i++)
-		found[i] =
-			(struct found){ .mid = keys[i].mid, .domain = domain_of(s, keys[i].domain, false) };
-	if (count > 0)
-		find_waiting(s, found, count);
 	for (size_t i = 0; i < count; i++) {
 		keys[i].waited = found[i].item != NULL;
 		if (keys[i].waited) {
@@ -344,26 +367,43 @@ bool schedule_is_marked(const struct schedule *s, int64_t mid, const char *domai
 	return lent != NULL && lent->marked;
 }
 
-static bool is_parked(const struct destination *destination)
+void schedule_set_overdue(struct schedule *s, const struct schedule_key *keys, size_t count)
 {
-	return destination->parked_until > 0 && !destination->suspended;
+	struct found *found = find_keys(s, keys, count, true);
+
+	for (size_t i = 0; i < s->overdue_count; i++)
+		if (s->overdue[i] != NULL)
+			s->overdue[i]->overdue = false;
+	free(s->overdue);
+	s->overdue = text_must(calloc(count + 1, sizeof s->overdue[0]));
+	s->overdue_count = 0;
+	for (size_t i = count; i-- > 0;) { /* they are taken from the end */
+		if (found[i].item == NULL || found[i].item->overdue)
+			continue;
+		found[i].item->overdue = true;
+		s->overdue[s->overdue_count++] = found[i].item;
+	}
+	free(found);
 }
 
-bool schedule_claim_parked(struct schedule *s, int64_t mid, const char *name, int64_t now, uint64_t owner,
-	struct schedule_item *ret_item)
+bool schedule_lend_overdue(struct schedule *s, int64_t now, uint64_t owner, struct schedule_item *ret_item)
 {
-	struct found found = { .mid = mid, .domain = domain_of(s, name, false) };
+	while (s->overdue_count > 0) {
+		struct item *item = s->overdue[--s->overdue_count];
 
-	if (found.domain != NULL)
-		find_waiting(s, &found, 1);
-	struct destination *destination = found.item == NULL ? NULL : home_of(found.item);
-	if (destination == NULL || !is_parked(destination) || found.item->node.key > now ||
-		!lend(s, found.item, destination, now, owner))
-		return false;
-	*ret_item = (struct schedule_item){
-		.mid = mid, .domain = found.domain->name, .destination = destination->name
-	};
-	return true;
+		if (item == NULL)
+			continue;
+		item->overdue = false;
+		struct destination *destination = home_of(item);
+		if (!is_parked(destination) || item->node.key > now ||
+			!lend(s, item, destination, now, owner))
+			continue;
+		*ret_item = (struct schedule_item){
+			.mid = item->mid, .domain = item->domain->name, .destination = destination->name
+		};
+		return true;
+	}
+	return false;
 }
 
 bool schedule_has_parked(const struct schedule *s)

@@ -127,10 +127,13 @@ void schedule_explain(struct schedule *schedule, int64_t mid, const char *domain
 const char **schedule_destinations(const struct schedule *schedule, const void *owner, const char *after,
 	bool parked, size_t most, size_t *ret_count);
 
-/* Lend a waiting item that is due at `now` although its destination could not be reached when last tried and is not due; false when it does
- * not wait there, or its destination is not parked. */
-bool schedule_claim_parked(struct schedule *schedule, int64_t mid, const char *domain, int64_t now,
-	uint64_t owner, struct schedule_item *ret_item);
+/* Name the items that schedule_lend_overdue() may lend, instead of those named before: those of `keys` (ascending by mid) that wait for a destination
+ * that could not be reached when last tried. Looks once at everything that waits for such ones, however many keys there are. */
+void schedule_set_overdue(struct schedule *schedule, const struct schedule_key *keys, size_t count);
+
+/* Lend the next of them that is due at `now`, although its destination is parked; each is looked at once. False when there is none. */
+bool schedule_lend_overdue(
+	struct schedule *schedule, int64_t now, uint64_t owner, struct schedule_item *ret_item);
 
 /* True when a destination could not be reached when last tried. */
 bool schedule_has_parked(const struct schedule *schedule);

@@ -46,6 +46,7 @@ struct item {
 	struct domain *domain;
 	struct destination *via; /* rerouted: not where the domain goes; else NULL */
 	bool deferred;		 /* waits after a try that failed; false while lent */
+	bool overdue;		 /* in schedule->overdue */
 };
 
 /* Key and entry of a lent item. */
@@ -75,6 +76,9 @@ struct schedule {
 	struct destination *destinations;
 	struct domain *domains;
 	struct lent *lent;
+	struct item *
+		*overdue; /* schedule_set_overdue(): waiting ones, and NULL for those that wait no more */
+	size_t overdue_count;
 };
 
 /* The destination called `name`, made when it is missing and `make` says so; else NULL. */

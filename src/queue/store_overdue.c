@@ -3,10 +3,14 @@
  * told in time all the same: what is older than delivery.expire, or late and not reported, is lent without waiting for the probe, and
  * `deliver` settles it without trying (2.26). Looked for each minute, a piece of the queue at a time.
  */
+#include <string.h>
+
 #include <talloc.h>
 
 #include "base/base.h"
 #include "base/clock.h"
+#include "base/err.h"
+#include "base/log.h"
 #include "config/config.h"
 #include "queue/database.h"
 #include "queue/readers.h"
@@ -14,46 +18,80 @@
 
 enum { LOOK_MS = 60 * 1000, ROWS_MAX = 10000, FOUND_MAX = 500 };
 
-/* Every queued recipient, oldest mail first, and whether somebody wants to hear that it is late. */
+/* Every queued recipient that is due, oldest mail first, and whether somebody wants to hear that it is late. The index says what is due. By a wall
+ * clock that was set back since, what is due seems to be due later than any try is made. */
 static const char query[] =
 	"SELECT mid, domain, queued, warned = 0 AND sender <> '' AND (notify = 0 OR notify & 8)"
-	" FROM recipient JOIN message USING (mid) WHERE state = 0 AND mid > ? ORDER BY mid LIMIT ?";
+	" FROM recipient INDEXED BY recipient_live CROSS JOIN message USING (mid)"
+	" WHERE state = 0 AND mid > ?1 AND (due <= ?3 OR due > ?3 + ?4) ORDER BY mid, domain LIMIT ?2";
 
-/* One item for each mail and domain behind `cursor` that is overdue. ret_next: the cursor to go on from; 0 = from the start. */
-static struct store_overdue *look(
-	struct store *store, int64_t cursor, int64_t expired_before, int64_t late_before, int64_t *ret_next)
+/* Where and for what to look. */
+struct search {
+	int64_t cursor, expired_before, late_before, longest_wait_ms;
+};
+
+/* What was found: each mail and domain once. */
+struct overdue {
+	struct schedule_key *keys;
+	size_t count;
+	int64_t next; /* the cursor to go on from; 0 = from the start */
+};
+
+static bool is_last(const struct overdue *found, int64_t mid, const char *domain)
 {
-	struct store_overdue *list = text_must(talloc_zero(NULL, struct store_overdue));
-	sqlite3 *db = readers_take(store->readers);
-	sqlite3_stmt *row = database_prepare(db, query);
-	int64_t mid = 0, rows = 0;
+	const struct schedule_key *last = found->count == 0 ? NULL : &found->keys[found->count - 1];
 
-	database_bind_number(row, 1, cursor);
-	database_bind_number(row, 2, ROWS_MAX);
-	while (list->count < FOUND_MAX && database_step(row) == 1) {
+	return last != NULL && last->mid == mid && strcmp(last->domain, domain) == 0;
+}
+
+/* 0, or a negative error: then what was found is right, and the cursor stays. */
+static int read_rows(sqlite3_stmt *row, const struct search *search, struct overdue *found)
+{
+	int64_t mid = search->cursor, rows = 0;
+	int r = 0;
+
+	while (found->count < FOUND_MAX && (r = database_step(row)) == 1) {
 		const int64_t queued = sqlite3_column_int64(row, 2);
 		const char *domain = (const char *)sqlite3_column_text(row, 1);
-		const struct store_overdue_item *last =
-			list->count == 0 ? NULL : &list->items[list->count - 1];
 
+		if (queued > MAX(search->expired_before, search->late_before))
+			return 0; /* all that follows is younger */
 		mid = sqlite3_column_int64(row, 0);
 		rows++;
-		if (queued > MAX(expired_before, late_before)) {
-			rows = 0; /* all that follows is younger */
-			break;
-		}
-		if ((queued > expired_before && sqlite3_column_int(row, 3) == 0) ||
-			(last != NULL && last->mid == mid && strcmp(last->domain, domain) == 0))
+		if ((queued > search->expired_before && sqlite3_column_int(row, 3) == 0) ||
+			is_last(found, mid, domain))
 			continue;
-		list->items = text_must(talloc_realloc(
-			list, list->items, struct store_overdue_item, (unsigned)list->count + 1));
-		list->items[list->count++] =
-			(struct store_overdue_item){ mid, text_copy(list, text_of(domain)) };
+		found->keys = text_must(
+			talloc_realloc(found, found->keys, struct schedule_key, (unsigned)found->count + 1));
+		found->keys[found->count++] =
+			(struct schedule_key){ .mid = mid, .domain = text_copy(found, text_of(domain)) };
 	}
-	*ret_next = rows == ROWS_MAX || list->count == FOUND_MAX ? mid : 0;
+	if (r < 0)
+		found->next = search->cursor;
+	else if (rows == ROWS_MAX || found->count == FOUND_MAX)
+		found->next = mid;
+	return MIN(r, 0);
+}
+
+/* To be freed. */
+static struct overdue *look(struct store *store, const struct search *search)
+{
+	struct overdue *found = text_must(talloc_zero(NULL, struct overdue));
+	sqlite3 *db = readers_take(store->readers);
+	sqlite3_stmt *row = database_prepare(db, query);
+
+	database_bind_number(row, 1, search->cursor);
+	database_bind_number(row, 2, ROWS_MAX);
+	database_bind_number(row, 3, clock_wall_ms());
+	database_bind_number(row, 4, search->longest_wait_ms);
+	int r = read_rows(row, search, found);
+	if (r == -EUCLEAN)
+		database_fail(db);
+	if (r < 0)
+		log_event(LOG_ERROR, "overdue_unreadable", log_str("reason", err_text(r)));
 	sqlite3_finalize(row);
 	readers_give(store->readers, db);
-	return list;
+	return found;
 }
 
 static int64_t look_again_ms(const struct config_delivery *delivery)
@@ -71,8 +109,12 @@ void store_overdue_look(struct store *store)
 
 	pthread_mutex_lock(&store->lock);
 	const bool due = now >= store->overdue_next;
-	const int64_t cursor = store->overdue_cursor, age = store->clock.now_ms;
+	const int64_t age = store->clock.now_ms;
 	const struct config_delivery delivery = store->config->delivery;
+	const struct search search = { .cursor = store->overdue_cursor,
+		.expired_before = age - delivery.expire_ms,
+		.late_before = delivery.delay_warning_ms == 0 ? INT64_MIN : age - delivery.delay_warning_ms,
+		.longest_wait_ms = store_longest_wait_ms(store) };
 	const bool parked = due && schedule_has_parked(store->schedule);
 	if (due)
 		store->overdue_next = now + look_again_ms(&delivery);
@@ -80,26 +122,16 @@ void store_overdue_look(struct store *store)
 	if (!parked)
 		return;
 
-	int64_t next;
-	struct store_overdue *found = look(store, cursor, age - delivery.expire_ms,
-		delivery.delay_warning_ms == 0 ? INT64_MIN : age - delivery.delay_warning_ms, &next);
+	struct overdue *found = look(store, &search);
 	pthread_mutex_lock(&store->lock);
-	talloc_free(store->overdue);
-	store->overdue = talloc_steal(store, found);
-	store->overdue_cursor = next;
+	schedule_set_overdue(store->schedule, found->keys, found->count);
+	store->overdue_cursor = found->next;
 	pthread_mutex_unlock(&store->lock);
+	talloc_free(found);
 }
 
 bool store_overdue_lend(struct store *store, uint64_t owner, struct schedule_item *ret_item)
 {
-	struct store_overdue *list = store->overdue;
-
-	while (list != NULL && list->used < list->count && store->lessee == owner) {
-		const struct store_overdue_item *item = &list->items[list->used++];
-
-		if (schedule_claim_parked(
-			    store->schedule, item->mid, item->domain, clock_mono_ms(), owner, ret_item))
-			return true;
-	}
-	return false;
+	return store->lessee == owner &&
+	       schedule_lend_overdue(store->schedule, clock_mono_ms(), owner, ret_item);
 }

@@ -35,21 +35,10 @@ struct store {
 	struct steady clock; /* what ages are counted by */
 	int64_t clock_saved; /* what it said when it was saved last */
 	const struct config *config;
-	struct store_overdue *overdue;	      /* what was found and not lent yet; NULL = nothing */
 	int64_t overdue_next, overdue_cursor; /* when to look again (monotonic), and behind which mail */
 };
 
-/* Mail whose sender is to be told, although its destination is parked. */
-struct store_overdue_item {
-	int64_t mid;
-	const char *domain;
-};
-struct store_overdue {
-	struct store_overdue_item *items;
-	size_t count, used; /* used: those in front were lent, or need it no more */
-};
-
-/* To be called at least each minute: looks for such mail when it is time. */
+/* To be called at least each minute: looks, when it is time, for mail whose sender is to be told although its destination is parked. */
 void store_overdue_look(struct store *store);
 
 /* Lend one such item to `owner`; false when there is none. To be called with the lock held. */

@@ -713,6 +713,88 @@ static void test_a_parked_destination_can_be_tried_at_once(void **state)
 	talloc_free(s);
 }
 
+static void set_overdue(struct schedule *s, int64_t first, int64_t last)
+{
+	struct schedule_key keys[20];
+	size_t count = 0;
+
+	for (int64_t mid = first; mid <= last; mid++) {
+		keys[count++] = (struct schedule_key){ .mid = mid, .domain = "a.test" };
+		keys[count++] = (struct schedule_key){ .mid = mid, .domain = "unknown" };
+	}
+	schedule_set_overdue(s, keys, count);
+}
+
+/* All that is overdue, lent and finished, by number: "1 2 ". */
+static const char *overdue(struct schedule *s, int64_t now)
+{
+	char *text = talloc_strdup(s, "");
+	struct schedule_item item;
+
+	while (schedule_lend_overdue(s, now, 1, &item)) {
+		text = talloc_asprintf_append(text, "%lld ", (long long)item.mid);
+		assert_true(schedule_finish(s, item.mid, item.domain));
+	}
+	return text;
+}
+
+static void test_what_is_overdue_does_not_wait_for_a_parked_destination_wherever_it_goes(void **state)
+{
+	static const struct {
+		const char *name, *parked, *want;
+		bool suspend, unpark, remove, claim, rehome, again;
+	} cases[] = {
+		{ "those that are due", "hop", "2 3 " },
+		{ "rerouted", "detour", "6 " },
+		{ "elsewhere", "other", "" },
+		{ "suspended meanwhile", "hop", "", .suspend = true },
+		{ "reached meanwhile", "hop", "", .unpark = true },
+		{ "removed meanwhile", "hop", "3 ", .remove = true },
+		{ "lent meanwhile", "hop", "3 ", .claim = true },
+		{ "led elsewhere meanwhile", "hop", "", .rehome = true },
+		{ "looked for again", "hop", "3 ", .again = true },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct schedule *s = fresh(5);
+		struct schedule_item item;
+
+		schedule_add(s, cases[i].parked, "probe.test", 99, 0);
+		assert_int_equal(lend(s, NULL, 0), 99);
+		schedule_reached(s, 99, "probe.test", false, 0);
+		for (int64_t mid = 1; mid <= 4; mid++)
+			schedule_add(s, "hop", "a.test", mid, mid == 4 ? 200 : 100);
+		for (int64_t mid = 5; mid <= 6; mid++)
+			schedule_put(s, &(struct schedule_entry){ .mid = mid,
+						.domain = "a.test",
+						.destination = "hop",
+						.via = mid == 6 ? "detour" : "nearer",
+						.due = 100 });
+		assert_false(schedule_lend_overdue(s, 100, 1, &item));
+		set_overdue(s, 2, 8);
+		if (cases[i].suspend)
+			schedule_suspend(s, "hop", true);
+		if (cases[i].unpark)
+			schedule_unpark(s, "hop");
+		if (cases[i].remove)
+			schedule_remove(s, &(struct schedule_key){ .mid = 2, .domain = "a.test" }, 1);
+		if (cases[i].claim)
+			assert_true(schedule_claim(s, 2, "a.test", 100, 2));
+		if (cases[i].rehome) {
+			schedule_route(s, "a.test", "new");
+			schedule_rehome(s);
+		}
+		if (cases[i].again)
+			set_overdue(s, 3, 8);
+		const char *got = overdue(s, 100);
+		if (strcmp(got, cases[i].want) != 0)
+			fail_msg("%s: %s", cases[i].name, got);
+		assert_false(schedule_lend_overdue(s, 300, 1, &item));
+		talloc_free(s);
+	}
+}
+
 /* The model. */
 
 enum { DOMAINS = 5, HOPS = 4, ITEMS = 30, OWNERS = 3, STEPS = 60000 };
@@ -1116,6 +1198,8 @@ int main(void)
 		cmocka_unit_test(test_a_rerouted_mail_goes_its_own_way_and_the_others_of_its_domain_do_not),
 		cmocka_unit_test(test_what_waits_can_be_removed_and_what_is_out_can_be_marked),
 		cmocka_unit_test(test_the_same_mail_is_never_out_twice),
+		cmocka_unit_test(
+			test_what_is_overdue_does_not_wait_for_a_parked_destination_wherever_it_goes),
 		cmocka_unit_test(test_a_parked_destination_can_be_tried_at_once),
 		cmocka_unit_test(test_random_operations_agree_with_a_slow_model),
 	};

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "queue/readers.h"
 #include "queue/store_admin.h"
 #include "queue/store_private.h"
 #include "test_help.h"
@@ -60,7 +61,7 @@ static void rig_free(struct rig *rig)
 	talloc_free(rig);
 }
 
-static unsigned jumps(struct rig *rig)
+static unsigned logged(struct rig *rig, const char *event)
 {
 	char log[8192];
 	ssize_t n = pread(rig->log_fd, log, sizeof log - 1, 0);
@@ -68,9 +69,14 @@ static unsigned jumps(struct rig *rig)
 
 	assert_true(n >= 0);
 	log[n] = '\0';
-	for (const char *at = log; (at = strstr(at, " clock_jumped ")) != NULL; at++)
+	for (const char *at = log; (at = strstr(at, event)) != NULL; at++)
 		count++;
 	return count;
+}
+
+static unsigned jumps(struct rig *rig)
+{
+	return logged(rig, " clock_jumped ");
 }
 
 /* With the store closed: run `format` with `number` in it. */
@@ -329,6 +335,16 @@ static void test_2_26_overdue_mail_does_not_wait_for_the_probe_of_its_destinatio
 	}
 }
 
+static struct rig *rig_with_warnings(void)
+{
+	struct rig *rig = rig_new();
+
+	config_release(rig->config);
+	rig->config = help_config("mail_flow_policies: [{name: open, tls: none}]\n"
+				  "delivery: {retry: [7d], delay_warning: 1h, expire: 3h}\n");
+	return rig;
+}
+
 static void reroute(struct rig *rig, int64_t mid, const char *next_hop)
 {
 	const struct store_admin_order order = {
@@ -343,12 +359,9 @@ static void reroute(struct rig *rig, int64_t mid, const char *next_hop)
 /* Where its domain leads says nothing of a mail that goes elsewhere. */
 static void test_2_26_overdue_mail_that_was_rerouted_waits_for_no_probe_either(void **state)
 {
-	struct rig *rig = rig_new();
+	struct rig *rig = rig_with_warnings();
 
 	(void)state;
-	config_release(rig->config);
-	rig->config = help_config("mail_flow_policies: [{name: open, tls: none}]\n"
-				  "delivery: {retry: [7d], delay_warning: 1h, expire: 3h}\n");
 	for (int i = 0; i < 3; i++)
 		commit(rig);
 	sql(rig, CLOCK_WAS, 0);
@@ -373,6 +386,82 @@ static void test_2_26_overdue_mail_that_was_rerouted_waits_for_no_probe_either(v
 	assert_string_equal(lease->destination, "192.0.2.7:26");
 	talloc_free(lease);
 	talloc_free(other);
+	rig_free(rig);
+}
+
+/* All mail that is there becomes two hours old. `change` with an hour in it; then the destination is parked. */
+static void park(struct rig *rig, const char *change)
+{
+	sql(rig, CLOCK_WAS, 0);
+	sql(rig, "UPDATE message SET queued = queued - 2 * %lld", HOUR);
+	sql(rig, change, HOUR);
+	reopen(rig);
+	struct lease *probe = lease_now(rig);
+	assert_non_null(probe);
+	record_unreached(rig, probe);
+	rig->store->overdue_next = 0;
+}
+
+/* A look finds so many at most; those whose next try is still to come would keep the others out. */
+static void test_2_26_overdue_mail_does_not_wait_behind_mail_that_is_not_due(void **state)
+{
+	enum { NOT_DUE = 510 };
+	struct rig *rig = rig_with_warnings();
+
+	(void)state;
+	for (int i = 0; i < NOT_DUE + 2; i++)
+		commit(rig);
+	park(rig, "UPDATE recipient SET due = due + %lld WHERE mid <= 510");
+	struct lease *lease = lease_now(rig);
+	assert_non_null(lease);
+	assert_true(lease->untried && lease->mid > NOT_DUE);
+	talloc_free(lease);
+	rig_free(rig);
+}
+
+static void test_11_35_overdue_mail_is_found_after_the_clock_was_set_back(void **state)
+{
+	struct rig *rig = rig_with_warnings();
+
+	(void)state;
+	commit(rig);
+	commit(rig);
+	park(rig, "SELECT %lld");
+	help_sql(rig->path, "UPDATE recipient SET due = due + 315576000000");
+	struct lease *lease = lease_now(rig);
+	assert_non_null(lease);
+	assert_true(lease->untried);
+	talloc_free(lease);
+	rig_free(rig);
+}
+
+static int interrupt(void *context)
+{
+	(void)context;
+	return 1;
+}
+
+static void test_2_26_a_search_for_overdue_mail_that_fails_goes_on_where_it_was(void **state)
+{
+	struct rig *rig = rig_with_warnings();
+
+	(void)state;
+	for (int i = 0; i < 3; i++)
+		commit(rig);
+	park(rig, "SELECT %lld");
+	rig->store->overdue_cursor = 2;
+	sqlite3 *db = readers_take(rig->store->readers);
+	sqlite3_progress_handler(db, 1, interrupt, NULL);
+	readers_give(rig->store->readers, db);
+	assert_null(lease_now(rig));
+	sqlite3_progress_handler(db, 0, NULL, NULL);
+	assert_int_equal(rig->store->overdue_cursor, 2);
+	assert_int_equal(logged(rig, " overdue_unreadable "), 1);
+	rig->store->overdue_next = 0;
+	struct lease *lease = lease_now(rig);
+	assert_non_null(lease);
+	assert_int_equal(lease->mid, 3);
+	talloc_free(lease);
 	rig_free(rig);
 }
 
@@ -403,6 +492,9 @@ int main(void)
 		cmocka_unit_test(test_2_26_the_next_try_is_the_same_after_a_restart),
 		cmocka_unit_test(test_2_26_overdue_mail_does_not_wait_for_the_probe_of_its_destination),
 		cmocka_unit_test(test_2_26_overdue_mail_that_was_rerouted_waits_for_no_probe_either),
+		cmocka_unit_test(test_2_26_overdue_mail_does_not_wait_behind_mail_that_is_not_due),
+		cmocka_unit_test(test_11_35_overdue_mail_is_found_after_the_clock_was_set_back),
+		cmocka_unit_test(test_2_26_a_search_for_overdue_mail_that_fails_goes_on_where_it_was),
 		cmocka_unit_test(test_11_30_mail_of_schema_2_keeps_its_age),
 	};
 
