@@ -326,6 +326,15 @@ static void give_up(const struct lease *lease, struct outcome *outcome)
 	}
 }
 
+/* Nothing is sent to a next hop that cannot be reached: who waits hears what was answered last. */
+static void leave(const struct lease *lease, struct outcome *outcome)
+{
+	for (size_t i = 0; lease->replies != NULL && i < outcome->recipient_count; i++)
+		if (is_open(outcome, i) && lease->replies[i] != NULL && lease->replies[i][0] != '\0')
+			outcome->recipients[i].reply = text_copy(outcome, text_of(lease->replies[i]));
+	settle_rest(outcome, OUTCOME_DEFERRED, "450 4.4.1 the next hop cannot be reached for some time");
+}
+
 struct outcome *deliver_attempt(
 	const struct deliver_house *house, struct link **link, const struct lease *lease, const void *owner)
 {
@@ -341,8 +350,7 @@ struct outcome *deliver_attempt(
 	if (lease->expired)
 		give_up(lease, outcome);
 	else if (left && lease->untried)
-		settle_rest(
-			outcome, OUTCOME_DEFERRED, "450 4.4.1 the next hop cannot be reached for some time");
+		leave(lease, outcome);
 	else if (left)
 		connected = transact(house, link, lease, &decision, outcome);
 	const int64_t age_ms = lease->age_ms + clock_mono_ms() - start;

@@ -54,11 +54,12 @@ struct lease {
 	bool expired;		  /* the operator gave it up: it is not sent, and its sender told so */
 	struct envelope envelope; /* its recipients are those of this domain that are still queued */
 	int64_t *rids;		  /* the recipients' ids, in the same order */
-	const char **replies;	  /* of each: the last one; NULL or empty = none. Known only when expired */
-	bool *warned;		  /* of each: the sender was told that it is late; NULL = none was */
-	bool untried;		  /* its destination is parked: settle it without trying */
-	int64_t age_ms;	   /* how long it waits already, whatever the wall clock says (policy/steady.h) */
-	uint32_t attempts; /* made before this one */
+	const char **
+		replies; /* of each: the last one; NULL or empty = none. Known only when expired or untried */
+	bool *warned;	 /* of each: the sender was told that it is late; NULL = none was */
+	bool untried;	 /* its destination is parked: settle it without trying */
+	int64_t age_ms;	 /* how long it waits already, whatever the wall clock says (policy/steady.h) */
+	uint32_t attempts;	/* made before this one */
 	struct content content; /* fd is owned by the lease */
 };
 

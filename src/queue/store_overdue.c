@@ -135,3 +135,28 @@ bool store_overdue_lend(struct store *store, uint64_t owner, struct schedule_ite
 	return store->lessee == owner &&
 	       schedule_lend_overdue(store->schedule, clock_mono_ms(), owner, ret_item);
 }
+
+int store_overdue_mark(struct store *store, struct lease *lease)
+{
+	const size_t count = lease->envelope.recipient_count;
+	int r = 0;
+
+	lease->untried = true;
+	if (lease->expired) /* they are known */
+		return 0;
+
+	sqlite3 *db = readers_take(store->readers);
+	sqlite3_stmt *row = database_prepare(
+		db, "SELECT reply FROM attempt WHERE mid = ? AND rid = ? ORDER BY number DESC LIMIT 1");
+	lease->replies = text_must(talloc_zero_array(lease, const char *, (unsigned)count + 1));
+	for (size_t i = 0; r >= 0 && i < count; i++) {
+		database_bind_number(row, 1, lease->mid);
+		database_bind_number(row, 2, lease->rids[i]);
+		r = database_step(row);
+		lease->replies[i] = text_copy(lease, r == 1 ? database_text(row, 0) : TEXT(""));
+		sqlite3_reset(row);
+	}
+	sqlite3_finalize(row);
+	readers_give(store->readers, db);
+	return MIN(r, 0);
+}

@@ -44,6 +44,9 @@ void store_overdue_look(struct store *store);
 /* Lend one such item to `owner`; false when there is none. To be called with the lock held. */
 bool store_overdue_lend(struct store *store, uint64_t owner, struct schedule_item *ret_item);
 
+/* Mark the lease of such an item, and read the last reply of each of its recipients. 0, or a negative error. */
+int store_overdue_mark(struct store *store, struct lease *lease);
+
 /* What a checksum says was damaged. */
 enum store_damage { DAMAGE_RECIPIENT, DAMAGE_MESSAGE, DAMAGE_CONTENT };
 

@@ -280,6 +280,8 @@ int store_lease(struct store *store, const void *parent, uint64_t owner, const c
 		int r = store_load_lease(store, parent, item.mid, domain, destination, ret_lease, &damage);
 		if (r == 0) {
 			r = store_admin_direct(store, *ret_lease);
+			if (r == 0 && untried)
+				r = store_overdue_mark(store, *ret_lease);
 			if (r < 0)
 				TALLOC_FREE(*ret_lease);
 		}
@@ -289,8 +291,6 @@ int store_lease(struct store *store, const void *parent, uint64_t owner, const c
 			unread(store, item.mid, domain, r);
 		else
 			lent(store, item.mid, domain, (*ret_lease)->attempts + 1);
-		if (r == 0)
-			(*ret_lease)->untried = untried;
 		talloc_free(domain);
 		if (r == 0)
 			return 0;

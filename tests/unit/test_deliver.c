@@ -921,6 +921,30 @@ static void test_2_26_what_is_lent_untried_is_settled_without_a_connection(void 
 	rig_free(rig);
 }
 
+static void test_2_26_what_is_lent_untried_is_settled_with_its_last_reply(void **state)
+{
+	struct rig *rig = rig_new("none", (const script[]){ NULL });
+	struct lease *lease = lease_to(rig, 3);
+	const char *replies[] = { "450 4.2.2 mailbox full", "", "451 4.7.1 greylisted" };
+
+	(void)state;
+	lease->untried = true;
+	lease->replies = replies;
+	struct outcome *outcome = attempt(rig, lease);
+	became(__func__, outcome,
+		ROWS("deferred 450 4.2.2 mailbox full", "deferred 450 4.4.1",
+			"deferred 451 4.7.1 greylisted"));
+	lease->age_ms = INT64_C(2) * 3600 * 1000;
+	outcome = attempt(rig, lease);
+	became(__func__, outcome,
+		ROWS("bounced 550 5.4.7 not delivered in time; the last answer was: 450 4.2.2 mailbox full",
+			"bounced 550 5.4.7",
+			"bounced 550 5.4.7 not delivered in time; the last answer was: 451 4.7.1 greylisted"));
+	has(text_copy(outcome, outcome->dsn_content), "450 4.2.2 mailbox full");
+	rig_end(rig);
+	rig_free(rig);
+}
+
 static void test_what_is_not_too_old_is_not_reported(void **state)
 {
 	struct rig *rig = rig_new("none",
@@ -1049,6 +1073,7 @@ int main(void)
 		cmocka_unit_test(test_2_28_the_report_itself_lets_nothing_through),
 		cmocka_unit_test(test_what_is_too_old_is_returned_with_the_last_answer),
 		cmocka_unit_test(test_2_26_what_is_lent_untried_is_settled_without_a_connection),
+		cmocka_unit_test(test_2_26_what_is_lent_untried_is_settled_with_its_last_reply),
 		cmocka_unit_test(test_what_is_not_too_old_is_not_reported),
 		cmocka_unit_test(test_2_30_a_report_is_never_reported),
 		cmocka_unit_test(test_one_report_names_all_that_bounced_and_nobody_else),

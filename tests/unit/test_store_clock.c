@@ -402,6 +402,27 @@ static void park(struct rig *rig, const char *change)
 	rig->store->overdue_next = 0;
 }
 
+static void test_2_26_overdue_mail_comes_with_its_last_replies_of_an_earlier_life(void **state)
+{
+	struct rig *rig = rig_with_warnings();
+
+	(void)state;
+	commit(rig);
+	commit(rig);
+	age_of(rig, false);
+	age_of(rig, false);
+	park(rig,
+		"UPDATE recipient SET due = 0; DELETE FROM attempt WHERE rid = 2; UPDATE attempt SET reply = '451 mine'"
+		" WHERE mid = 2; INSERT INTO attempt SELECT mid, rid, 0, 0, '', '', '', 0, '450 first', '' FROM attempt -- %lld");
+	struct lease *lease = lease_now(rig);
+	assert_non_null(lease);
+	assert_true(lease->untried);
+	assert_string_equal(lease->replies[0], lease->mid == 2 ? "451 mine" : "450 later");
+	assert_string_equal(lease->replies[1], "");
+	talloc_free(lease);
+	rig_free(rig);
+}
+
 /* A look finds so many at most; those whose next try is still to come would keep the others out. */
 static void test_2_26_overdue_mail_does_not_wait_behind_mail_that_is_not_due(void **state)
 {
@@ -492,6 +513,7 @@ int main(void)
 		cmocka_unit_test(test_2_26_the_next_try_is_the_same_after_a_restart),
 		cmocka_unit_test(test_2_26_overdue_mail_does_not_wait_for_the_probe_of_its_destination),
 		cmocka_unit_test(test_2_26_overdue_mail_that_was_rerouted_waits_for_no_probe_either),
+		cmocka_unit_test(test_2_26_overdue_mail_comes_with_its_last_replies_of_an_earlier_life),
 		cmocka_unit_test(test_2_26_overdue_mail_does_not_wait_behind_mail_that_is_not_due),
 		cmocka_unit_test(test_11_35_overdue_mail_is_found_after_the_clock_was_set_back),
 		cmocka_unit_test(test_2_26_a_search_for_overdue_mail_that_fails_goes_on_where_it_was),
