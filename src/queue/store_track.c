@@ -3,6 +3,8 @@
  * queue.db first and into track.db then never misses a mail, and one that is in both is taken from track.db, where it is whole. Each of the
  * two is read in one transaction.
  */
+#include <string.h>
+
 #include <talloc.h>
 
 #include "base/base.h"
@@ -241,6 +243,23 @@ static void merge(const struct page *queue, const struct page *track, struct sto
 	}
 }
 
+/* In their order, each once. */
+static void add_report(const void *owner, struct store_tracked *record, int64_t mid)
+{
+	size_t place = record->report_count;
+
+	while (place > 0 && record->reports[place - 1] > mid)
+		place--;
+	if (place > 0 && record->reports[place - 1] == mid)
+		return;
+	record->reports = text_must(
+		talloc_realloc(owner, record->reports, int64_t, (unsigned)record->report_count + 1));
+	memmove(&record->reports[place + 1], &record->reports[place],
+		(record->report_count - place) * sizeof record->reports[0]);
+	record->reports[place] = mid;
+	record->report_count++;
+}
+
 /* Reports are mails whose inbound connection is named after the mail that they are about (deliver/dsn.c). */
 static int find_reports(struct readers *readers, const void *owner, struct store_tracked *record)
 {
@@ -253,18 +272,8 @@ static int find_reports(struct readers *readers, const void *owner, struct store
 	snprintf(icid, sizeof icid, "dsn-%lld", (long long)record->mid);
 	database_bind_number(rows, 1, record->mid);
 	database_bind_text(rows, 2, text_of(icid));
-	while ((r = database_step(rows)) == 1) {
-		const int64_t mid = sqlite3_column_int64(rows, 0);
-		bool known = false;
-
-		for (size_t i = 0; i < record->report_count; i++)
-			known = known || record->reports[i] == mid;
-		if (known)
-			continue;
-		record->reports = text_must(
-			talloc_realloc(owner, record->reports, int64_t, (unsigned)record->report_count + 1));
-		record->reports[record->report_count++] = mid;
-	}
+	while ((r = database_step(rows)) == 1)
+		add_report(owner, record, sqlite3_column_int64(rows, 0));
 	sqlite3_finalize(rows);
 	readers_give(readers, db);
 	return r;
@@ -290,10 +299,11 @@ int store_track(struct store *store, const void *owner, const struct store_query
 	merge(&pages[2], &pages[3], records, &count, &cursor->refusal);
 	cursor->ended = count < PAGE;
 	talloc_free(pages);
+	/* A report moves from queue.db to track.db: who has read queue.db finds in track.db what has left it since; the other way round it is missed. */
 	if (query->mid != 0 && count == 1)
-		r = find_reports(store->tracks, records, &records[0]);
-	if (query->mid != 0 && count == 1 && r == 0)
 		r = find_reports(store->readers, records, &records[0]);
+	if (query->mid != 0 && count == 1 && r == 0)
+		r = find_reports(store->tracks, records, &records[0]);
 	if (r < 0) {
 		talloc_free(records);
 		return r;

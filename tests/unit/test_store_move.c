@@ -10,6 +10,8 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "queue/readers.h"
+#include "queue/store_private.h"
 #include "store_help.h"
 
 #define ROWS                                                                                                 \
@@ -151,6 +153,88 @@ static void test_nothing_is_missing_or_twice_while_mails_move(void **state)
 }
 
 /* A crash after the copy, or in the middle of deleting a large mail. */
+static void record_with_report(struct rig *rig, struct lease *lease)
+{
+	struct outcome *outcome = outcome_of(lease, "b");
+
+	report_to(outcome, "s@x.test");
+	outcome->dsn->icid = talloc_asprintf(outcome, "dsn-%lld", (long long)lease->mid);
+	assert_int_equal(store_record(rig->store, outcome), 0);
+	talloc_free(lease);
+}
+
+/* Everything waits for track.db, which is locked until somebody looks for reports. */
+struct look {
+	struct rig *rig;
+	sqlite3 *lock;
+	unsigned looks;
+};
+
+static int move_now(unsigned event, void *context, void *statement, void *time)
+{
+	struct look *look = context;
+
+	(void)event, (void)time;
+	if (strstr(sqlite3_sql(statement), "icid = ?") == NULL || look->looks++ > 0)
+		return 0;
+	assert_int_equal(sqlite3_exec(look->lock, "COMMIT", NULL, NULL, NULL), SQLITE_OK);
+	help_wait_moved(look->rig);
+	return 0;
+}
+
+static void watch(struct readers *readers, struct look *look)
+{
+	sqlite3 *db = readers_take(readers);
+
+	sqlite3_trace_v2(db, look == NULL ? 0 : SQLITE_TRACE_PROFILE, look == NULL ? NULL : move_now, look);
+	readers_give(readers, db);
+}
+
+static void test_a_report_is_not_missed_while_it_moves(void **state)
+{
+	struct rig *rig = rig_new(NEVER);
+	struct look look = { .rig = rig };
+	char *path = talloc_asprintf(rig, "%s/track.db", rig->path);
+	int64_t mid = commit(rig, "s@x.test", "x", TO("r@a.test"));
+
+	(void)state;
+	record_with_report(rig, must_lease(rig));
+	help_wait_moved(rig);
+	assert_int_equal(sqlite3_open(path, &look.lock), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(look.lock, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+	finish(rig, "d"); /* the report */
+	watch(rig->store->readers, &look);
+	watch(rig->store->tracks, &look);
+	struct store_tracked *record = track_one(rig, mid);
+	assert_int_equal(look.looks, 2);
+	assert_int_equal(record->report_count, 1);
+	assert_int_equal(record->reports[0], mid + 1);
+	talloc_free(record);
+	watch(rig->store->readers, NULL);
+	watch(rig->store->tracks, NULL);
+	sqlite3_close(look.lock);
+	rig_free(rig);
+}
+
+static void test_reports_are_named_in_their_order_wherever_they_are(void **state)
+{
+	struct rig *rig = rig_new(NEVER);
+	int64_t mid = commit(rig, "s@x.test", "x", TO("r@a.test", "q@b.test"));
+
+	(void)state;
+	struct lease *leases[] = { must_lease(rig), must_lease(rig) };
+	for (int i = 0; i < 2; i++)
+		record_with_report(rig, leases[i]);
+	finish(rig, "d"); /* the first report */
+	help_wait_moved(rig);
+	struct store_tracked *record = track_one(rig, mid);
+	assert_int_equal(record->report_count, 2);
+	assert_int_equal(record->reports[0], mid + 1);
+	assert_int_equal(record->reports[1], mid + 2);
+	talloc_free(record);
+	rig_free(rig);
+}
+
 static void test_11_27_what_was_being_moved_is_moved_again(void **state)
 {
 	struct rig *rig = rig_new(NEVER);
@@ -353,6 +437,8 @@ int main(void)
 		cmocka_unit_test(test_a_mail_with_somebody_to_serve_stays),
 		cmocka_unit_test(test_a_mail_that_is_not_finished_is_not_moved_even_if_the_outbox_says_so),
 		cmocka_unit_test(test_nothing_is_missing_or_twice_while_mails_move),
+		cmocka_unit_test(test_a_report_is_not_missed_while_it_moves),
+		cmocka_unit_test(test_reports_are_named_in_their_order_wherever_they_are),
 		cmocka_unit_test(test_11_27_what_was_being_moved_is_moved_again),
 		cmocka_unit_test(test_a_mail_with_very_many_recipients_moves_in_pieces),
 		cmocka_unit_test(test_refusals_move_too_and_keep_their_order_over_a_start),
