@@ -217,6 +217,7 @@ static void unread(struct store *store, int64_t mid, const char *domain, int err
 	else
 		schedule_again(store->schedule, mid, domain,
 			clock_mono_ms() + (busy ? BUSY_RETRY_MS : UNREAD_RETRY_MS));
+	waiters_call_each(&store->waiters, store->schedule);
 	pthread_mutex_unlock(&store->lock);
 	if (marked && error == -ENOENT)
 		store_admin_reschedule(store, mid, domain, hurried);
@@ -244,6 +245,7 @@ static void set_corrupt(struct store *store, int64_t mid, const char *domain, en
 		schedule_finish(store->schedule, mid, domain);
 	if (job.client[0] != '\0')
 		quota_drop(store->quota, job.client);
+	waiters_call_each(&store->waiters, store->schedule);
 	pthread_mutex_unlock(&store->lock);
 }
 
@@ -253,6 +255,9 @@ int store_lease(struct store *store, const void *parent, uint64_t owner, const c
 	int64_t until = clock_mono_ms() + wait_ms;
 
 	*ret_lease = NULL;
+	pthread_mutex_lock(&store->lock);
+	waiters_come(&store->waiters, prefer);
+	pthread_mutex_unlock(&store->lock);
 	for (;;) {
 		struct schedule_item item;
 		char *domain, *destination;
@@ -260,7 +265,6 @@ int store_lease(struct store *store, const void *parent, uint64_t owner, const c
 		store_clock_keep(store);
 		store_overdue_look(store);
 		pthread_mutex_lock(&store->lock);
-		waiters_come(&store->waiters, prefer);
 		if (prefer != NULL)
 			schedule_reserve(store->schedule, prefer, true);
 		const bool untried = prefer == NULL && store_overdue_lend(store, owner, &item);
@@ -378,7 +382,7 @@ static void give_back(
 				store->schedule, outcome->mid, outcome->domain, clock_mono_ms() + wait);
 		else
 			schedule_finish(store->schedule, outcome->mid, outcome->domain);
-		waiters_call(&store->waiters, store->schedule, NULL);
+		waiters_call_each(&store->waiters, store->schedule);
 	}
 	pthread_mutex_unlock(&store->lock);
 	if (marked && job->waiting)
@@ -449,6 +453,7 @@ int store_record(struct store *store, const struct outcome *outcome)
 		/* It can never be recorded as it is: the mail is tried again, as if the attempt had not been. */
 		pthread_mutex_lock(&store->lock);
 		schedule_again(store->schedule, outcome->mid, outcome->domain, clock_mono_ms() + wait);
+		waiters_call_each(&store->waiters, store->schedule);
 		pthread_mutex_unlock(&store->lock);
 	}
 	if (r < 0)

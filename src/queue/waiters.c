@@ -120,6 +120,21 @@ void waiters_call(struct waiters *waiters, struct schedule *schedule, const char
 		call(waiters, EVERYBODY, NULL, give_way_at(waiters, schedule));
 }
 
+void waiters_call_each(struct waiters *waiters, struct schedule *schedule)
+{
+	const struct waiter *waiter;
+
+	TAILQ_FOREACH (waiter, &waiters->list, next) {
+		if (waiter->prefer == NULL || waiter->called)
+			continue;
+
+		const int64_t next = schedule_next(schedule, waiter->prefer);
+		if (next < waiter->until)
+			call(waiters, FOR_ONE, waiter->prefer, next);
+	}
+	waiters_call(waiters, schedule, NULL);
+}
+
 void waiters_call_all(struct waiters *waiters)
 {
 	struct waiter *waiter;

@@ -42,5 +42,8 @@ bool waiters_give_way(struct waiters *waiters, struct schedule *schedule, int64_
  * looked too late. */
 void waiters_call(struct waiters *waiters, struct schedule *schedule, const char *destination);
 
+/* After anything that may have let mail of several destinations go earlier, such as a connection that is free again: the same for all of them. */
+void waiters_call_each(struct waiters *waiters, struct schedule *schedule);
+
 /* Have everybody look. */
 void waiters_call_all(struct waiters *waiters);

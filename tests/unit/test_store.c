@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "queue/readers.h"
 #include "queue/store_private.h"
 #include "store_help.h"
 
@@ -696,6 +697,111 @@ static void test_who_sleeps_is_told_of_what_was_deferred(void **state)
 	rig_free(rig);
 }
 
+/* Who keeps a connection to a destination is told when one of its places is free. */
+static void test_who_waits_for_a_place_is_told_of_an_outcome(void **state)
+{
+	struct rig *rig = rig_new(NEVER);
+	struct asker preferring = { .rig = rig, .prefer = "a.test", .wait_ms = 3600000 };
+
+	(void)state;
+	for (int i = 0; i < 3; i++)
+		commit(rig, "s@x.test", "x", TO("r@a.test"));
+	struct lease *leases[] = { must_lease(rig),
+		must_lease(rig) }; /* as many as a new destination takes */
+	waiter_start(&preferring);
+	until_somebody_sleeps(rig->store);
+	assert_int_equal(store_record(rig->store, outcome_of(leases[0], "d")), 0);
+
+	waiter_told(&preferring);
+	assert_non_null(preferring.lease);
+	talloc_free(preferring.lease);
+	talloc_free(leases[0]);
+	talloc_free(leases[1]);
+	rig_free(rig);
+}
+
+static int start_and_sleep(unsigned event, void *context, void *statement, void *text)
+{
+	struct asker *waiter = context;
+
+	(void)event, (void)statement, (void)text;
+	if (waiter->thread != 0)
+		return 0;
+	waiter_start(waiter);
+	until_somebody_sleeps(waiter->rig->store);
+	return 0;
+}
+
+/* While the only mail that may go to it is read, somebody comes to wait for mail of its destination; then it turns out that it cannot be lent. */
+static void test_who_waits_for_a_place_is_told_of_mail_that_cannot_be_lent(void **state)
+{
+	static const char *const harms[] = {
+		"UPDATE recipient SET state = 1 WHERE mid = 1",	   /* nobody is queued any more */
+		"UPDATE message SET helo = 'other' WHERE mid = 1", /* damaged */
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(harms); i++) {
+		struct rig *rig =
+			rig_new(NEVER "destinations: [{domain: a.test, tls: none, concurrency: 1}]\n");
+		struct asker preferring = { .rig = rig, .prefer = "a.test", .wait_ms = 3600000 };
+
+		commit(rig, "s@x.test", "x", TO("r@a.test"));
+		commit(rig, "s@x.test", "x", TO("r@a.test"));
+		help_change(rig, "queue.db", harms[i]);
+		sqlite3 *db = readers_take(rig->store->readers);
+		sqlite3_trace_v2(db, SQLITE_TRACE_STMT, start_and_sleep, &preferring);
+		readers_give(rig->store->readers, db);
+		nothing_is_due(rig); /* the other mail is kept for who waits */
+
+		waiter_told(&preferring);
+		assert_non_null(preferring.lease);
+		assert_int_equal(preferring.lease->mid, 2);
+		sqlite3_trace_v2(db, 0, NULL, NULL);
+		talloc_free(preferring.lease);
+		rig_free(rig);
+	}
+}
+
+static void test_who_sleeps_is_told_of_an_outcome_that_cannot_be_recorded(void **state)
+{
+	struct rig *rig = rig_new(AT_ONCE);
+	struct asker any = { .rig = rig, .wait_ms = 3600000 };
+
+	(void)state;
+	commit(rig, "s@x.test", "x", TO("r@a.test"));
+	struct lease *lease = must_lease(rig);
+	struct outcome *outcome = outcome_of(lease, "b");
+	report_to(outcome, "s@x.test");
+	outcome->dsn_content.len = 1100000000;
+	waiter_start(&any);
+	until_somebody_sleeps(rig->store);
+	assert_int_equal(store_record(rig->store, outcome), -EINVAL);
+
+	waiter_told(&any);
+	assert_non_null(any.lease);
+	talloc_free(any.lease);
+	talloc_free(lease);
+	rig_free(rig);
+}
+
+/* Those who gave their connection up to ask for any mail are counted; each ask is one of them, however much of what it finds cannot be lent. */
+static void test_an_ask_is_counted_once(void **state)
+{
+	struct rig *rig = rig_new(NEVER);
+
+	(void)state;
+	for (int i = 0; i < 4; i++)
+		commit(rig, "s@x.test", "x", TO("r@a.test"));
+	help_change(rig, "queue.db", "UPDATE message SET helo = 'other' WHERE mid <= 3");
+	rig->store->waiters.leaving = 3;
+	struct lease *lease = must_lease(rig);
+	assert_int_equal(lease->mid, 4);
+	assert_int_equal(rig->store->waiters.leaving, 2);
+	talloc_free(lease);
+	rig_free(rig);
+}
+
 /* What is in the log would have to be read and copied at the next start. */
 static void test_a_store_that_was_closed_leaves_no_log(void **state)
 {
@@ -1082,6 +1188,10 @@ int main(void)
 		cmocka_unit_test(test_G6_orphans_are_removed_at_start_and_nothing_else),
 		cmocka_unit_test(test_who_waits_is_given_what_arrives),
 		cmocka_unit_test(test_who_sleeps_is_told_of_what_was_deferred),
+		cmocka_unit_test(test_who_waits_for_a_place_is_told_of_an_outcome),
+		cmocka_unit_test(test_who_waits_for_a_place_is_told_of_mail_that_cannot_be_lent),
+		cmocka_unit_test(test_who_sleeps_is_told_of_an_outcome_that_cannot_be_recorded),
+		cmocka_unit_test(test_an_ask_is_counted_once),
 		cmocka_unit_test(test_a_store_that_was_closed_leaves_no_log),
 		cmocka_unit_test(test_a_kept_connection_gives_way_to_other_mail),
 		cmocka_unit_test(test_stopping_ends_every_wait),

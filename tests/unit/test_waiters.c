@@ -190,6 +190,37 @@ static void test_an_open_connection_gives_way_for_what_waits(void **state)
 	talloc_free(rig);
 }
 
+/* What one destination gives back another may use: connections have a limit together. */
+static void test_when_a_place_is_free_one_of_each_destination_looks(void **state)
+{
+	struct rig *rig = rig_new();
+	struct schedule_item item;
+
+	(void)state;
+	schedule_set_connections(rig->schedule, 3);
+	for (int i = 0; i < 2; i++)
+		add(rig, "a.test", NOW);
+	assert_true(schedule_lend(rig->schedule, "a.test", NOW, ME, &item));
+	add(rig, "c.test", NOW);
+	add(rig, "c.test", NOW + 50);
+	assert_true(schedule_lend(rig->schedule, "c.test", NOW, ME, &item));
+	assert_true(schedule_next(rig->schedule, "a.test") == INT64_MAX);
+	wait_for(rig, "a.test", LATER);
+	wait_for(rig, "a.test", LATER);
+	wait_for(rig, "b.test", LATER);
+	wait_for(rig, "c.test", NOW + 20);
+	waiters_call_each(&rig->waiters, rig->schedule);
+	assert_string_equal(called(rig), "----");
+	assert_true(schedule_finish(rig->schedule, item.mid, "c.test"));
+	waiters_call(&rig->waiters, rig->schedule, "c.test");
+	assert_string_equal(called(rig), "----");
+	waiters_call_each(&rig->waiters, rig->schedule);
+	assert_string_equal(called(rig), "x---");
+	waiters_call_each(&rig->waiters, rig->schedule);
+	assert_string_equal(called(rig), "x---");
+	talloc_free(rig);
+}
+
 static void test_all_are_called(void **state)
 {
 	struct rig *rig = rig_new();
@@ -233,6 +264,7 @@ int main(void)
 		cmocka_unit_test(test_who_looks_in_time_is_not_called),
 		cmocka_unit_test(test_with_nobody_free_an_open_connection_looks),
 		cmocka_unit_test(test_an_open_connection_gives_way_for_what_waits),
+		cmocka_unit_test(test_when_a_place_is_free_one_of_each_destination_looks),
 		cmocka_unit_test(test_all_are_called),
 		cmocka_unit_test(test_a_sleep_ends_when_mail_is_due),
 	};
