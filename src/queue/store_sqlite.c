@@ -423,14 +423,21 @@ void store_hold_files(struct store *store)
 
 void store_release_files(struct store *store)
 {
+	char **names = NULL;
+	size_t count = 0;
+
 	pthread_mutex_lock(&store->lock);
 	if (--store->holds == 0) {
-		for (size_t i = 0; i < store->kept_count; i++)
-			content_drop(store->content_fd, store->kept[i]);
-		TALLOC_FREE(store->kept);
+		names = talloc_steal(NULL, store->kept);
+		count = store->kept_count;
+		store->kept = NULL;
 		store->kept_count = 0;
 	}
 	pthread_mutex_unlock(&store->lock);
+	/* A slow file system stops nobody else. A backup that begins now does not need them: their mail was finished before. */
+	for (size_t i = 0; i < count; i++)
+		content_drop(store->content_fd, names[i]);
+	talloc_free(names);
 }
 
 int store_record(struct store *store, const struct outcome *outcome)

@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 
 #include <cmocka.h>
@@ -578,6 +579,42 @@ static void test_G2_G3_large_content_lies_in_a_file_until_the_last_recipient_is_
 	talloc_free(lease);
 	finish(rig, "d");
 	assert_int_equal(files_in_content(rig), 0);
+	rig_free(rig);
+}
+
+/* Instead of the library's: is the lock of that store free when a content file is removed? */
+static struct store *looked_at;
+static unsigned removed_free, removed_locked;
+
+int unlinkat(int fd, const char *name, int flags)
+{
+	if (looked_at != NULL && pthread_mutex_trylock(&looked_at->lock) == 0) {
+		pthread_mutex_unlock(&looked_at->lock);
+		removed_free++;
+	} else if (looked_at != NULL) {
+		removed_locked++;
+	}
+	return (int)syscall(SYS_unlinkat, fd, name, flags);
+}
+
+static void test_no_file_is_removed_under_the_lock(void **state)
+{
+	struct rig *rig = rig_new(NEVER);
+
+	(void)state;
+	store_hold_files(rig->store);
+	for (int i = 0; i < 2; i++) {
+		commit_large(rig, LARGE, 0);
+		finish(rig, "d");
+		finish(rig, "d");
+	}
+	assert_int_equal(files_in_content(rig), 2);
+	looked_at = rig->store;
+	store_release_files(rig->store);
+	looked_at = NULL;
+	assert_int_equal(files_in_content(rig), 0);
+	assert_int_equal(removed_free, 2);
+	assert_int_equal(removed_locked, 0);
 	rig_free(rig);
 }
 
@@ -1184,6 +1221,7 @@ int main(void)
 		cmocka_unit_test(test_another_configuration_reroutes_what_waits),
 		cmocka_unit_test(test_G1_a_store_that_is_opened_again_knows_everything),
 		cmocka_unit_test(test_G2_G3_large_content_lies_in_a_file_until_the_last_recipient_is_done),
+		cmocka_unit_test(test_no_file_is_removed_under_the_lock),
 		cmocka_unit_test(test_a_file_of_another_size_is_refused_and_leaves_nothing),
 		cmocka_unit_test(test_G6_orphans_are_removed_at_start_and_nothing_else),
 		cmocka_unit_test(test_who_waits_is_given_what_arrives),
