@@ -103,6 +103,7 @@ int directive_select_expired(sqlite3 *db, struct lease *lease)
 		e->recipients[kept] = e->recipients[i];
 		e->notify[kept] = e->notify[i];
 		e->orcpt[kept] = e->orcpt[i];
+		lease->warned[kept] = lease->warned[i];
 		lease->rids[kept++] = lease->rids[i];
 	}
 	sqlite3_finalize(row);

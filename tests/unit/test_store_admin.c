@@ -419,6 +419,44 @@ static void test_expired_mail_is_lent_for_its_report_whatever_else_is_ordered(vo
 	rig_free(rig);
 }
 
+/* All that is known of a recipient comes with it. */
+static void test_of_mail_that_is_expired_in_part_each_recipient_keeps_what_is_its_own(void **state)
+{
+	struct rig *rig = rig_new();
+	int64_t mid = commit(rig, "s@s.test", TO("a@one.test", "b@one.test", "c@one.test"));
+	struct lease *l = lease(rig);
+	struct outcome_recipient recipients[] = {
+		{ l->rids[0], OUTCOME_DEFERRED, "450 one" },
+		{ l->rids[1], OUTCOME_DEFERRED, "450 two", .warned = true },
+		{ l->rids[2], OUTCOME_DEFERRED, "450 three" },
+	};
+	const struct outcome outcome = { .mid = mid,
+		.domain = l->domain,
+		.attempt = 1,
+		.dcid = "",
+		.host = "",
+		.address = "",
+		.tls = "",
+		.recipients = recipients,
+		.recipient_count = COUNT(recipients) };
+
+	(void)state;
+	assert_int_equal(store_record(rig->store, &outcome), 0);
+	talloc_free(l);
+	order(rig, STORE_ADMIN_EXPIRE, (struct store_admin_filter){ .recipient = "b@one.test" });
+	order(rig, STORE_ADMIN_EXPIRE, (struct store_admin_filter){ .recipient = "c@one.test" });
+	l = lease(rig);
+	assert_int_equal(l->envelope.recipient_count, 2);
+	assert_int_equal(l->rids[0], 2);
+	assert_int_equal(l->rids[1], 3);
+	assert_string_equal(l->replies[0], "450 two");
+	assert_string_equal(l->replies[1], "450 three");
+	assert_true(l->warned[0]);
+	assert_false(l->warned[1]);
+	talloc_free(l);
+	rig_free(rig);
+}
+
 static void test_rerouted_mail_goes_there_at_once_and_the_others_do_not(void **state)
 {
 	struct rig *rig = rig_new();
@@ -666,6 +704,7 @@ int main(void)
 		cmocka_unit_test(test_deleted_mail_is_gone_and_tracked_and_mail_that_is_out_is_left),
 		cmocka_unit_test(test_deleted_mail_counts_no_more_and_leaves_no_file),
 		cmocka_unit_test(test_expired_mail_is_lent_for_its_report_whatever_else_is_ordered),
+		cmocka_unit_test(test_of_mail_that_is_expired_in_part_each_recipient_keeps_what_is_its_own),
 		cmocka_unit_test(test_rerouted_mail_goes_there_at_once_and_the_others_do_not),
 		cmocka_unit_test(test_mail_that_is_out_is_due_at_once_when_it_comes_back_rerouted),
 		cmocka_unit_test(test_orders_count_what_they_change_and_say_why_the_rest_is_left),
