@@ -65,7 +65,8 @@ static int help(FILE *out, int status)
 		"  --recipient A      a recipient\n"
 		"  --domain D         a recipient's domain\n"
 		"  --destination D    where it goes: a next hop or domain as `list --json` shows it\n"
-		"  --state S          queued, deferred, active, held, suspended, expiring or corrupt (which no other list has)\n"
+		"  --state S          queued, deferred, active, held, suspended, expiring or corrupt (which no other list has);\n"
+		"                     of destinations: queued, deferred, active, held or suspended\n"
 		"  --older AGE        received before, such as 2h or 2026-11-21T10:20:30Z\n"
 		"  --limit N          stop after N mails, the oldest first\n"
 		"hold, release, flush and reroute concern all recipients of a mail in the same domain; delete and expire just\n"
@@ -94,9 +95,12 @@ struct typed {
 	const char *plain, *mid, *state, *older, *limit;
 };
 
-static bool read_state(const char *word, enum store_admin_state *ret_state)
+/* Mail that is expiring or corrupt waits for no destination. */
+static bool read_state(const char *word, bool of_destinations, enum store_admin_state *ret_state)
 {
-	for (int i = 1; i < STORE_ADMIN_STATE_END; i++) {
+	const int end = of_destinations ? STORE_ADMIN_EXPIRING : STORE_ADMIN_STATE_END;
+
+	for (int i = 1; i < end; i++) {
 		if (strcmp(word, store_admin_state_name((enum store_admin_state)i)) == 0) {
 			*ret_state = (enum store_admin_state)i;
 			return true;
@@ -122,9 +126,11 @@ static bool understand(const struct verb *verb, struct typed *typed, struct cli_
 	if (typed->mid != NULL && (text_number(text_of(typed->mid), INT64_MAX, &mid) < 0 || mid == 0))
 		return wrong(verb, "the number of a mail is expected, not ", typed->mid);
 	filter->mid = (int64_t)mid;
-	if (typed->state != NULL && !read_state(typed->state, &filter->state))
+	if (typed->state != NULL && !read_state(typed->state, verb->needs & HOPS, &filter->state))
 		return wrong(verb,
-			"--state takes queued, deferred, active, held, suspended, expiring or corrupt, not ",
+			verb->needs & HOPS
+				? "--state takes queued, deferred, active, held or suspended, not "
+				: "--state takes queued, deferred, active, held, suspended, expiring or corrupt, not ",
 			typed->state);
 	if (typed->older != NULL && clock_parse(typed->older, clock_wall_ms(), &filter->before_ms) < 0)
 		return wrong(verb, "--older takes an age such as 15m, 2h, 7d, or a time, not ", typed->older);

@@ -284,6 +284,16 @@ def test_a_destination_that_is_paused_says_why_since_when_and_until_when(make_ga
     assert "no destination" in queue(gateway, "destinations", "--destination", "none.test").stderr
 
 
+def test_destinations_refuse_a_state_that_none_of_them_has(waiting):
+    for state in ("expiring", "corrupt", "paused", "any"):
+        said = queue(waiting, "destinations", "--state", state, status=2).stderr
+        assert f"--state takes queued, deferred, active, held or suspended, not {state}\n" in said
+    for state in ("queued", "deferred", "active", "held", "suspended"):
+        queue(waiting, "destinations", "--state", state)
+    assert "expiring or corrupt, not paused" in queue(waiting, "list", "--state", "paused", status=2).stderr
+    assert queue(waiting, "list", "--state", "expiring").returncode == 0
+
+
 def test_a_pause_ends_when_the_server_answers(make_gateway, make_peer):
     peer = make_peer(greeting=["421 4.3.2 not now", "220 mx.good.test ESMTP"])
     gateway = make_gateway(next_hop=peer.address, delivery=WAITS)
