@@ -32,8 +32,9 @@ const char *store_admin_state_name(enum store_admin_state state)
 	return state_names[state];
 }
 
-void store_admin_describe(struct store *store, const struct config *config, int64_t mid, bool held,
-	bool expired, struct store_admin_recipient *recipient)
+/* What the schedule says of a recipient: destination, state and next try. */
+static void describe(struct store *store, const struct config *config, int64_t mid, bool held, bool expired,
+	struct store_admin_recipient *recipient)
 {
 	const bool rerouted = recipient->next_hop[0] != '\0';
 	uint64_t owner;
@@ -167,7 +168,7 @@ static void add_row(struct store *store, const struct config *config, const stru
 
 	recipient.held = sqlite3_column_int(rows, 9) != 0;
 	recipient.expired = sqlite3_column_int(rows, 11) != 0;
-	store_admin_describe(store, config, mid, recipient.held, recipient.expired, &recipient);
+	describe(store, config, mid, recipient.held, recipient.expired, &recipient);
 	if (sqlite3_column_int(rows, 13) != 0) {
 		recipient.state = STORE_ADMIN_CORRUPT;
 		recipient.next_try_ms = 0;

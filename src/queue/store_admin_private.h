@@ -3,8 +3,6 @@
 
 #include "queue/store_admin.h"
 
-struct config;
-
 /* Carry out what was ordered before the store was opened: after the schedule was filled. 0 or a negative error. */
 int store_admin_load(struct store *store);
 
@@ -18,7 +16,3 @@ void store_admin_reschedule(struct store *store, int64_t mid, const char *domain
 /* How a destination is paused: in wall clock, without the reason. */
 struct schedule_view;
 struct store_admin_pause store_admin_pause(const struct schedule_view *view);
-
-/* Make its pages look at the schedule of this store: destination, state and next try of one recipient. */
-void store_admin_describe(struct store *store, const struct config *config, int64_t mid, bool held,
-	bool expired, struct store_admin_recipient *recipient);
