@@ -94,6 +94,7 @@ struct copying {
 	sqlite3 *db;
 	struct salvage_file *file;
 	char *kinds[TABLES];
+	bool has_rowid[TABLES];
 	sqlite3_stmt *clears[TABLES], *puts[TABLES], *checks[TABLES], *adds[TABLES], *damaged_adds[TABLES];
 	unsigned rows; /* of this transaction */
 };
@@ -142,29 +143,32 @@ static const char condemning[] =
 	" OR (file IS NULL AND mid NOT IN (SELECT mid FROM content)))";
 
 /* The kinds of the columns of a table: n = the row's number, which a record leaves out; i = a number; t = a text; T = a text or NULL; b = a
- * blob; B = a blob or NULL. */
-static char *kinds_of(sqlite3 *db, const char *table)
+ * blob; B = a blob or NULL. And whether its rows have numbers of their own. */
+static char *kinds_of(sqlite3 *db, const char *table, bool *ret_has_rowid)
 {
 	sqlite3_stmt *row = database_prepare(db,
 		"SELECT group_concat(CASE WHEN l.name = 'sqlite_sequence' THEN iif(c.name = 'name', 't', 'i')"
 		" WHEN c.type = 'INTEGER' THEN iif(c.pk > 0 AND NOT l.wr, 'n', 'i')"
-		" WHEN c.type = 'TEXT' THEN iif(c.\"notnull\" OR c.pk > 0, 't', 'T') ELSE iif(c.\"notnull\", 'b', 'B') END, '')"
+		" WHEN c.type = 'TEXT' THEN iif(c.\"notnull\" OR c.pk > 0, 't', 'T') ELSE iif(c.\"notnull\", 'b', 'B') END, ''), NOT l.wr"
 		" FROM pragma_table_list(?1) l, pragma_table_info(?1) c");
 	char *kinds = NULL;
 
 	database_bind_text(row, 1, text_of(table));
-	if (database_step(row) == 1)
+	if (database_step(row) == 1) {
 		kinds = text_copy(NULL, database_text(row, 0));
+		*ret_has_rowid = sqlite3_column_int(row, 1) != 0;
+	}
 	sqlite3_finalize(row);
 	return kinds;
 }
 
-/* Whether `record` has the shape of `table`; text that nobody vouches for must be clean, because it is shown. */
-static bool fits(const char *kinds, const struct salvage_row *row)
+/* Whether a row has the shape of `table`; text that nobody vouches for must be clean, because it is shown. */
+static bool fits(const struct copying *c, unsigned table, const struct salvage_row *row)
 {
 	const struct salvage_record *record = &row->record;
+	const char *kinds = c->kinds[table];
 
-	if (record->count != strlen(kinds) || row->has_rowid != (kinds[0] == 'n' || kinds[0] == 't'))
+	if (record->count != strlen(kinds) || row->has_rowid != c->has_rowid[table])
 		return false;
 	for (size_t i = 0; i < record->count; i++) {
 		static const enum salvage_kind wanted[] = { ['n'] = SALVAGE_NULL,
@@ -258,7 +262,7 @@ static int scan(struct copying *c, unsigned first, unsigned last)
 		salvage_file_view(c->file, view);
 		while (r == 0 && salvage_file_next(c->file, &row))
 			for (unsigned table = first; r == 0 && table <= last; table++)
-				if (fits(c->kinds[table], &row))
+				if (fits(c, table, &row))
 					r = add(c, table, &row);
 	}
 	return r;
@@ -327,7 +331,7 @@ static int prepare(struct copying *c)
 	for (unsigned i = 0; i < TABLES; i++) {
 		const struct table *t = &tables[i];
 
-		c->kinds[i] = kinds_of(c->db, t->name);
+		c->kinds[i] = kinds_of(c->db, t->name, &c->has_rowid[i]);
 		if (c->kinds[i] == NULL)
 			return -EIO;
 		char *make = text_must(talloc_asprintf(c->kinds[i],

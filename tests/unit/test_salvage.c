@@ -11,6 +11,7 @@
 #include <cmocka.h>
 #include <sqlite3.h>
 
+#include "queue/store_admin.h"
 #include "store_help.h"
 
 enum { PAGE = 8192, FRAME = 24 + PAGE, WAL_HEADER = 32 };
@@ -216,6 +217,31 @@ static void test_11_28_damaged_mail_is_corrupt_when_it_was_salvaged(void **state
 	}
 }
 
+/* What the operator stopped is not begun again by damage. */
+static void test_11_28_a_suspended_destination_stays_suspended(void **state)
+{
+	struct rig *rig = rig_with_mails();
+	const int64_t page = help_number(
+		rig, "queue.db", "SELECT rootpage FROM sqlite_schema WHERE name = 'recipient_live'");
+	struct store_admin_suspension done;
+	struct store_admin_status status;
+
+	(void)state;
+	reopen(rig);
+	assert_int_equal(store_admin_suspend(rig->store, "a.test", true, 5, &done), 0);
+	TALLOC_FREE(rig->store);
+	flip(rig, "queue.db", (page - 1) * PAGE, 0);
+	reopen(rig);
+	assert_true(names_with(rig, "queue.db.corrupt-") > 0);
+	assert_int_equal(store_admin_status(rig->store, rig, &status), 0);
+	assert_int_equal(status.suspended_count, 1);
+	assert_string_equal(status.suspended[0].destination, "a.test");
+	assert_int_equal(status.suspended[0].uid, 5);
+	assert_true(status.suspended[0].since_ms > 0);
+	lends(rig, 1, "what is not suspended");
+	rig_free(rig);
+}
+
 static void test_a_damaged_track_db_keeps_nobody_waiting(void **state)
 {
 	struct rig *rig = rig_with_mails();
@@ -267,6 +293,7 @@ int main(void)
 		cmocka_unit_test(test_11_28_a_damaged_file_of_an_older_version_is_refused_unchanged),
 		cmocka_unit_test(test_11_28_damage_that_is_met_ends_the_role_and_the_next_start_salvages),
 		cmocka_unit_test(test_11_28_damaged_mail_is_corrupt_when_it_was_salvaged),
+		cmocka_unit_test(test_11_28_a_suspended_destination_stays_suspended),
 		cmocka_unit_test(test_a_damaged_track_db_keeps_nobody_waiting),
 		cmocka_unit_test(test_a_track_db_that_turned_out_damaged_is_set_aside_at_the_next_start),
 	};
