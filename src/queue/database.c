@@ -223,9 +223,49 @@ static int create(sqlite3 *db, const struct kind *kind)
 	return r == 0 ? database_exec(db, "COMMIT") : r;
 }
 
-int database_make(sqlite3 *db)
+int database_make(sqlite3 *db, enum database_file file)
 {
-	return create(db, &kinds[DATABASE_QUEUE]);
+	return create(db, &kinds[file]);
+}
+
+static int read_columns(const void *owner, sqlite3 *db, const char **ret_columns)
+{
+	sqlite3_stmt *row = database_prepare(db, DATABASE_COLUMNS);
+	int r = database_step(row);
+
+	if (r == 1)
+		*ret_columns = text_copy(owner, database_text(row, 0));
+	sqlite3_finalize(row);
+	return MIN(r, 0);
+}
+
+int database_our_columns(const void *owner, enum database_file file, const char **ret_columns)
+{
+	sqlite3 *db = NULL;
+	int r = sqlite3_open(":memory:", &db) == SQLITE_OK ? database_make(db, file) : -ENOMEM;
+
+	if (r == 0)
+		r = read_columns(owner, db, ret_columns);
+	database_close(db);
+	return r;
+}
+
+/* A wrong bit in the name of a column is no damage to SQLite, but no statement about the column can be prepared. */
+static int check_columns(const void *owner, sqlite3 *db, enum database_file file, const char **ret_why)
+{
+	void *scratch = talloc_new(NULL);
+	const char *theirs = NULL, *ours = NULL;
+	int r = read_columns(scratch, db, &theirs);
+
+	if (r < 0)
+		why(owner, r, ret_why, "%s cannot be read: %s", kinds[file].name, sqlite3_errmsg(db));
+	else
+		r = database_our_columns(scratch, file, &ours);
+	if (r == 0 && strcmp(theirs, ours) != 0)
+		r = why(owner, -EUCLEAN, ret_why, "%s is damaged: its list of tables is wrong",
+			kinds[file].name);
+	talloc_free(scratch);
+	return r;
 }
 
 /* Keep the database as it is under the name queue.db.schemaN, durable before anything is changed. */
@@ -326,6 +366,8 @@ int database_open_writer(
 	}
 	if (r == 0)
 		r = migrate(owner, db, kind, directory_fd, ret_why);
+	if (r == 0 && file == DATABASE_TRACK) /* queue.db was judged as a whole (sound.h) */
+		r = check_columns(owner, db, file, ret_why);
 	if (r == 0 &&
 		(database_exec(db, kind->durable) < 0 ||
 			database_exec(db, "PRAGMA temp_store = MEMORY; PRAGMA cell_size_check = ON") < 0))

@@ -19,15 +19,23 @@ enum database_state { STATE_QUEUED, STATE_DELIVERED, STATE_BOUNCED, STATE_CORRUP
  * connection is the caller's in any case, unless it is NULL. */
 int database_open_file(int directory_fd, const char *name, int flags, sqlite3 **ret_db);
 
-/* Make queue.db in the empty database `db`: tables, version and mark in one transaction, so that a power cut leaves all or nothing of it. 0,
- * or a negative error. */
-int database_make(sqlite3 *db);
-
 enum database_file { DATABASE_QUEUE, DATABASE_TRACK }; /* queue.db, track.db */
+
+/* Make the file in the empty database `db`: tables, version and mark in one transaction, so that a power cut leaves all or nothing of it. 0, or
+ * a negative error. */
+int database_make(sqlite3 *db, enum database_file file);
+
+/* Asks a database for every table with its columns, in one text. */
+#define DATABASE_COLUMNS                                                                                      \
+	"SELECT group_concat(words, ' ') FROM (SELECT t.name || '.' || c.name AS words FROM sqlite_schema t," \
+	" pragma_table_info(t.name) c WHERE t.type = 'table' ORDER BY t.name, c.cid)"
+
+/* What an intact file of ours answers to that, owned by `owner`. 0, or a negative error. */
+int database_our_columns(const void *owner, enum database_file file, const char **ret_columns);
 
 /* Open the file in `directory_fd`, and make it first when it is missing; whatever recovery found in its log is durable when this returns. An
  * older schema is brought to ours, after a copy named queue.db.schemaN is durable. A connection whose commits are synced. 0, or a negative
- * error with one sentence in ret_why (owned by `owner`). */
+ * error (-EUCLEAN: the file is damaged, perhaps in what it says its columns are) with one sentence in ret_why (owned by `owner`). */
 int database_open_writer(
 	const void *owner, int directory_fd, enum database_file file, sqlite3 **ret_db, const char **ret_why);
 

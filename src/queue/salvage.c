@@ -143,7 +143,7 @@ static int make(int directory_fd, const char *kept, struct salvage_counts *ret_c
 		r = database_open_file(
 			directory_fd, "queue.db.new", SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, &db);
 	if (r == 0)
-		r = database_make(db);
+		r = database_make(db, DATABASE_QUEUE);
 	if (r == 0)
 		r = salvage_rows_copy(db, file, ret_counts);
 	if (r == 0)

@@ -18,11 +18,6 @@
 #include "queue/database.h"
 #include "queue/salvage_wal.h"
 
-/* Every table with its columns. */
-static const char columns[] =
-	"SELECT group_concat(words, ' ') FROM (SELECT t.name || '.' || c.name AS words FROM sqlite_schema t,"
-	" pragma_table_info(t.name) c WHERE t.type = 'table' ORDER BY t.name, c.cid)";
-
 /* The directory content/ is made after queue.db: where it is, queue.db was ours. */
 static bool was_made(int directory_fd)
 {
@@ -118,18 +113,6 @@ static const char *headline_off(const char *words)
 	return words == NULL ? "" : line == NULL ? words : line + 1;
 }
 
-/* What an intact file of ours answers. */
-static int our_columns(const void *owner, const char **ret_columns)
-{
-	sqlite3 *db = NULL;
-	int r = sqlite3_open(":memory:", &db) == SQLITE_OK ? database_make(db) : -ENOMEM;
-
-	if (r == 0)
-		r = ask(owner, db, columns, ret_columns);
-	database_close(db);
-	return r > 0 ? -EIO : r;
-}
-
 enum whose { OURS, OLDER, NOT_OURS, HEADER_DAMAGED };
 
 /* A later version that changes no table; what one wrong bit makes of our number is taken for damage. */
@@ -145,12 +128,12 @@ static int whose_is(const void *owner, sqlite3 *db, bool made, enum whose *ret_w
 	const char *version, *mark, *theirs, *ours = NULL;
 	uint64_t number = 0;
 
-	int r = ask(owner, db, columns, &theirs);
+	int r = ask(owner, db, DATABASE_COLUMNS, &theirs);
 	*ret_words = theirs;
 	if (r > 0 && !made)
 		return 0;
 	if (r == 0)
-		r = our_columns(owner, &ours);
+		r = database_our_columns(owner, DATABASE_QUEUE, &ours);
 	if (r == 0)
 		r = ask(owner, db, "PRAGMA user_version", &version);
 	if (r == 0)
@@ -230,6 +213,26 @@ int sound_check(const void *owner, int directory_fd, const char **ret_damage)
 	return MIN(r, 0);
 }
 
+/* As check_tables(). */
+static int check_track(const void *owner, sqlite3 *db, const char **ret_words)
+{
+	const char *theirs, *ours = NULL;
+
+	int r = ask(owner, db, "PRAGMA quick_check(1)", ret_words);
+	if (r == 0 && !is(*ret_words, "ok"))
+		r = 1;
+	if (r > 0)
+		*ret_words = headline_off(*ret_words);
+	if (r == 0)
+		r = ask(owner, db, DATABASE_COLUMNS, ret_words);
+	if (r != 0)
+		return r;
+	theirs = *ret_words;
+	*ret_words = "its list of tables is wrong";
+	r = database_our_columns(owner, DATABASE_TRACK, &ours);
+	return r == 0 && !is(theirs, ours) ? 1 : r;
+}
+
 int sound_check_track(const void *owner, int directory_fd, const char **ret_damage)
 {
 	void *scratch = talloc_new(owner);
@@ -241,11 +244,9 @@ int sound_check_track(const void *owner, int directory_fd, const char **ret_dama
 	if (r == 0)
 		r = database_open_file(directory_fd, "track.db", SQLITE_OPEN_READWRITE, &db);
 	if (r == 0)
-		r = ask(scratch, db, "PRAGMA quick_check(1)", &words);
-	if (r == 0 && !is(words, "ok"))
-		r = 1;
+		r = check_track(scratch, db, &words);
 	if (r > 0)
-		*ret_damage = text_copy(owner, text_of(headline_off(words)));
+		*ret_damage = text_copy(owner, text_of(words));
 	database_close(db);
 	talloc_free(scratch);
 	return r == -ENOENT ? 0 : MIN(r, 0);

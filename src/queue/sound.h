@@ -5,5 +5,5 @@
  * not for us to judge: another program's, a newer version's. 0, or a negative error: it cannot be read now. */
 int sound_check(const void *owner, int directory_fd, const char **ret_damage);
 
-/* The same of track.db, as far as SQLite's quick check sees it. Nobody else may use it. */
+/* The same of track.db, as far as SQLite's quick check and the names of its columns tell. Nobody else may use it. */
 int sound_check_track(const void *owner, int directory_fd, const char **ret_damage);

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 #include <sqlite3.h>
 
+#include "queue/sound.h"
 #include "queue/store_admin.h"
 #include "store_help.h"
 
@@ -254,6 +255,36 @@ static void test_a_damaged_track_db_keeps_nobody_waiting(void **state)
 	rig_free(rig);
 }
 
+/* Each byte of the list of tables, where SQLite sees no damage in a name. */
+static void test_a_wrong_bit_in_the_list_of_tables_of_track_db_keeps_nobody_waiting(void **state)
+{
+	static const char *const names[] = { "mid", "received", "moved", "rid", "number", "refusal", "icid" };
+	struct rig *rig = rig_with_mails();
+	char page[PAGE];
+	off_t at;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(names); i++) {
+		CLEANUP(base_close) int fd = open_name(rig, "track.db", O_RDONLY);
+		const char *damage = NULL;
+
+		assert_int_equal(pread(fd, page, PAGE, 0), PAGE);
+		at = (const char *)memmem(page, PAGE, names[i], strlen(names[i])) - page;
+		flip(rig, "track.db", at, 0);
+		assert_int_equal(sound_check_track(rig, rig->fd, &damage), 0);
+		if (damage == NULL)
+			fail_msg("%s: it is taken for sound", names[i]);
+		reopen(rig);
+		lends(rig, 3, names[i]);
+		if (names_with(rig, "track.db.corrupt-") < i + 1)
+			fail_msg("%s: it is not set aside", names[i]);
+		assert_int_equal(sound_check_track(rig, rig->fd, &damage), 0);
+		assert_null(damage);
+		TALLOC_FREE(rig->store);
+	}
+	rig_free(rig);
+}
+
 /* Where an opening does not look. */
 static void test_a_track_db_that_turned_out_damaged_is_set_aside_at_the_next_start(void **state)
 {
@@ -295,6 +326,7 @@ int main(void)
 		cmocka_unit_test(test_11_28_damaged_mail_is_corrupt_when_it_was_salvaged),
 		cmocka_unit_test(test_11_28_a_suspended_destination_stays_suspended),
 		cmocka_unit_test(test_a_damaged_track_db_keeps_nobody_waiting),
+		cmocka_unit_test(test_a_wrong_bit_in_the_list_of_tables_of_track_db_keeps_nobody_waiting),
 		cmocka_unit_test(test_a_track_db_that_turned_out_damaged_is_set_aside_at_the_next_start),
 	};
 
