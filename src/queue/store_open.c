@@ -36,11 +36,11 @@ static const struct checkpoint_limits log_limits = { .copied = 1024, .bounded = 
 
 static int store_destroy(struct store *store)
 {
+	/* Whoever closes a database last empties its log, and must be able to write. */
+	TALLOC_FREE(store->tracks);
+	TALLOC_FREE(store->readers);
 	if (store->mover != NULL)
 		mover_stop(store->mover); /* before the writer, which it waits for */
-	TALLOC_FREE(
-		store->readers); /* whoever closes queue.db last empties its log, and must be able to write */
-	TALLOC_FREE(store->tracks);
 	if (store->writer != NULL)
 		writer_stop(store->writer);
 	if (store->checkpoint != NULL)

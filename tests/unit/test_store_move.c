@@ -430,6 +430,25 @@ static void test_the_store_ends_while_track_db_cannot_be_written(void **state)
 	rig_free(rig);
 }
 
+/* Whoever copies the files of a gateway that was stopped needs no more than the databases. */
+static void test_a_store_that_is_closed_leaves_no_log(void **state)
+{
+	static const char *const logs[] = { "queue.db-wal", "track.db-wal" };
+	struct rig *rig = rig_new(NEVER);
+
+	(void)state;
+	commit(rig, "s@x.test", "x", TO("1@a.test"));
+	finish(rig, "d");
+	help_wait_moved(rig);
+	for (size_t i = 0; i < COUNT(logs); i++)
+		assert_int_equal(faccessat(rig->fd, logs[i], F_OK, 0), 0);
+	TALLOC_FREE(rig->store);
+	for (size_t i = 0; i < COUNT(logs); i++)
+		if (faccessat(rig->fd, logs[i], F_OK, 0) == 0)
+			fail_msg("%s is left", logs[i]);
+	rig_free(rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -447,6 +466,7 @@ int main(void)
 		cmocka_unit_test(test_a_file_that_is_mostly_free_shrinks),
 		cmocka_unit_test(test_mail_goes_on_while_track_db_cannot_be_written),
 		cmocka_unit_test(test_the_store_ends_while_track_db_cannot_be_written),
+		cmocka_unit_test(test_a_store_that_is_closed_leaves_no_log),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
