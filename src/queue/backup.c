@@ -170,26 +170,16 @@ static int read_names(struct backup *b)
 	return r;
 }
 
-static int read_number(sqlite3 *db, const char *sql, int64_t *ret_number)
-{
-	sqlite3_stmt *row = database_prepare(db, sql);
-	int r = database_step(row);
-
-	if (r == 1)
-		*ret_number = sqlite3_column_int64(row, 0);
-	sqlite3_finalize(row);
-	return MIN(r, 0);
-}
-
 static int read_snapshot(struct backup *b)
 {
 	int64_t mails = 0;
 	int r = read_names(b);
 
 	if (r == 0)
-		r = read_number(b->db, "SELECT count(DISTINCT mid) FROM recipient WHERE state = 0", &mails);
+		r = database_number(
+			b->db, "SELECT count(DISTINCT mid) FROM recipient WHERE state = 0", &mails);
 	if (r == 0)
-		r = read_number(b->db, "PRAGMA user_version", &b->schema);
+		r = database_number(b->db, "PRAGMA user_version", &b->schema);
 	b->done.mails = (uint64_t)mails;
 	return r;
 }

@@ -191,18 +191,6 @@ static int open_kind(const void *owner, int directory_fd, const struct kind *kin
 	return 0;
 }
 
-static int64_t pragma(sqlite3 *db, const char *sql)
-{
-	sqlite3_stmt *statement = NULL;
-	int64_t value = -1;
-
-	if (sqlite3_prepare_v2(db, sql, -1, &statement, NULL) == SQLITE_OK &&
-		sqlite3_step(statement) == SQLITE_ROW)
-		value = sqlite3_column_int64(statement, 0);
-	sqlite3_finalize(statement);
-	return value;
-}
-
 /* Tables, version and mark in one transaction: a power cut leaves all or nothing of it. */
 static int create(sqlite3 *db, const struct kind *kind)
 {
@@ -305,14 +293,17 @@ static int upgrade(sqlite3 *db, const struct kind *kind, int64_t version)
 static int migrate(
 	const void *owner, sqlite3 *db, const struct kind *kind, int directory_fd, const char **ret_why)
 {
-	const int64_t version = pragma(db, "PRAGMA user_version");
+	int64_t version;
+	int r = database_number(db, "PRAGMA user_version", &version);
 
+	if (r < 0)
+		return why(owner, r, ret_why, "%s cannot be read: %s", kind->name, sqlite3_errmsg(db));
 	if (version >= kind->version)
 		return 0;
 	if (version < 1)
 		return why(owner, -ENOTSUP, ret_why,
 			"%s has tables and no schema number: it is damaged, or not ours", kind->name);
-	int r = keep_copy(db, kind, directory_fd, version);
+	r = keep_copy(db, kind, directory_fd, version);
 	if (r < 0)
 		return why(owner, r, ret_why,
 			"%s is of an older version and cannot be copied before it is changed; make room for a second %s in the state directory: %s",
@@ -330,18 +321,21 @@ static int migrate(
 static int inspect(
 	const void *owner, sqlite3 *db, const struct kind *kind, bool *ret_empty, const char **ret_why)
 {
-	int64_t version = pragma(db, "PRAGMA user_version"),
-		tables = pragma(db, "SELECT count(*) FROM sqlite_schema");
+	int64_t version, tables, application;
+	int r = database_number(db, "PRAGMA user_version", &version);
 
-	if (version < 0 || tables < 0)
-		return why(owner, database_error(db), ret_why, "%s cannot be read: %s", kind->name,
-			sqlite3_errmsg(db));
+	if (r == 0)
+		r = database_number(db, "SELECT count(*) FROM sqlite_schema", &tables);
+	if (r == 0)
+		r = database_number(db, "PRAGMA application_id", &application);
+	if (r < 0)
+		return why(owner, r, ret_why, "%s cannot be read: %s", kind->name, sqlite3_errmsg(db));
 	*ret_empty = tables == 0;
 	if (version > kind->version)
 		return why(owner, -ENOTSUP, ret_why,
 			"%s was written by a newer version of postern; start that version again, or move the state directory aside; its schema is %lld",
 			kind->name, (long long)version);
-	if (!*ret_empty && pragma(db, "PRAGMA application_id") != kind->application)
+	if (!*ret_empty && application != kind->application)
 		return why(owner, -ENOTSUP, ret_why,
 			"%s is a database of another program; name another state_dir", kind->name);
 	return 0;
@@ -352,6 +346,7 @@ int database_open_writer(
 {
 	const struct kind *kind = &kinds[file];
 	sqlite3 *db = NULL;
+	int64_t busy = 0;
 	bool empty;
 	int r = open_kind(
 		owner, directory_fd, kind, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, &db, ret_why);
@@ -373,9 +368,12 @@ int database_open_writer(
 			database_exec(db, "PRAGMA temp_store = MEMORY; PRAGMA cell_size_check = ON") < 0))
 		r = why(owner, -EIO, ret_why, "%s cannot be read: %s", kind->name, sqlite3_errmsg(db));
 	/* What recovery found may lie in the page cache only: make it durable before anything acts on it. */
-	if (r == 0 && pragma(db, "PRAGMA wal_checkpoint(TRUNCATE)") != 0)
-		r = why(owner, -EIO, ret_why, "%s cannot be checkpointed: %s", kind->name,
-			sqlite3_errmsg(db));
+	if (r == 0) {
+		r = database_number(db, "PRAGMA wal_checkpoint(TRUNCATE)", &busy);
+		if (r < 0 || busy != 0)
+			r = why(owner, r < 0 ? r : -EIO, ret_why, "%s cannot be checkpointed: %s", kind->name,
+				sqlite3_errmsg(db));
+	}
 	if (r < 0)
 		sqlite3_close(db);
 	else
@@ -388,6 +386,7 @@ int database_open_reader(
 {
 	const struct kind *kind = &kinds[file];
 	sqlite3 *db = NULL;
+	int64_t version;
 	bool empty;
 	int r = open_kind(owner, directory_fd, kind, SQLITE_OPEN_READONLY, &db, ret_why);
 
@@ -396,7 +395,9 @@ int database_open_reader(
 	r = inspect(owner, db, kind, &empty, ret_why);
 	if (r == 0 && empty)
 		r = why(owner, -ENOENT, ret_why, "%s is empty: no gateway has run here yet", kind->name);
-	if (r == 0 && pragma(db, "PRAGMA user_version") < kind->version)
+	if (r == 0)
+		r = database_number(db, "PRAGMA user_version", &version);
+	if (r == 0 && version < kind->version)
 		r = why(owner, -ENOTSUP, ret_why,
 			"%s was written by an older version of postern; start the gateway, which brings it to this one",
 			kind->name);
@@ -419,6 +420,18 @@ void database_close(sqlite3 *db)
 int database_exec(sqlite3 *db, const char *sql)
 {
 	return sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : database_error(db);
+}
+
+int database_number(sqlite3 *db, const char *sql, int64_t *ret_number)
+{
+	sqlite3_stmt *row = NULL;
+	int r = sqlite3_prepare_v2(db, sql, -1, &row, NULL) == SQLITE_OK ? database_step(row)
+									 : database_error(db);
+
+	if (r >= 0)
+		*ret_number = r == 1 ? sqlite3_column_int64(row, 0) : 0;
+	sqlite3_finalize(row);
+	return MIN(r, 0);
 }
 
 sqlite3_stmt *database_prepare(sqlite3 *db, const char *sql)

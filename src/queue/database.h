@@ -49,6 +49,10 @@ void database_close(sqlite3 *db);
 /* Run one statement without results; 0, or a negative error (database_error()). */
 int database_exec(sqlite3 *db, const char *sql);
 
+/* The first number that a query finds; 0 when it finds none, or NULL. 0, or a negative error (database_error()), which a query that cannot be
+ * prepared is, too. */
+int database_number(sqlite3 *db, const char *sql, int64_t *ret_number);
+
 /* Prepare a statement that is kept; a mistake in it ends the process. */
 sqlite3_stmt *database_prepare(sqlite3 *db, const char *sql);
 

@@ -262,29 +262,24 @@ static int forget_old(struct mover *m, int64_t keep_ms)
 	return r < 0 ? r : count;
 }
 
-static int64_t pragma(struct mover *m, const char *sql)
-{
-	sqlite3_stmt *row = database_prepare(m->db, sql);
-	int64_t value = database_step(row) == 1 ? sqlite3_column_int64(row, 0) : 0;
-
-	sqlite3_finalize(row);
-	return value;
-}
-
 /* Give a slice of free pages back to the file system; 1 when there are more. */
 static int give_back(struct mover *m)
 {
+	int64_t free_pages, pages;
 	char sql[64];
-	int r = 0;
+	int r = database_number(m->db, "PRAGMA main.freelist_count", &free_pages);
 
-	if (pragma(m, "PRAGMA main.freelist_count") > FREE_PAGES) {
+	if (r == 0 && free_pages > FREE_PAGES) {
 		snprintf(sql, sizeof sql, "PRAGMA main.incremental_vacuum(%d)", SLICE_PAGES);
 		r = database_exec(m->db, sql);
 		return r < 0 ? r : 1;
 	}
-	const int64_t free_pages = pragma(m, "PRAGMA live.freelist_count");
-	if (free_pages <= FREE_PAGES || free_pages < pragma(m, "PRAGMA live.page_count") / 2)
-		return 0;
+	if (r == 0)
+		r = database_number(m->db, "PRAGMA live.freelist_count", &free_pages);
+	if (r == 0)
+		r = database_number(m->db, "PRAGMA live.page_count", &pages);
+	if (r < 0 || free_pages <= FREE_PAGES || free_pages < pages / 2)
+		return r;
 	r = writer_vacuum(m->writer, SLICE_PAGES);
 	return r < 0 ? r : 1;
 }

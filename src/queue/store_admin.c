@@ -459,16 +459,15 @@ static int read_suspended(struct store *store, const void *owner, struct store_a
 static int count_held(struct store *store, uint64_t *ret_count)
 {
 	sqlite3 *db = readers_take(store->readers);
-	sqlite3_stmt *row = database_prepare(db,
+	int64_t count = 0;
+	int r = database_number(db,
 		"SELECT count(*) FROM directive d WHERE held <> 0 AND EXISTS (SELECT 1 FROM recipient r"
-		" WHERE r.mid = d.mid AND r.domain = d.domain AND r.state = 0)");
-	int r = database_step(row);
+		" WHERE r.mid = d.mid AND r.domain = d.domain AND r.state = 0)",
+		&count);
 
-	if (r == 1)
-		*ret_count = (uint64_t)sqlite3_column_int64(row, 0);
-	sqlite3_finalize(row);
 	readers_give(store->readers, db);
-	return MIN(r, 0);
+	*ret_count = (uint64_t)count;
+	return r;
 }
 
 int store_admin_status(struct store *store, const void *owner, struct store_admin_status *ret_status)

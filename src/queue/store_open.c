@@ -191,13 +191,19 @@ static int sweep(struct store *store)
 	return r;
 }
 
-static int64_t number(sqlite3 *db, const char *sql)
-{
-	sqlite3_stmt *row = database_prepare(db, sql);
-	const int64_t value = database_step(row) == 1 ? sqlite3_column_int64(row, 0) : 0;
+/* The highest that were ever given. They are given by the writer, because that of a mail is part of its sum. */
+struct numbers {
+	int64_t mid, refusal;
+};
 
-	sqlite3_finalize(row);
-	return value;
+static int raise_number(int64_t *number, sqlite3 *db, const char *sql)
+{
+	int64_t found;
+	int r = database_number(db, sql, &found);
+
+	if (r == 0)
+		*number = MAX(*number, found);
+	return r;
 }
 
 static int forget_track(int dir_fd)
@@ -210,23 +216,69 @@ static int forget_track(int dir_fd)
 	return r;
 }
 
-static int open_track(const void *owner, int dir_fd, sqlite3 **ret_track, const char **ret_why)
+static int try_track(
+	const void *owner, int dir_fd, sqlite3 **ret_track, struct numbers *numbers, const char **ret_why)
 {
-	void *scratch = talloc_new(owner);
+	sqlite3 *track = NULL;
 	int r = salvage_track_is_damaged(dir_fd)
 			? -EUCLEAN
-			: database_open_writer(scratch, dir_fd, DATABASE_TRACK, ret_track, ret_why);
+			: database_open_writer(owner, dir_fd, DATABASE_TRACK, &track, ret_why);
+
+	if (r < 0)
+		return r;
+	r = raise_number(&numbers->mid, track, "SELECT max(mid) FROM message");
+	if (r == 0)
+		r = raise_number(&numbers->refusal, track, "SELECT max(id) FROM refusal");
+	if (r < 0) {
+		database_close(track);
+		return why(owner, r, "track.db cannot be read", ret_why);
+	}
+	*ret_track = track;
+	return 0;
+}
+
+static int open_track(
+	const void *owner, int dir_fd, sqlite3 **ret_track, struct numbers *numbers, const char **ret_why)
+{
+	void *scratch = talloc_new(owner);
+	int r = try_track(scratch, dir_fd, ret_track, numbers, ret_why);
 
 	if (r == -EUCLEAN) {
 		r = forget_track(dir_fd);
 		if (r < 0)
 			why(scratch, r, "track.db is damaged, and cannot be set aside", ret_why);
 		else
-			r = database_open_writer(scratch, dir_fd, DATABASE_TRACK, ret_track, ret_why);
+			r = try_track(scratch, dir_fd, ret_track, numbers, ret_why);
 	}
 	if (r < 0)
 		talloc_steal(owner, *ret_why);
 	talloc_free(scratch);
+	return r;
+}
+
+static int open_queue(
+	const void *owner, int dir_fd, sqlite3 **ret_queue, struct numbers *numbers, const char **ret_why)
+{
+	sqlite3 *queue = NULL;
+	int r = database_open_writer(owner, dir_fd, DATABASE_QUEUE, &queue, ret_why);
+
+	if (r < 0)
+		return r;
+	r = requeue_corrupt(queue);
+	if (r < 0) {
+		why(owner, r, "queue.db cannot be written", ret_why);
+	} else {
+		r = raise_number(
+			&numbers->mid, queue, "SELECT seq FROM sqlite_sequence WHERE name = 'message'");
+		if (r == 0)
+			r = raise_number(&numbers->refusal, queue, "SELECT max(id) FROM refusal");
+		if (r < 0)
+			why(owner, r, "queue.db cannot be read", ret_why);
+	}
+	if (r < 0)
+		database_close(queue);
+	else
+		*ret_queue = queue;
 	return r;
 }
 
@@ -235,18 +287,13 @@ static int open_databases(
 	struct store *store, const void *owner, int dir_fd, sqlite3 **ret_track, const char **ret_why)
 {
 	sqlite3 *queue = NULL, *track = NULL, *log = NULL;
+	struct numbers last = { 0, 0 };
 	int r = salvage_before_open(owner, dir_fd, ret_why);
 
 	if (r == 0)
-		r = database_open_writer(owner, dir_fd, DATABASE_QUEUE, &queue, ret_why);
-
-	if (r == 0) {
-		r = requeue_corrupt(queue);
-		if (r < 0)
-			why(owner, r, "queue.db cannot be written", ret_why);
-	}
+		r = open_queue(owner, dir_fd, &queue, &last, ret_why);
 	if (r == 0)
-		r = open_track(owner, dir_fd, &track, ret_why);
+		r = open_track(owner, dir_fd, &track, &last, ret_why);
 	if (r == 0)
 		r = database_open_writer(owner, dir_fd, DATABASE_QUEUE, &log, ret_why);
 	if (r < 0) {
@@ -256,8 +303,7 @@ static int open_databases(
 	}
 	*ret_track = track;
 	store->checkpoint = checkpoint_start(NULL, log, log_limits);
-	store->writer = writer_start(NULL, queue, store->checkpoint,
-		number(track, "SELECT max(mid) FROM message"), number(track, "SELECT max(id) FROM refusal"));
+	store->writer = writer_start(NULL, queue, store->checkpoint, last.mid, last.refusal);
 	r = readers_open(store, dir_fd, DATABASE_QUEUE, &store->readers, ret_why);
 	if (r == 0)
 		r = readers_open(store, dir_fd, DATABASE_TRACK, &store->tracks, ret_why);

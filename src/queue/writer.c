@@ -15,16 +15,6 @@
 #include "queue/database.h"
 #include "queue/writer_private.h"
 
-/* Numbers of mails are given here, because they are part of the sum; sqlite_sequence keeps the highest that ever was. */
-static int64_t highest(sqlite3 *db, const char *sql, int64_t least)
-{
-	sqlite3_stmt *row = database_prepare(db, sql);
-	const int64_t found = database_step(row) == 1 ? sqlite3_column_int64(row, 0) : 0;
-
-	sqlite3_finalize(row);
-	return MAX(found, least);
-}
-
 /* The sync: all that callers wait for happens here. */
 static int commit(struct writer *w)
 {
@@ -115,8 +105,8 @@ struct writer *writer_start(
 	STAILQ_INIT(&w->jobs);
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_cond_init(&w->arrived, NULL);
-	w->last_mid = highest(db, "SELECT seq FROM sqlite_sequence WHERE name = 'message'", last_mid);
-	w->last_refusal = highest(db, "SELECT max(id) FROM refusal", last_refusal);
+	w->last_mid = last_mid;
+	w->last_refusal = last_refusal;
 	writer_prepare(w);
 	if (pthread_create(&w->thread, NULL, writer_run, w) != 0)
 		abort();

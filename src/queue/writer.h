@@ -14,8 +14,8 @@ struct checkpoint;
 struct directive;
 struct writer;
 
-/* Start the thread; it takes over `db` and tells `checkpoint` how its log grows. New mails and refusals get numbers over `last_mid` and `last_refusal`, which track.db knows, and over
- * all that queue.db ever had. Owned by `owner`. */
+/* Start the thread; it takes over `db` and tells `checkpoint` how its log grows. New mails and refusals get the numbers that follow `last_mid` and
+ * `last_refusal`, the highest that were ever given. Owned by `owner`. */
 struct writer *writer_start(const void *owner, sqlite3 *db, struct checkpoint *checkpoint, int64_t last_mid,
 	int64_t last_refusal);
 

@@ -69,10 +69,12 @@ def test_a_damaged_track_db_is_said_and_a_restart_mends_it(make_gateway, sink):
     gateway = make_gateway(next_hop=sink.address)
     smtp.submit(gateway.address(), "s@sender.test", "bob@good.test", harness.message("m", "Hello.\r\n"))
     gateway.tracked("delivered", since="1h")
-    gateway.stop()
     track = gateway.folder / "state/track.db"
     with contextlib.closing(sqlite3.connect(track)) as db:
-        (page,) = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'message'").fetchone()
+        harness.wait_for("the record is moved", lambda: db.execute("SELECT count(*) FROM recipient").fetchone() == (1,))
+    gateway.stop()
+    with contextlib.closing(sqlite3.connect(track)) as db:  # not a table that a start reads
+        (page,) = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'recipient'").fetchone()
     with open(track, "r+b") as file:
         file.seek((page - 1) * 8192)
         file.write(b"x" * 512)

@@ -285,6 +285,31 @@ static void test_a_wrong_bit_in_the_list_of_tables_of_track_db_keeps_nobody_wait
 	rig_free(rig);
 }
 
+static off_t root_of(struct rig *rig, const char *table)
+{
+	char *sql = text_must(
+		talloc_asprintf(rig, "SELECT rootpage FROM sqlite_schema WHERE name = '%s'", table));
+
+	return (help_number(rig, "track.db", sql) - 1) * PAGE;
+}
+
+/* Numbers must not begin anew because those that were given cannot be read. */
+static void test_a_track_db_that_does_not_say_its_last_numbers_is_set_aside(void **state)
+{
+	static const char *const tables[] = { "message", "refusal" };
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(tables); i++) {
+		struct rig *rig = rig_with_mails();
+
+		flip(rig, "track.db", root_of(rig, tables[i]), 1);
+		reopen(rig);
+		assert_int_equal(names_with(rig, "track.db.corrupt-") > 0, 1);
+		lends(rig, 3, tables[i]);
+		rig_free(rig);
+	}
+}
+
 /* Where an opening does not look. */
 static void test_a_track_db_that_turned_out_damaged_is_set_aside_at_the_next_start(void **state)
 {
@@ -295,9 +320,21 @@ static void test_a_track_db_that_turned_out_damaged_is_set_aside_at_the_next_sta
 	size_t count;
 
 	(void)state;
-	const int64_t page =
-		help_number(rig, "track.db", "SELECT rootpage FROM sqlite_schema WHERE name = 'message'");
-	flip(rig, "track.db", (page - 1) * PAGE, 1);
+	reopen(rig);
+	const int64_t moved = commit(rig, "s@x.test", "third", TO("1@c.test"));
+	while (true) {
+		struct lease *lease = must_lease(rig);
+		const bool found = lease->mid == moved;
+
+		if (found)
+			assert_int_equal(store_record(rig->store, outcome_of(lease, "d")), 0);
+		talloc_free(lease);
+		if (found)
+			break;
+	}
+	help_wait_moved(rig);
+	TALLOC_FREE(rig->store);
+	flip(rig, "track.db", root_of(rig, "recipient"), 1);
 	reopen(rig);
 	assert_int_equal(names_with(rig, "track.db.corrupt-"), 0);
 	assert_int_equal(store_track(rig->store, rig, &query, &cursor, &records, &count), -EUCLEAN);
@@ -327,6 +364,7 @@ int main(void)
 		cmocka_unit_test(test_11_28_a_suspended_destination_stays_suspended),
 		cmocka_unit_test(test_a_damaged_track_db_keeps_nobody_waiting),
 		cmocka_unit_test(test_a_wrong_bit_in_the_list_of_tables_of_track_db_keeps_nobody_waiting),
+		cmocka_unit_test(test_a_track_db_that_does_not_say_its_last_numbers_is_set_aside),
 		cmocka_unit_test(test_a_track_db_that_turned_out_damaged_is_set_aside_at_the_next_start),
 	};
 
