@@ -292,7 +292,7 @@ static int put_back(const struct cli_gateway *gateway, const char *path, bool js
 	gid_t gid = getegid();
 	struct restore_done done;
 	const char *why;
-	bool made;
+	bool made, had_lock;
 
 	if (from < 0)
 		return complain(CLI_FAILED, path, err_text(-errno));
@@ -306,6 +306,7 @@ static int put_back(const struct cli_gateway *gateway, const char *path, bool js
 		"is not empty; move it aside first: what it holds is not in the backup", &made);
 	if (state < 0)
 		return CLI_FAILED;
+	had_lock = faccessat(state, "lock", F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 	CLEANUP(base_close) int lock = take_lock(state, true);
 	if (lock < 0)
 		return complain(CLI_TEMPORARY, gateway->state_dir,
@@ -313,7 +314,8 @@ static int put_back(const struct cli_gateway *gateway, const char *path, bool js
 
 	int r = restore_run(scratch, from, state, &done, &why);
 	if (r < 0) {
-		unlinkat(state, "lock", 0);
+		if (!had_lock)
+			unlinkat(state, "lock", 0);
 		if (made)
 			rmdir(gateway->state_dir);
 		fprintf(stderr, "postern: %s; nothing was put back%s%s\n", why,

@@ -23,6 +23,7 @@
 #include "queue/sound.h"
 
 #define UNFINISHED "restore.unfinished"
+#define LOCK	   "lock"
 
 enum { MANIFEST_MAX = 64 * 1024, STARTS_MORE = 1000, MAILS_MORE = 1000000 };
 
@@ -123,7 +124,7 @@ static int judge_track(const void *owner, int state_fd, struct restore_done *don
 static int raise_start(int state_fd, int64_t start)
 {
 	CLEANUP(base_close)
-	int fd = openat(state_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int fd = openat(state_fd, LOCK, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	char text[32];
 	int len = snprintf(text, sizeof text, "%lld\n", (long long)start + STARTS_MORE);
 
@@ -150,8 +151,6 @@ static int put_back(const void *owner, int backup_fd, int state_fd, json_t *mani
 		r = copy_plain(backup_fd, state_fd, "queue.db");
 	if (r == 0)
 		r = copy_optional(backup_fd, state_fd, "queue.db-wal");
-	if (r == 0)
-		r = raise_start(state_fd, json_integer_value(json_object_get(manifest, "start")));
 	if (r < 0)
 		return why(owner, r, ret_why, "the backup cannot be copied: %s", err_text(r));
 	if (count != files)
@@ -159,7 +158,12 @@ static int put_back(const void *owner, int backup_fd, int state_fd, json_t *mani
 			"the backup is damaged: it has %d content files, and " BACKUP_MANIFEST " says %lld",
 			count, (long long)files);
 	r = judge_track(owner, state_fd, done, ret_why);
-	return r < 0 ? r : judge_queue(owner, state_fd, done, ret_why);
+	if (r == 0)
+		r = judge_queue(owner, state_fd, done, ret_why);
+	if (r < 0)
+		return r;
+	r = raise_start(state_fd, json_integer_value(json_object_get(manifest, "start")));
+	return r < 0 ? why(owner, r, ret_why, "the start counter cannot be written: %s", err_text(r)) : 0;
 }
 
 /* Everything is durable before the mark goes; syncing the whole file system is as good as each file, and simpler. */
@@ -172,31 +176,31 @@ static int finish(const void *owner, int state_fd, const char **ret_why)
 	return r < 0 ? why(owner, r, ret_why, "the state directory cannot be synced: %s", err_text(r)) : 0;
 }
 
-/* All files of a directory, but for `last`. */
-static int remove_files(int directory_fd, const char *last)
+/* All files of a directory, but for these two. */
+static int remove_files(int directory_fd, const char *kept, const char *last)
 {
 	DIR *directory = fdopendir(openat(directory_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
 	int r = directory == NULL ? -errno : 0;
 
 	for (struct dirent *entry; r == 0 && (entry = readdir(directory)) != NULL;)
-		if (entry->d_type == DT_REG && strcmp(entry->d_name, last) != 0 &&
-			unlinkat(directory_fd, entry->d_name, 0) < 0)
+		if (entry->d_type == DT_REG && strcmp(entry->d_name, kept) != 0 &&
+			strcmp(entry->d_name, last) != 0 && unlinkat(directory_fd, entry->d_name, 0) < 0)
 			r = -errno;
 	if (directory != NULL)
 		closedir(directory);
 	return r;
 }
 
-/* Nothing was there before but perhaps the lock. The mark goes last: where it is, it stays until all else is gone. */
-static void undo(int state_fd)
+/* Nothing was there before but perhaps the lock, which stays. The mark goes last: where it is, it stays until all else is gone. */
+static void undo(int state_fd, bool had_lock)
 {
 	CLEANUP(base_close) int content = openat(state_fd, "content", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int r = content < 0 ? 0 : remove_files(content, "");
+	int r = content < 0 ? 0 : remove_files(content, "", "");
 
 	if (r == 0 && content >= 0)
 		r = unlinkat(state_fd, "content", AT_REMOVEDIR);
 	if (r == 0)
-		r = remove_files(state_fd, UNFINISHED);
+		r = remove_files(state_fd, had_lock ? LOCK : "", UNFINISHED);
 	if (r == 0)
 		unlinkat(state_fd, UNFINISHED, 0);
 }
@@ -204,6 +208,7 @@ static void undo(int state_fd)
 int restore_run(
 	const void *owner, int backup_fd, int state_fd, struct restore_done *ret_done, const char **ret_why)
 {
+	const bool had_lock = faccessat(state_fd, LOCK, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 	json_t *manifest = read_manifest(backup_fd);
 	int r = 0;
 
@@ -225,7 +230,7 @@ int restore_run(
 	if (r == 0)
 		r = finish(owner, state_fd, ret_why);
 	if (r < 0) {
-		undo(state_fd);
+		undo(state_fd, had_lock);
 	} else {
 		const char *time = json_string_value(json_object_get(manifest, "time"));
 		snprintf(ret_done->time, sizeof ret_done->time, "%s", time == NULL ? "" : time);

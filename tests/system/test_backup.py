@@ -199,6 +199,10 @@ def test_a_restore_asks_the_lock_of_the_state_directory_and_leaves_nothing_behin
     (lacking / "queue.db").unlink()
     refused(gateway.command("restore", str(lacking)), "nothing was put back")
     assert not (gateway.folder / "other").exists()
+    (gateway.folder / "other").mkdir()
+    (gateway.folder / "other/lock").write_text("7\n")
+    refused(gateway.command("restore", str(lacking)), "nothing was put back")
+    assert [(one.name, one.read_text()) for one in (gateway.folder / "other").iterdir()] == [("lock", "7\n")]
     restore(gateway, gateway.folder / "backup")  # although a gateway runs with the same runtime_dir
     gateway.configure(harness.settings(next_hop=sink.address))
     assert len(gateway.command("queue", "list", "--json").stdout.splitlines()) == 1

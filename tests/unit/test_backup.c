@@ -454,6 +454,32 @@ static void test_what_is_no_whole_backup_is_not_restored(void **state)
 	place_free(&place);
 }
 
+/* It belongs to whoever was there before, with its counter. */
+static void test_a_restore_that_fails_leaves_the_lock_that_was_there(void **state)
+{
+	struct rig *rig = closed_rig();
+	struct place place = place_new(), target = place_new();
+	struct restore_done done;
+	const char *why = NULL;
+	char text[8] = "";
+
+	(void)state;
+	back_up_as(rig, place.fd, true);
+	CLEANUP(base_close) int content = openat(place.fd, "content", O_RDONLY | O_DIRECTORY);
+	close(openat(content, "one more", O_WRONLY | O_CREAT, 0600));
+	CLEANUP(base_close) int lock = openat(target.fd, "lock", O_RDWR | O_CREAT, 0600);
+	assert_int_equal(write(lock, "7\n", 2), 2);
+	assert_true(restore_run(rig, place.fd, target.fd, &done, &why) < 0);
+	assert_non_null(strstr(why, "has 2 content files"));
+	assert_int_equal(names_in(target.path), 1);
+	assert_int_equal(faccessat(target.fd, "lock", F_OK, 0), 0);
+	assert_int_equal(pread(lock, text, sizeof text, 0), 2);
+	assert_string_equal(text, "7\n");
+	rig_free(rig);
+	place_free(&place);
+	place_free(&target);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -468,6 +494,7 @@ int main(void)
 		cmocka_unit_test(test_what_is_damaged_in_the_backup_is_no_reason_to_refuse_it),
 		cmocka_unit_test(test_an_unfinished_restore_is_not_backed_up),
 		cmocka_unit_test(test_what_is_no_whole_backup_is_not_restored),
+		cmocka_unit_test(test_a_restore_that_fails_leaves_the_lock_that_was_there),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
