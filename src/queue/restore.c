@@ -1,6 +1,6 @@
 /*
- * A file that says "unfinished" is there from before the first to after the last byte: a gateway does not start on half a queue. It goes when
- * everything else is synced.
+ * A file that says "unfinished" is there, durably, from before the first to after the last byte: a gateway does not start on half a queue. It goes
+ * when everything else is synced.
  */
 #include "queue/restore.h"
 
@@ -220,7 +220,7 @@ int restore_run(
 				: "the backup was made by another version of postern, which can restore it");
 	}
 	CLEANUP(base_close) int mark = openat(state_fd, UNFINISHED, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-	if (mark < 0)
+	if (mark < 0 || fsync(state_fd) < 0)
 		r = why(owner, -errno, ret_why, "the state directory cannot be written: %s",
 			err_text(-errno));
 	*ret_done = (struct restore_done){ .mails = json_integer_value(json_object_get(manifest, "mails")),

@@ -1,5 +1,5 @@
 /*
- * Checks the guarantees G1 to G9 of docs/queue.md on what a power cut left: opens the store on an image and compares it
+ * Checks the guarantees G1 to G10 of docs/queue.md on what a power cut left: opens the store on an image and compares it
  * with the marks that the workload had made before the cut (facts.h). Ends at the first broken promise.
  *
  * Usage: check IMAGE MARKS. Prints one line, either how many mails were in each state of docs/queue.md

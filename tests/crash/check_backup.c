@@ -1,6 +1,7 @@
 /* See check_backup.h. Where a manifest is, everything is: also in a backup that nobody was told of. */
 #include "check_backup.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -119,6 +120,18 @@ static bool has_manifest(const char *path)
 	return true;
 }
 
+static bool is_empty(int fd)
+{
+	DIR *directory = fdopendir(openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+	bool empty = true;
+
+	check_must(directory != NULL, "reading what is restored");
+	for (struct dirent *entry; (entry = readdir(directory)) != NULL;)
+		empty = empty && entry->d_name[0] == '.';
+	closedir(directory);
+	return empty;
+}
+
 void check_backups(const void *owner, const struct facts *facts, const char *image)
 {
 	for (const struct facts_backup *backup = facts->backups; backup != NULL; backup = backup->next) {
@@ -131,11 +144,13 @@ void check_backups(const void *owner, const struct facts *facts, const char *ima
 			"G9: %s was complete, and its " BACKUP_MANIFEST " is lost", backup->name);
 		if (complete)
 			check_directory(owner, facts, backup, path);
-		if (!backup->restored)
+		if (!backup->restoring)
 			continue;
 		CLEANUP(base_close) int fd = open(restored, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		check_must(fd >= 0 && !restore_is_unfinished(fd), "G9: %s was restored, and is not",
-			backup->name);
-		check_directory(owner, facts, backup, restored);
+		check_must(fd >= 0 && (!backup->restored || !restore_is_unfinished(fd)),
+			"G10: %s was restored, and is not", backup->name);
+		/* Without the mark a gateway starts there: on nothing, or on all of it. */
+		if (!restore_is_unfinished(fd) && (backup->restored || !is_empty(fd)))
+			check_directory(owner, facts, backup, restored);
 	}
 }

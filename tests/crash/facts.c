@@ -111,6 +111,11 @@ static void on_backed(struct facts *facts, char **words)
 	known_backup(facts, words[0])->done = true;
 }
 
+static void on_restoring(struct facts *facts, char **words)
+{
+	known_backup(facts, words[0])->restoring = true;
+}
+
 static void on_restored(struct facts *facts, char **words)
 {
 	known_backup(facts, words[0])->restored = true;
@@ -235,6 +240,7 @@ static const struct verb {
 	{ "recorded", 1, on_recorded },
 	{ "backing", 1, on_backing },
 	{ "backed", 1, on_backed },
+	{ "restoring", 1, on_restoring },
 	{ "restored", 1, on_restored },
 };
 

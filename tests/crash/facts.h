@@ -30,7 +30,7 @@ struct facts_backup {
 	struct facts_backup *next;
 	const char *name;
 	unsigned long begun; /* what was committed before is in it */
-	bool done, restored;
+	bool done, restoring, restored;
 };
 
 /* A recipient with an outcome or a lease. */

@@ -14,7 +14,8 @@
  *   recorded ID                              it returned 0
  *   backing NAME                             a backup into the directory NAME is about to begin
  *   backed NAME                              it is complete
- *   restored NAME                            restore_run() of it into restored-NAME returned 0
+ *   restoring NAME                           restore_run() of it into restored-NAME is about to be called
+ *   restored NAME                            it returned 0
  *
  * Usage: load DIRECTORY SEED MEMORY [old] (see load_deliver_start()); with `old` it is only filled by old_make(). The shim may end it in
  * the middle of everything.

@@ -51,6 +51,7 @@ static void back_up_and_restore(struct load_worker *w, const void *owner)
 	load_mark("backed %s", name);
 	CLEANUP(base_close) int again = make(state, restored);
 	load_must(fsync(state) == 0, "syncing the name of what is restored");
+	load_mark("restoring %s", name);
 	load_must(restore_run(owner, target, again, &done, &why) == 0, "restore_run()");
 	load_mark("restored %s", name);
 }
