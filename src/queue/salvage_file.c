@@ -1,7 +1,8 @@
 /*
  * See salvage_file.h. No tree is walked: a damaged page in it would hide what lies below. Every page that the pointer map does not call
  * free is looked at; where the map is damaged, the list of free pages decides. So one damage alone never brings back what was deleted.
- * A page is read where the last transaction put it: in the log, or in the file.
+ * A page is read where the last transaction put it: in the log, or in the file. Whatever stands in it, all that is read together is a few times
+ * the size of the file.
  */
 #include "queue/salvage_file.h"
 
@@ -21,12 +22,15 @@ struct salvage_file {
 	bool *free;	      /* of each page: the list of free pages names it */
 	uint32_t number;      /* the page that is read */
 	unsigned cells, cell; /* in it, and the next of them */
+	size_t believed;      /* bytes that its cells may still say they have in it */
+	uint8_t *reads;	      /* of each page: how often it was read as part of a row */
 	uint8_t page[SALVAGE_PAGE_SIZE], map[SALVAGE_PAGE_SIZE], overflow[SALVAGE_PAGE_SIZE];
 	uint32_t map_number; /* of the page in `map` */
 	char *bytes;	     /* of a row that is longer than its cell */
 };
 
-enum { PAGES_MAX = INT32_MAX };
+/* CLAIMS: a byte belongs to one row. By damage a few more may claim it; what more would cost has no bound. */
+enum { PAGES_MAX = INT32_MAX, CLAIMS = 4 };
 
 int salvage_file_open(const void *owner, int db_fd, int wal_fd, struct salvage_file **ret_file)
 {
@@ -45,6 +49,7 @@ int salvage_file_open(const void *owner, int db_fd, int wal_fd, struct salvage_f
 	file->most = file->in_file + (uint32_t)MIN(file->wal->count, PAGES_MAX / 2u);
 	file->at = text_must(talloc_array(file, uint64_t, file->most + 1));
 	file->free = text_must(talloc_array(file, bool, file->most + 1));
+	file->reads = text_must(talloc_array(file, uint8_t, file->most + 1));
 	*ret_file = file;
 	return 0;
 }
@@ -93,6 +98,7 @@ void salvage_file_view(struct salvage_file *file, unsigned view)
 	const struct salvage_wal *wal = file->wal;
 
 	memset(file->at, 0, (file->most + 1) * sizeof file->at[0]);
+	memset(file->reads, 0, (file->most + 1) * sizeof file->reads[0]);
 	file->count = file->in_file;
 	for (size_t i = 0; i < wal->count; i++) {
 		const struct salvage_frame *frame = &wal->frames[i];
@@ -137,6 +143,9 @@ static bool is_used(struct salvage_file *file, uint32_t number)
 /* The whole record of a cell: from its page, or put together from the chain of pages where it goes on. */
 static bool read_record(struct salvage_file *file, const struct salvage_cell *cell, struct text *ret_bytes)
 {
+	if (cell->local.len > file->believed)
+		return false;
+	file->believed -= cell->local.len;
 	*ret_bytes = cell->local;
 	if (cell->overflow == 0)
 		return true;
@@ -148,8 +157,9 @@ static bool read_record(struct salvage_file *file, const struct salvage_cell *ce
 	memcpy(file->bytes, cell->local.at, cell->local.len);
 	uint64_t done = cell->local.len;
 	for (uint32_t number = cell->overflow; done < cell->size; number = salvage_page_u32(file->overflow)) {
-		if (number <= 1 || number > file->count)
+		if (number <= 1 || number > file->count || file->reads[number] == CLAIMS)
 			return false;
+		file->reads[number]++;
 		read_page(file, number, file->overflow);
 		uint64_t len = MIN(cell->size - done, SALVAGE_PAGE_SIZE - 4u);
 		memcpy(file->bytes + done, file->overflow + 4, len);
@@ -181,6 +191,7 @@ bool salvage_file_next(struct salvage_file *file, struct salvage_row *ret_row)
 		if (is_used(file, file->number)) {
 			read_page(file, file->number, file->page);
 			file->cells = salvage_page_cells(file->page, file->number);
+			file->believed = (size_t)CLAIMS * SALVAGE_PAGE_SIZE;
 		}
 	}
 }

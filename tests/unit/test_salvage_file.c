@@ -332,6 +332,46 @@ static void test_11_28_one_wrong_bit_in_the_map_brings_nothing_back(void **state
 	rig_free(rig);
 }
 
+/* Have the first page of `t` name its only row a hundred times. */
+static void repeat_row(struct rig *rig)
+{
+	enum { TIMES = 100 };
+	uint8_t page[SALVAGE_PAGE_SIZE];
+	const off_t at = 2 * SALVAGE_PAGE_SIZE;
+	int fd = open_name(rig, "queue.db");
+
+	assert_int_equal(pread(fd, page, sizeof page, at), sizeof page);
+	assert_int_equal(page[0], 0x0d);
+	assert_int_equal(salvage_page_cells(page, 3), 1);
+	page[4] = TIMES;
+	for (size_t i = 1; i < TIMES; i++)
+		memcpy(page + 8 + 2 * i, page + 8, 2);
+	assert_int_equal(pwrite(fd, page, sizeof page, at), sizeof page);
+	close(fd);
+}
+
+/* A file that was made to keep a start busy: many rows share their bytes, in the page or in a chain of pages. */
+static void test_11_28_what_many_rows_claim_is_not_read_for_all_of_them(void **state)
+{
+	static const unsigned sizes[] = { 7000, 800000 };
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(sizes); i++) {
+		struct rig *rig = rig_new();
+		char *row = text_must(
+			talloc_asprintf(rig, "INSERT INTO t (a, c) VALUES (1, zeroblob(%u))", sizes[i]));
+
+		sql(rig, row);
+		sql(rig, "INSERT INTO w VALUES (1, 1, 'domain.test', 0, '', zeroblob(800000))");
+		sql(rig, "PRAGMA wal_checkpoint(TRUNCATE)");
+		assert_int_equal(rows_of(rig, 0), 2);
+		repeat_row(rig);
+		if (rows_of(rig, 0) != 4 + 1)
+			fail_msg("of %u bytes: %zu rows", sizes[i], rows_of(rig, 0));
+		rig_free(rig);
+	}
+}
+
 enum { FRAME = 24 + SALVAGE_PAGE_SIZE };
 
 /* Three transactions in the log. */
@@ -497,6 +537,7 @@ int main(void)
 		cmocka_unit_test(test_a_large_file_has_the_rows_that_sqlite_finds),
 		cmocka_unit_test(test_11_28_a_lost_page_hides_no_other),
 		cmocka_unit_test(test_11_28_one_wrong_bit_in_the_map_brings_nothing_back),
+		cmocka_unit_test(test_11_28_what_many_rows_claim_is_not_read_for_all_of_them),
 		cmocka_unit_test(test_11_28_a_log_says_what_it_lost),
 		cmocka_unit_test(test_11_28_a_lost_frame_of_the_map_hides_nothing),
 		cmocka_unit_test(test_11_28_a_log_without_its_header_is_read),
