@@ -28,13 +28,14 @@ struct checkpoint {
 	sqlite3 *db;
 };
 
-/* Without room nothing is lost: the log stays, and it is tried again when it has grown. */
+/* Without room nothing is lost: the log stays, and it is tried again when it has grown. After damage the next start looks. */
 static void copy(struct checkpoint *c, int mode)
 {
 	if (sqlite3_wal_checkpoint_v2(c->db, "main", mode, NULL, NULL) == SQLITE_OK ||
 		sqlite3_errcode(c->db) == SQLITE_BUSY)
 		return;
-	if (database_error(c->db) == -EIO)
+	int r = database_error(c->db);
+	if (r == -EIO || r == -EUCLEAN)
 		database_fail(c->db);
 }
 

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <sys/wait.h>
 
 #include <cmocka.h>
 
@@ -114,11 +115,40 @@ static void test_a_long_reader_stops_neither_the_writer_nor_what_it_sees(void **
 	rig_free(rig);
 }
 
+/* Nobody else would see that the database was cut short: what is written goes to the log. */
+static void test_11_28_damage_that_a_checkpoint_meets_ends_the_process(void **state)
+{
+	char path[64];
+	int status;
+
+	(void)state;
+	help_directory(path);
+	pid_t child = fork();
+	if (child == 0) {
+		setenv("TMPDIR", path, 1);
+		struct rig *rig = rig_new();
+
+		for (int i = 0; i < 50; i++)
+			write_some(rig);
+		assert_int_equal(database_exec(rig->writer, "PRAGMA wal_checkpoint(TRUNCATE)"), 0);
+		CLEANUP(base_close) int fd = openat(rig->fd, "queue.db", O_WRONLY | O_CLOEXEC);
+		assert_int_equal(ftruncate(fd, 8192), 0);
+		for (int i = 0; i < 400; i++)
+			write_some(rig);
+		rig_free(rig);
+		_exit(EXIT_SUCCESS);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	help_remove(path);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == EXIT_FAILURE);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_the_log_begins_anew_under_a_writer_that_never_pauses),
 		cmocka_unit_test(test_a_long_reader_stops_neither_the_writer_nor_what_it_sees),
+		cmocka_unit_test(test_11_28_damage_that_a_checkpoint_meets_ends_the_process),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
