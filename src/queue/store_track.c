@@ -279,6 +279,14 @@ static int find_reports(struct readers *readers, const void *owner, struct store
 	return r;
 }
 
+/* What came of reading track.db; a reader has no right to mark it. */
+static int doubt(const struct store *store, int error)
+{
+	if (error == -EUCLEAN && store->state_fd >= 0)
+		salvage_doubt_track(store->state_fd);
+	return error;
+}
+
 int store_track(struct store *store, const void *owner, const struct store_query *query,
 	struct store_cursor *cursor, struct store_tracked **ret_records, size_t *ret_count)
 {
@@ -288,9 +296,7 @@ int store_track(struct store *store, const void *owner, const struct store_query
 
 	int r = read_pages(store->readers, records, query, cursor, &pages[0], &pages[2]);
 	if (r == 0)
-		r = read_pages(store->tracks, records, query, cursor, &pages[1], &pages[3]);
-	if (r == -EUCLEAN && store->state_fd >= 0)
-		salvage_doubt_track(store->state_fd);
+		r = doubt(store, read_pages(store->tracks, records, query, cursor, &pages[1], &pages[3]));
 	if (r < 0) {
 		talloc_free(records);
 		return r;
@@ -303,7 +309,7 @@ int store_track(struct store *store, const void *owner, const struct store_query
 	if (query->mid != 0 && count == 1)
 		r = find_reports(store->readers, records, &records[0]);
 	if (query->mid != 0 && count == 1 && r == 0)
-		r = find_reports(store->tracks, records, &records[0]);
+		r = doubt(store, find_reports(store->tracks, records, &records[0]));
 	if (r < 0) {
 		talloc_free(records);
 		return r;

@@ -352,6 +352,29 @@ static void test_a_track_db_that_turned_out_damaged_is_set_aside_at_the_next_sta
 	rig_free(rig);
 }
 
+static void test_damage_in_queue_db_is_no_reason_to_doubt_track_db(void **state)
+{
+	struct rig *rig = rig_with_mails();
+	const int64_t page =
+		help_number(rig, "queue.db", "SELECT rootpage FROM sqlite_schema WHERE name = 'message'");
+	struct store_admin_suspension done;
+	struct store_query query = { 0 };
+	struct store_cursor cursor = { 0 };
+	struct store_tracked *records;
+	size_t count;
+
+	(void)state;
+	reopen(rig);
+	flip(rig, "queue.db", (page - 1) * PAGE, 1);
+	/* A commit has the readers forget what they keep in memory. */
+	assert_int_equal(store_admin_suspend(rig->store, "a.test", true, 5, &done), 0);
+	assert_int_equal(store_track(rig->store, rig, &query, &cursor, &records, &count), -EUCLEAN);
+	assert_int_equal(names_with(rig, "doubtful"), 0);
+	reopen(rig);
+	assert_true(names_with(rig, "queue.db.corrupt-") > 0);
+	rig_free(rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -366,6 +389,7 @@ int main(void)
 		cmocka_unit_test(test_a_wrong_bit_in_the_list_of_tables_of_track_db_keeps_nobody_waiting),
 		cmocka_unit_test(test_a_track_db_that_does_not_say_its_last_numbers_is_set_aside),
 		cmocka_unit_test(test_a_track_db_that_turned_out_damaged_is_set_aside_at_the_next_start),
+		cmocka_unit_test(test_damage_in_queue_db_is_no_reason_to_doubt_track_db),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
