@@ -25,7 +25,7 @@
 #include "queue/restore.h"
 #include "queue/sound.h"
 
-enum { BACKUP_VERSION = 1, BLOCK = 8 * 1024 };
+enum { BLOCK = 8 * 1024 };
 
 enum phase { PHASE_QUEUE, PHASE_FILES, PHASE_TRACK, PHASE_MANIFEST };
 

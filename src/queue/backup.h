@@ -13,6 +13,7 @@ struct backup;
 /* The name of the file that makes a backup complete, JSON: version, time, start (the counter), schema, mails, files, bytes, damaged, queue_damage and
  * track_damage (null, or what is wrong). */
 #define BACKUP_MANIFEST "backup.json"
+enum { BACKUP_VERSION = 1 }; /* what `version` says: what a backup is made of */
 
 /* What is done. */
 struct backup_done {

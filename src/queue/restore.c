@@ -212,7 +212,7 @@ int restore_run(
 	json_t *manifest = read_manifest(backup_fd);
 	int r = 0;
 
-	if (manifest == NULL || json_integer_value(json_object_get(manifest, "version")) != 1) {
+	if (manifest == NULL || json_integer_value(json_object_get(manifest, "version")) != BACKUP_VERSION) {
 		json_decref(manifest);
 		return why(owner, -ENOENT, ret_why,
 			manifest == NULL
