@@ -328,8 +328,10 @@ static int inspect(
 		r = database_number(db, "SELECT count(*) FROM sqlite_schema", &tables);
 	if (r == 0)
 		r = database_number(db, "PRAGMA application_id", &application);
+	/* A question that is no mistake of ours and that SQLite does not understand: the file's format says that it is newer than SQLite. */
 	if (r < 0)
-		return why(owner, r, ret_why, "%s cannot be read: %s", kind->name, sqlite3_errmsg(db));
+		return why(owner, sqlite3_errcode(db) == SQLITE_ERROR ? -EUCLEAN : r, ret_why,
+			"%s cannot be read: %s", kind->name, sqlite3_errmsg(db));
 	*ret_empty = tables == 0;
 	if (version > kind->version)
 		return why(owner, -ENOTSUP, ret_why,
@@ -339,6 +341,29 @@ static int inspect(
 		return why(owner, -ENOTSUP, ret_why,
 			"%s is a database of another program; name another state_dir", kind->name);
 	return 0;
+}
+
+/* What `error` of an opening means. The mark and the number of the schema stand in the header, where a wrong bit makes a file of ours another's: the
+ * list of tables says it once more. So a damaged track.db is not refused as another's; queue.db was judged before (sound.h). */
+static int judge_header(
+	const void *owner, sqlite3 *db, enum database_file file, int error, const char **ret_why)
+{
+	const struct kind *kind = &kinds[file];
+	const char *unused;
+	void *scratch = talloc_new(NULL);
+	int64_t version, application;
+	int r = error == -ENOTSUP && file == DATABASE_TRACK ? check_columns(scratch, db, file, &unused)
+							    : error;
+
+	if (r == 0)
+		r = database_number(db, "PRAGMA user_version", &version);
+	if (r == 0)
+		r = database_number(db, "PRAGMA application_id", &application);
+	talloc_free(scratch);
+	if (r < 0 || (application == kind->application && version > kind->version &&
+			     __builtin_popcountll((uint64_t)(version ^ kind->version)) > 1))
+		return error;
+	return why(owner, -EUCLEAN, ret_why, "%s is damaged: its header is wrong", kind->name);
 }
 
 int database_open_writer(
@@ -374,10 +399,12 @@ int database_open_writer(
 			r = why(owner, r < 0 ? r : -EIO, ret_why, "%s cannot be checkpointed: %s", kind->name,
 				sqlite3_errmsg(db));
 	}
-	if (r < 0)
+	if (r < 0) {
+		r = judge_header(owner, db, file, r, ret_why);
 		sqlite3_close(db);
-	else
+	} else {
 		*ret_db = db;
+	}
 	return r;
 }
 
@@ -401,10 +428,12 @@ int database_open_reader(
 		r = why(owner, -ENOTSUP, ret_why,
 			"%s was written by an older version of postern; start the gateway, which brings it to this one",
 			kind->name);
-	if (r < 0)
+	if (r < 0) {
+		r = judge_header(owner, db, file, r, ret_why);
 		sqlite3_close(db);
-	else
+	} else {
 		*ret_db = db;
+	}
 	return r;
 }
 

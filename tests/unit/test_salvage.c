@@ -255,7 +255,48 @@ static void test_a_damaged_track_db_keeps_nobody_waiting(void **state)
 	rig_free(rig);
 }
 
-/* Each byte of the list of tables, where SQLite sees no damage in a name. */
+/* The versions for writing and reading, the format, the number of the schema, the mark. */
+static void test_a_wrong_bit_in_the_header_of_track_db_keeps_nobody_waiting(void **state)
+{
+	static const struct {
+		off_t at;
+		unsigned bit;
+	} flips[] = { { 18, 1 }, { 19, 7 }, { 47, 0 }, { 60, 7 }, { 61, 3 }, { 63, 0 }, { 63, 1 }, { 63, 6 },
+		{ 68, 0 }, { 71, 2 } };
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(flips); i++) {
+		struct rig *rig = rig_with_mails();
+		char when[32];
+
+		snprintf(when, sizeof when, "byte %d", (int)flips[i].at);
+		flip(rig, "track.db", flips[i].at, flips[i].bit);
+		reopen(rig);
+		lends(rig, 3, when);
+		rig_free(rig);
+	}
+}
+
+static void test_11_30_a_track_db_of_a_newer_version_is_refused(void **state)
+{
+	struct rig *rig = rig_with_mails();
+	struct store *store;
+	const char *why = NULL;
+
+	(void)state;
+	help_change(rig, "track.db", "PRAGMA user_version = 6");
+	assert_int_equal(store_open(rig, rig->fd, rig->config, &store, &why), -ENOTSUP);
+	assert_non_null(strstr(why, "newer version"));
+	assert_int_equal(names_with(rig, "corrupt"), 0);
+	help_change(rig, "track.db",
+		"PRAGMA user_version = 1; ALTER TABLE message ADD COLUMN more TEXT;"
+		"PRAGMA user_version = 3");
+	assert_int_equal(store_open(rig, rig->fd, rig->config, &store, &why), -ENOTSUP);
+	assert_int_equal(names_with(rig, "corrupt"), 0);
+	rig_free(rig);
+}
+
+/* In the list of tables, where SQLite sees no damage in a name. */
 static void test_a_wrong_bit_in_the_list_of_tables_of_track_db_keeps_nobody_waiting(void **state)
 {
 	static const char *const names[] = { "mid", "received", "moved", "rid", "number", "refusal", "icid" };
@@ -386,6 +427,8 @@ int main(void)
 		cmocka_unit_test(test_11_28_damaged_mail_is_corrupt_when_it_was_salvaged),
 		cmocka_unit_test(test_11_28_a_suspended_destination_stays_suspended),
 		cmocka_unit_test(test_a_damaged_track_db_keeps_nobody_waiting),
+		cmocka_unit_test(test_a_wrong_bit_in_the_header_of_track_db_keeps_nobody_waiting),
+		cmocka_unit_test(test_11_30_a_track_db_of_a_newer_version_is_refused),
 		cmocka_unit_test(test_a_wrong_bit_in_the_list_of_tables_of_track_db_keeps_nobody_waiting),
 		cmocka_unit_test(test_a_track_db_that_does_not_say_its_last_numbers_is_set_aside),
 		cmocka_unit_test(test_a_track_db_that_turned_out_damaged_is_set_aside_at_the_next_start),
