@@ -49,6 +49,19 @@ size_t text_find_last(struct text t, char c)
 	return found == NULL ? t.len : (size_t)(found - t.at);
 }
 
+bool text_is_ascii(struct text t)
+{
+	uint64_t seen = 0, word;
+
+	for (; t.len >= sizeof word; t = text_from(t, sizeof word)) {
+		memcpy(&word, t.at, sizeof word);
+		seen |= word;
+	}
+	for (size_t i = 0; i < t.len; i++)
+		seen |= (uint8_t)t.at[i];
+	return (seen & UINT64_C(0x8080808080808080)) == 0;
+}
+
 static bool blank(char c)
 {
 	return c == ' ' || c == '\t';

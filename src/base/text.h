@@ -52,6 +52,9 @@ size_t text_find(struct text t, char c);
 /* Position of the last `c` in `t`, or t.len when there is none. */
 size_t text_find_last(struct text t, char c);
 
+/* True when no byte of `t` is over 0x7f. */
+bool text_is_ascii(struct text t);
+
 /* `t` without spaces and tabs at both ends. Borrowed. */
 struct text text_trim(struct text t);
 

@@ -36,14 +36,6 @@ static struct text read_first(const void *owner, const struct content *content, 
 	return (struct text){ bytes, used };
 }
 
-static bool has_8bit(struct text t)
-{
-	for (size_t i = 0; i < t.len; i++)
-		if ((uint8_t)t.at[i] > 0x7f)
-			return true;
-	return false;
-}
-
 /* The bytes up to the next line end, a CRLF, CR or LF; ret_rest is what follows it. */
 static struct text next_line(struct text t, struct text *ret_rest)
 {
@@ -101,15 +93,15 @@ struct original original_of(const void *owner, const struct content *content, bo
 		struct text all = read_first(owner, content, (size_t)content->size);
 
 		/* A NUL has no place in any encoding but binary; and a report has to pass servers of seven bits. */
-		if (all.len == content->size && text_find(all, '\0') == all.len && (global || !has_8bit(all)))
+		if (all.len == content->size && text_find(all, '\0') == all.len && (global || text_is_ascii(all)))
 			return (struct original){ .type = global ? "message/global" : "message/rfc822",
 				.bytes = with_line_ends(owner, all, NULL),
-				.eight_bit = has_8bit(all) };
+				.eight_bit = !text_is_ascii(all) };
 	}
 
 	enum report_text_form form = global ? REPORT_TEXT_UTF8 : REPORT_TEXT_ASCII;
 	struct text header = with_line_ends(owner, header_of(owner, content), &form);
 	return (struct original){ .type = global ? "message/global-headers" : "text/rfc822-headers",
 		.bytes = header,
-		.eight_bit = has_8bit(header) };
+		.eight_bit = !text_is_ascii(header) };
 }

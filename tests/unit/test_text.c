@@ -122,6 +122,22 @@ static void test_distances(void **state)
 	assert_int_equal(text_distance((struct text){ longer, 65 }, (struct text){ longer, 65 }), 64);
 }
 
+static void test_bytes_over_127_are_noticed_wherever_they_stand(void **state)
+{
+	char bytes[20];
+
+	(void)state;
+	for (size_t len = 0; len <= sizeof bytes; len++) {
+		memset(bytes, 0x7f, sizeof bytes);
+		assert_true(text_is_ascii((struct text){ bytes, len }));
+		for (size_t i = 0; i < sizeof bytes; i++) {
+			bytes[i] = (char)0x80;
+			assert_int_equal(text_is_ascii((struct text){ bytes, len }), i >= len);
+			bytes[i] = 0;
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -131,6 +147,7 @@ int main(void)
 		cmocka_unit_test(test_numbers),
 		cmocka_unit_test(test_copies_belong_to_their_owner_and_end_in_nul),
 		cmocka_unit_test(test_distances),
+		cmocka_unit_test(test_bytes_over_127_are_noticed_wherever_they_stand),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
