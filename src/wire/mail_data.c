@@ -25,6 +25,30 @@ enum state {
 	AFTER_DOT_CR, /* in: that dot and a CR, which is held back */
 };
 
+/* Where the next CR and the next LF of `input` are (its length when there is none): each is searched once, as the bytes before it are not
+ * looked at one by one, and again when it was passed. */
+struct line_ends {
+	struct text input;
+	size_t cr, lf;
+};
+
+static struct line_ends line_ends_of(struct text input)
+{
+	return (struct line_ends){ input, text_find(input, '\r'), text_find(input, '\n') };
+}
+
+/* The bytes at `at` that are neither CR nor LF. */
+static struct text next_run(struct line_ends *ends, size_t at)
+{
+	const struct text rest = text_from(ends->input, at);
+
+	if (ends->cr < at)
+		ends->cr = at + text_find(rest, '\r');
+	if (ends->lf < at)
+		ends->lf = at + text_find(rest, '\n');
+	return text_first(rest, MIN(ends->cr, ends->lf) - at);
+}
+
 struct mail_data_in mail_data_in_start(void)
 {
 	return (struct mail_data_in){ .state = LINE_START };
@@ -45,12 +69,32 @@ static unsigned after_byte(struct mail_data_in *in, char c)
 	return after_cr && c == '\n' ? LINE_START : IN_LINE;
 }
 
+/* The same for many bytes in a line, among which is no CR or LF. */
+static void look_at_run(struct mail_data_in *in, struct text run)
+{
+	in->eight_bit = in->eight_bit || !text_is_ascii(run);
+	in->line += run.len;
+	in->longest_line = MAX(in->longest_line, in->line);
+}
+
 size_t mail_data_in_take(struct mail_data_in *in, struct text input, char *out, size_t *ret_len)
 {
+	struct line_ends ends = line_ends_of(input);
 	size_t taken = 0, len = 0;
 
 	while (taken < input.len && !in->ended) {
-		char c = input.at[taken++];
+		if (in->state == IN_LINE) {
+			const struct text run = next_run(&ends, taken);
+
+			look_at_run(in, run);
+			memcpy(out + len, run.at, run.len);
+			len += run.len;
+			taken += run.len;
+			if (taken == input.len)
+				break;
+		}
+
+		const char c = input.at[taken++];
 
 		if (in->state == LINE_START && c == '.') {
 			in->state = AFTER_DOT;
@@ -77,8 +121,19 @@ size_t mail_data_in_take(struct mail_data_in *in, struct text input, char *out, 
 
 void mail_data_in_look(struct mail_data_in *in, struct text input)
 {
-	for (size_t i = 0; i < input.len; i++)
-		in->state = after_byte(in, input.at[i]);
+	struct line_ends ends = line_ends_of(input);
+
+	for (size_t taken = 0; taken < input.len; taken++) {
+		if (in->state == IN_LINE) {
+			const struct text run = next_run(&ends, taken);
+
+			look_at_run(in, run);
+			taken += run.len;
+			if (taken == input.len)
+				break;
+		}
+		in->state = after_byte(in, input.at[taken]);
+	}
 }
 
 struct mail_data_out mail_data_out_start(void)
@@ -100,11 +155,22 @@ static size_t put_line_end(char *out)
 
 size_t mail_data_out_take(struct mail_data_out *out_state, struct text input, char *out)
 {
+	struct line_ends ends = line_ends_of(input);
 	unsigned state = out_state->state;
 	size_t len = 0;
 
 	for (size_t i = 0; i < input.len; i++) {
-		char c = input.at[i];
+		if (state == IN_LINE) {
+			const struct text run = next_run(&ends, i);
+
+			memcpy(out + len, run.at, run.len);
+			len += run.len;
+			i += run.len;
+			if (i == input.len)
+				break;
+		}
+
+		const char c = input.at[i];
 
 		if (state == AFTER_CR || c == '\n') {
 			/* CRLF, a bare LF, or the bare CR before `c`: one line end. */
