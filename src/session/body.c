@@ -31,21 +31,22 @@ static void keep(struct body *body, struct text bytes)
 	}
 	memcpy(body->memory + body->len, bytes.at, bytes.len);
 	body->len += bytes.len;
-	body->content.bytes = (struct text){ body->memory, body->len };
+	body->content.size += bytes.len;
 }
 
-/* Move what is in memory to a file of `queue`. */
-static int spill(struct body *body, struct peer *queue, int stop_fd)
+/* What is in memory goes to the file of `queue`, which is there from the first time on. */
+static int write_out(struct body *body, struct peer *queue, int stop_fd)
 {
-	int fd = queue_new_file(queue, 0, stop_fd);
+	if (body->content.fd < 0) {
+		int fd = queue_new_file(queue, 0, stop_fd);
 
-	if (fd < 0)
-		return fd;
-	body->content.fd = fd;
-	int r = io_write_all(fd, (struct text){ body->memory, body->len });
-	TALLOC_FREE(body->memory);
-	body->len = body->room = 0;
-	body->content.bytes = TEXT("");
+		if (fd < 0)
+			return fd;
+		body->content.fd = fd;
+	}
+
+	int r = io_write_all(body->content.fd, (struct text){ body->memory, body->len });
+	body->len = 0;
 	return r;
 }
 
@@ -55,13 +56,17 @@ int body_add(struct body *body, struct peer *queue, int stop_fd, struct text byt
 
 	if (bytes.len == 0)
 		return 0;
-	if (body->content.fd < 0 && body->len + bytes.len > ENVELOPE_INLINE_MAX)
-		r = spill(body, queue, stop_fd);
-	if (r == 0 && body->content.fd >= 0)
-		r = io_write_all(body->content.fd, bytes);
-	else if (r == 0)
-		keep(body, bytes);
+	if (body->len + bytes.len > ENVELOPE_INLINE_MAX)
+		r = write_out(body, queue, stop_fd);
 	if (r == 0)
-		body->content.size += bytes.len;
+		keep(body, bytes);
 	return r;
+}
+
+int body_end(struct body *body, struct peer *queue, int stop_fd)
+{
+	if (body->content.fd >= 0)
+		return write_out(body, queue, stop_fd);
+	body->content.bytes = (struct text){ body->memory, body->len };
+	return 0;
 }

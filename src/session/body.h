@@ -16,3 +16,6 @@ struct body *body_new(const void *owner);
 
 /* Append bytes; 0, or a negative error (-ENOSPC, ERR_CLOSED: `queue` cannot take it now). */
 int body_add(struct body *body, struct peer *queue, int stop_fd, struct text bytes);
+
+/* The content is complete: from now on, body->content is all of it. Errors as of body_add(). */
+int body_end(struct body *body, struct peer *queue, int stop_fd);

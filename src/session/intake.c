@@ -14,14 +14,17 @@
 
 enum { RECEIVED_MAX = 100 }; /* RFC 5321 section 6.3 */
 
+static void note_stored(struct intake *intake, int result)
+{
+	if (result < 0) {
+		intake->flaw = INTAKE_NOT_STORED;
+		intake->error = result;
+	}
+}
+
 static void keep(struct intake *intake, struct peer *queue, int stop_fd, struct text bytes)
 {
-	int r = body_add(intake->body, queue, stop_fd, bytes);
-
-	if (r < 0) {
-		intake->flaw = INTAKE_NOT_STORED;
-		intake->error = r;
-	}
+	note_stored(intake, body_add(intake->body, queue, stop_fd, bytes));
 }
 
 struct intake *intake_new(const void *owner, struct peer *queue, int stop_fd, struct text received)
@@ -96,4 +99,6 @@ void intake_end(struct intake *intake, struct peer *queue, int stop_fd)
 		return;
 	header_scan_end(&intake->scan);
 	begin(intake, queue, stop_fd);
+	if (intake->flaw == INTAKE_FINE)
+		note_stored(intake, body_end(intake->body, queue, stop_fd));
 }
