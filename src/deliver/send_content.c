@@ -6,6 +6,8 @@
 
 #include <unistd.h>
 
+#include <talloc.h>
+
 #include "base/base.h"
 #include "base/clock.h"
 #include "deliver/link.h"
@@ -13,7 +15,22 @@
 #include "wire/header_scan.h"
 #include "wire/mail_data.h"
 
-enum { CHUNK = 4096 };
+enum { CHUNK = 16384 };
+
+/* A piece of the content, as it is and as it is sent. */
+struct pieces {
+	char raw[CHUNK], encoded[2 * CHUNK + 8];
+};
+
+static struct pieces *pieces_new(void)
+{
+	return text_must(talloc_size(NULL, sizeof(struct pieces)));
+}
+
+static void pieces_free(struct pieces **pieces)
+{
+	talloc_free(*pieces);
+}
 
 /* The piece of the content at `offset`, in memory or in `buffer`; its length, or a negative error. */
 static ssize_t piece(const struct content *content, uint64_t offset, char *buffer, struct text *ret_piece)
@@ -31,32 +48,24 @@ static ssize_t piece(const struct content *content, uint64_t offset, char *buffe
 	return n;
 }
 
-static bool has_eight_bit(struct text bytes)
-{
-	for (size_t i = 0; i < bytes.len; i++)
-		if ((unsigned char)bytes.at[i] > 0x7f)
-			return true;
-	return false;
-}
-
 int send_content_look(const struct content *content, struct send_content_facts *ret_facts)
 {
 	struct mail_data_out out = mail_data_out_start_counted();
 	struct header_scan header = header_scan_start();
 	struct send_content_facts facts = { 0 };
-	char raw[CHUNK], encoded[2 * CHUNK + 8];
+	CLEANUP(pieces_free) struct pieces *pieces = pieces_new();
 	struct text bytes;
 	ssize_t n;
 
 	for (uint64_t done = 0; done < content->size; done += (uint64_t)n) {
-		n = piece(content, done, raw, &bytes);
+		n = piece(content, done, pieces->raw, &bytes);
 		if (n < 0)
 			return (int)n;
-		facts.eight_bit = facts.eight_bit || has_eight_bit(bytes);
+		facts.eight_bit = facts.eight_bit || !text_is_ascii(bytes);
 		header_scan_take(&header, bytes);
-		facts.size += mail_data_out_take(&out, bytes, encoded);
+		facts.size += mail_data_out_take(&out, bytes, pieces->encoded);
 	}
-	facts.size += mail_data_out_end(&out, encoded);
+	facts.size += mail_data_out_end(&out, pieces->encoded);
 	header_scan_end(&header);
 	facts.utf8_header = header.eight_bit;
 	*ret_facts = facts;
@@ -65,22 +74,24 @@ int send_content_look(const struct content *content, struct send_content_facts *
 
 static int send_all(struct link *link, const struct content *content, struct mail_data_out *out)
 {
-	char raw[CHUNK], encoded[2 * CHUNK + 8];
+	CLEANUP(pieces_free) struct pieces *pieces = pieces_new();
 	struct text bytes;
 	uint64_t done = 0;
 	int r = 0;
 
 	while (r == 0 && done < content->size) {
-		ssize_t n = piece(content, done, raw, &bytes);
+		ssize_t n = piece(content, done, pieces->raw, &bytes);
 
 		if (n < 0)
 			return (int)n;
 		conn_set_deadline(link->conn, clock_mono_ms() + link->timeouts.block_ms);
-		r = conn_write(link->conn, (struct text){ encoded, mail_data_out_take(out, bytes, encoded) });
+		r = conn_write(link->conn,
+			(struct text){ pieces->encoded, mail_data_out_take(out, bytes, pieces->encoded) });
 		done += (uint64_t)n;
 	}
 	if (r == 0)
-		r = conn_write(link->conn, (struct text){ encoded, mail_data_out_end(out, encoded) });
+		r = conn_write(link->conn,
+			(struct text){ pieces->encoded, mail_data_out_end(out, pieces->encoded) });
 	conn_set_deadline(link->conn, clock_mono_ms() + link->timeouts.block_ms);
 	return r == 0 ? conn_flush(link->conn) : r;
 }
