@@ -28,6 +28,7 @@ struct conn_private {
 	int fd, stop_fd;
 	int64_t deadline;
 	SSL *ssl;
+	bool told; /* it was the last to hear something, so it has hardly answered yet */
 	size_t in_start, in_len, out_len;
 	char *in, *out; /* BUFFER bytes each, there only while they hold something */
 };
@@ -154,8 +155,11 @@ static int fill(struct conn_private *p)
 		char *at = p->in + p->in_len;
 		size_t room = BUFFER - p->in_len;
 		ssize_t n;
-		int r;
+		int r = p->told && (p->ssl == NULL || !SSL_has_pending(p->ssl)) ? wait_conn(p, POLLIN) : 0;
 
+		if (r < 0)
+			return r;
+		p->told = false;
 		if (p->ssl != NULL) {
 			ERR_clear_error();
 			n = SSL_read(p->ssl, at, (int)room);
@@ -186,7 +190,7 @@ void conn_take(struct conn *conn, size_t len)
 /* An idle connection keeps no buffer. */
 static void release_input(struct conn_private *p)
 {
-	if (p->in_len == 0 && p->in != NULL && p->ssl != NULL && SSL_pending(p->ssl) == 0) {
+	if (p->in_len == 0 && p->in != NULL && p->ssl != NULL && SSL_has_pending(p->ssl) == 0) {
 		TALLOC_FREE(p->in);
 		p->in_start = 0;
 	}
@@ -251,11 +255,23 @@ int conn_peek(struct conn *conn, struct text *ret_bytes)
 	return conn_peek_more(conn, 0, ret_bytes);
 }
 
+/* Received bytes wait in the TLS layer: they may be a ticket, or a part of a record, which are no input yet. */
+static bool take_received(struct conn_private *p)
+{
+	if (p->in == NULL)
+		p->in = text_must(talloc_size(p, BUFFER));
+	p->in_start = 0;
+	ERR_clear_error();
+	const int n = SSL_read(p->ssl, p->in, BUFFER);
+	p->in_len = n > 0 ? (size_t)n : 0;
+	return p->in_len > 0;
+}
+
 bool conn_has_input(struct conn *conn)
 {
 	struct conn_private *p = conn->private;
 
-	return p->in_len > 0 || (p->ssl != NULL && SSL_pending(p->ssl) > 0);
+	return p->in_len > 0 || (p->ssl != NULL && SSL_has_pending(p->ssl) && take_received(p));
 }
 
 bool conn_is_readable(struct conn *conn)
@@ -275,6 +291,7 @@ bool conn_has_line(struct conn *conn)
 /* Send all of `bytes` now. */
 static int send_all(struct conn_private *p, struct text bytes)
 {
+	p->told = true;
 	while (bytes.len > 0) {
 		ssize_t n;
 		int r;

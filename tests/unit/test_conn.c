@@ -286,6 +286,62 @@ static void test_three_megabytes_go_through_tls(void **state)
 	pair_free(&pair);
 }
 
+/* The records of what the client writes from now on go to `ret_records`, and what is written to the returned socket comes to the server. */
+static int intercept(struct pair *pair, int *ret_records)
+{
+	const int server = dup(pair->raw);
+	int fds[2];
+
+	assert_true(server >= 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	assert_int_equal(dup2(fds[0], pair->raw), pair->raw);
+	close(fds[0]);
+	*ret_records = fds[1];
+	return server;
+}
+
+static ssize_t record_of(struct pair *pair, int records, const char *line, char *ret_bytes, size_t size)
+{
+	conn_write(pair->client, text_of(line));
+	assert_int_equal(conn_flush(pair->client), 0);
+	return recv(records, ret_bytes, size, 0);
+}
+
+static void test_a_part_of_a_record_is_no_input_and_two_at_once_are_two(void **state)
+{
+	struct pair pair = pair_new();
+	char bytes[400];
+	struct text line;
+	bool bare_lf;
+	int records;
+
+	(void)state;
+	secure(&pair);
+	int server = intercept(&pair, &records);
+	ssize_t len = record_of(&pair, records, "one\r\n", bytes, 100);
+	assert_in_range(len, 10, 99);
+	assert_int_equal(send(server, bytes, 7, 0), 7);
+	conn_set_deadline(pair.server, clock_mono_ms() + 20);
+	assert_int_equal(conn_read_line(pair.server, 100, &line, &bare_lf), -ETIMEDOUT);
+	assert_false(conn_has_input(pair.server));
+	assert_false(conn_is_readable(pair.server));
+
+	len += record_of(&pair, records, "two\r\n", bytes + len, 100);
+	len += record_of(&pair, records, "three\r\n", bytes + len, 100);
+	assert_int_equal(send(server, bytes + 7, (size_t)len - 7, 0), len - 7);
+	conn_set_deadline(pair.server, clock_mono_ms() + 30000);
+	hears(&pair, "one", false);
+	assert_true(conn_is_readable(pair.server));
+	hears(&pair, "two", false);
+	assert_true(conn_has_input(pair.server)); /* it came with the last one */
+	assert_true(conn_is_readable(pair.server));
+	hears(&pair, "three", false);
+	assert_false(conn_has_input(pair.server));
+	close(server);
+	close(records);
+	pair_free(&pair);
+}
+
 static void test_1_46_bytes_that_came_before_the_handshake_refuse_it(void **state)
 {
 	struct pair pair = pair_new();
@@ -405,6 +461,7 @@ int main(void)
 		cmocka_unit_test(test_what_is_written_arrives_when_it_is_flushed),
 		cmocka_unit_test(test_tls_carries_lines_both_ways_and_leaves_its_evidence),
 		cmocka_unit_test(test_three_megabytes_go_through_tls),
+		cmocka_unit_test(test_a_part_of_a_record_is_no_input_and_two_at_once_are_two),
 		cmocka_unit_test(test_1_46_bytes_that_came_before_the_handshake_refuse_it),
 		cmocka_unit_test(test_a_handshake_that_fails_says_why),
 		cmocka_unit_test(test_a_peer_that_closes_without_saying_so_is_closed_not_broken),
