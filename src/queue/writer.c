@@ -83,12 +83,11 @@ static void *writer_run(void *argument)
 		checkpoint_enter(w->checkpoint);
 		run_group(w, &group);
 		checkpoint_leave(w->checkpoint);
-		pthread_mutex_lock(&w->lock);
 		while ((job = STAILQ_FIRST(&group)) != NULL) {
 			STAILQ_REMOVE_HEAD(&group, next);
-			job->done = true;
-			pthread_cond_signal(&job->finished);
+			sem_post(&job->finished); /* it is gone from now on */
 		}
+		pthread_mutex_lock(&w->lock);
 	}
 	pthread_mutex_unlock(&w->lock);
 	return NULL;
@@ -137,18 +136,18 @@ void writer_stop(struct writer *w)
 /* The jobs come into the same group. */
 static void submit_all(struct writer *w, struct job *jobs, size_t count)
 {
+	for (size_t i = 0; i < count; i++)
+		sem_init(&jobs[i].finished, 0, 0);
 	pthread_mutex_lock(&w->lock);
-	for (size_t i = 0; i < count; i++) {
-		pthread_cond_init(&jobs[i].finished, NULL);
+	for (size_t i = 0; i < count; i++)
 		STAILQ_INSERT_TAIL(&w->jobs, &jobs[i], next);
-	}
 	pthread_cond_signal(&w->arrived);
-	for (size_t i = 0; i < count; i++) {
-		while (!jobs[i].done)
-			pthread_cond_wait(&jobs[i].finished, &w->lock);
-		pthread_cond_destroy(&jobs[i].finished);
-	}
 	pthread_mutex_unlock(&w->lock);
+	for (size_t i = 0; i < count; i++) {
+		while (sem_wait(&jobs[i].finished) < 0) {
+		}
+		sem_destroy(&jobs[i].finished);
+	}
 }
 
 static int submit(struct writer *w, struct job *job)

@@ -2,6 +2,7 @@
 /* What the files of the writer share: its thread and groups (writer.c), and what each job writes (writer_jobs.c). */
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <sys/queue.h>
 
 #include "queue/writer.h"
@@ -31,8 +32,7 @@ struct job {
 	const struct steady *clock;
 	int64_t number;
 	int result;
-	bool done;
-	pthread_cond_t finished;
+	sem_t finished;
 };
 
 STAILQ_HEAD(jobs, job);
