@@ -140,6 +140,7 @@ static int keep_name(sqlite3_vfs *vfs, const char *name, int size, char *out)
 
 static void register_vfs(void)
 {
+	(void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0); /* its sums cost a lock for each allocation of each thread */
 	plain_names = *sqlite3_vfs_find(NULL);
 	plain_names.zName = "postern";
 	plain_names.xFullPathname = keep_name;
