@@ -140,7 +140,8 @@ static int keep_name(sqlite3_vfs *vfs, const char *name, int size, char *out)
 
 static void register_vfs(void)
 {
-	(void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0); /* its sums cost a lock for each allocation of each thread */
+	(void)sqlite3_config(
+		SQLITE_CONFIG_MEMSTATUS, 0); /* its sums cost a lock for each allocation of each thread */
 	plain_names = *sqlite3_vfs_find(NULL);
 	plain_names.zName = "postern";
 	plain_names.xFullPathname = keep_name;
@@ -240,7 +241,7 @@ int database_our_columns(const void *owner, enum database_file file, const char 
 }
 
 /* A wrong bit in the name of a column is no damage to SQLite, but no statement about the column can be prepared. */
-static int check_columns(const void *owner, sqlite3 *db, enum database_file file, const char **ret_why)
+int database_check_columns(const void *owner, sqlite3 *db, enum database_file file, const char **ret_why)
 {
 	void *scratch = talloc_new(NULL);
 	const char *theirs = NULL, *ours = NULL;
@@ -353,8 +354,9 @@ static int judge_header(
 	const char *unused;
 	void *scratch = talloc_new(NULL);
 	int64_t version, application;
-	int r = error == -ENOTSUP && file == DATABASE_TRACK ? check_columns(scratch, db, file, &unused)
-							    : error;
+	int r = error == -ENOTSUP && file == DATABASE_TRACK
+			? database_check_columns(scratch, db, file, &unused)
+			: error;
 
 	if (r == 0)
 		r = database_number(db, "PRAGMA user_version", &version);
@@ -388,7 +390,7 @@ int database_open_writer(
 	if (r == 0)
 		r = migrate(owner, db, kind, directory_fd, ret_why);
 	if (r == 0 && file == DATABASE_TRACK) /* queue.db was judged as a whole (sound.h) */
-		r = check_columns(owner, db, file, ret_why);
+		r = database_check_columns(owner, db, file, ret_why);
 	if (r == 0 &&
 		(database_exec(db, kind->durable) < 0 ||
 			database_exec(db, "PRAGMA temp_store = MEMORY; PRAGMA cell_size_check = ON") < 0))

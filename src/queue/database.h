@@ -33,6 +33,10 @@ int database_make(sqlite3 *db, enum database_file file);
 /* What an intact file of ours answers to that, owned by `owner`. 0, or a negative error. */
 int database_our_columns(const void *owner, enum database_file file, const char **ret_columns);
 
+/* -EUCLEAN with one sentence in ret_why (owned by `owner`) when its tables or columns are not those of `file`: then no statement of ours can
+ * be prepared. 0, or another negative error. */
+int database_check_columns(const void *owner, sqlite3 *db, enum database_file file, const char **ret_why);
+
 /* Open the file in `directory_fd`, and make it first when it is missing; whatever recovery found in its log is durable when this returns. An
  * older schema is brought to ours, after a copy named queue.db.schemaN is durable. A connection whose commits are synced. 0, or a negative
  * error (-EUCLEAN: the file is damaged, perhaps in what it says its columns are) with one sentence in ret_why (owned by `owner`). */

@@ -367,6 +367,21 @@ failed:
 	return r;
 }
 
+/* Nobody judged the file at a start. */
+static int open_unjudged(
+	struct store *store, enum database_file file, struct readers **ret_readers, const char **ret_why)
+{
+	int r = readers_open(store, store->reader_fd, file, ret_readers, ret_why);
+
+	if (r == 0) {
+		sqlite3 *db = readers_take(*ret_readers);
+
+		r = database_check_columns(store, db, file, ret_why);
+		readers_give(*ret_readers, db);
+	}
+	return r;
+}
+
 int store_open_reader(
 	const void *owner, const char *directory, struct store **ret_store, const char **ret_why)
 {
@@ -382,9 +397,9 @@ int store_open_reader(
 		int64_t jump;
 		store->clock = steady_resume(now, now, now, clock_mono_ms(), &jump);
 		store->content_fd = openat(store->reader_fd, "content", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		r = readers_open(store, store->reader_fd, DATABASE_QUEUE, &store->readers, ret_why);
+		r = open_unjudged(store, DATABASE_QUEUE, &store->readers, ret_why);
 		if (r == 0)
-			r = readers_open(store, store->reader_fd, DATABASE_TRACK, &store->tracks, ret_why);
+			r = open_unjudged(store, DATABASE_TRACK, &store->tracks, ret_why);
 	}
 	if (r < 0) {
 		talloc_steal(owner, *ret_why);

@@ -297,6 +297,16 @@ static void test_11_30_a_track_db_of_a_newer_version_is_refused(void **state)
 }
 
 /* In the list of tables, where SQLite sees no damage in a name. */
+/* By `postern track` without a gateway. */
+static void cannot_be_read(struct rig *rig, const char *words)
+{
+	struct store *reader = NULL;
+	const char *why = NULL;
+
+	assert_int_equal(store_open_reader(rig, rig->path, &reader, &why), -EUCLEAN);
+	assert_non_null(strstr(why, words));
+}
+
 static void test_a_wrong_bit_in_the_list_of_tables_of_track_db_keeps_nobody_waiting(void **state)
 {
 	static const char *const names[] = { "mid", "received", "moved", "rid", "number", "refusal", "icid" };
@@ -315,6 +325,7 @@ static void test_a_wrong_bit_in_the_list_of_tables_of_track_db_keeps_nobody_wait
 		assert_int_equal(sound_check_track(rig, rig->fd, &damage), 0);
 		if (damage == NULL)
 			fail_msg("%s: it is taken for sound", names[i]);
+		cannot_be_read(rig, "track.db ");
 		reopen(rig);
 		lends(rig, 3, names[i]);
 		if (names_with(rig, "track.db.corrupt-") < i + 1)
