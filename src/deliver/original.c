@@ -93,7 +93,8 @@ struct original original_of(const void *owner, const struct content *content, bo
 		struct text all = read_first(owner, content, (size_t)content->size);
 
 		/* A NUL has no place in any encoding but binary; and a report has to pass servers of seven bits. */
-		if (all.len == content->size && text_find(all, '\0') == all.len && (global || text_is_ascii(all)))
+		if (all.len == content->size && text_find(all, '\0') == all.len &&
+			(global || text_is_ascii(all)))
 			return (struct original){ .type = global ? "message/global" : "message/rfc822",
 				.bytes = with_line_ends(owner, all, NULL),
 				.eight_bit = !text_is_ascii(all) };
