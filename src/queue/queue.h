@@ -28,8 +28,10 @@ int queue_room(struct peer *queue, uint64_t size, int stop_fd);
 int queue_lease(struct peer *queue, const void *owner, const char *prefer, int64_t wait_ms, int stop_fd,
 	struct lease **ret_lease);
 
-/* Report what became of a lease; 0 when it is recorded durably. May be repeated until it is. */
-int queue_record(struct peer *queue, const struct outcome *outcome, int stop_fd);
+/* Report what became of a lease; 0 when it is recorded durably. May be repeated until it is. In the same ask, unless `prefer` is NULL, borrow
+ * more mail as queue_lease() does, without waiting. */
+int queue_record(struct peer *queue, const void *owner, const struct outcome *outcome, const char *prefer,
+	int stop_fd, struct lease **ret_lease);
 
 /* Refused connections and recipients, for tracking only. 0 or a negative error. */
 int queue_note(struct peer *queue, const struct store_refusal *refusals, size_t count, int stop_fd);
@@ -39,10 +41,10 @@ struct frame *queue_commit_answer(struct store *store, struct frame *ask, const 
 struct frame *queue_new_file_answer(struct store *store, struct frame *ask, const void *owner);
 struct frame *queue_room_answer(struct store *store, struct frame *ask, const void *owner);
 struct frame *queue_lease_answer(struct store *store, struct frame *ask, const void *owner, uint64_t lessee);
-/* What the answer of queue_lease_answer() lends: its domain, owned by `owner`, and its mid; NULL when it lends nothing. The answer is used up by it
- * and must have been sent. */
+struct frame *queue_record_answer(struct store *store, struct frame *ask, const void *owner, uint64_t lessee);
+/* What one of these two answers lends: its domain, owned by `owner`, and its mid; NULL when it lends nothing. The answer is used up by it and must
+ * have been sent. */
 char *queue_lease_lent(struct frame *answer, const void *owner, int64_t *ret_mid);
-struct frame *queue_record_answer(struct store *store, struct frame *ask, const void *owner);
 struct frame *queue_note_answer(struct store *store, struct frame *ask, const void *owner);
 
 /* Unpack a commit ask, for queue_commit_answer() and for the sink: both borrow from `ask`; content fd is the caller's. 0 or ERR_FORMAT. */

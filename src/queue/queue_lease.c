@@ -17,45 +17,96 @@ enum {
 	NOTES_MAX = 1000
 };
 
-int queue_lease(struct peer *queue, const void *owner, const char *prefer, int64_t wait_ms, int stop_fd,
-	struct lease **ret_lease)
+/* The answer to an ask that may lend: what came of it, and the lease, if there is one. */
+static struct frame *lending_answer(const void *owner, int result)
 {
-	struct frame *ask = frame_new(NULL, FRAME_LEASE), *answer;
+	struct frame *answer = frame_new(owner, FRAME_ANSWER);
 
-	*ret_lease = NULL;
-	frame_put_bool(ask, prefer != NULL);
-	frame_put_text(ask, text_of(prefer));
-	frame_put_number(ask, wait_ms);
-	int r = peer_ask(queue, ask, ask, stop_fd, clock_mono_ms() + wait_ms + SLACK_MS, &answer);
-	if (r == 0 && frame_get_bool(answer)) {
-		*ret_lease = envelope_get_lease(answer, owner);
-		r = *ret_lease == NULL ? ERR_FORMAT : 0;
-	}
-	talloc_free(ask);
-	return r;
+	frame_put_number(answer, result);
+	return answer;
 }
 
-struct frame *queue_lease_answer(struct store *store, struct frame *ask, const void *owner, uint64_t lessee)
+static struct frame *put_lent(struct frame *answer, const struct lease *lease)
 {
-	bool preferred = frame_get_bool(ask);
-	char *prefer = frame_get_copy(ask, ask);
-	int64_t wait_ms = frame_get_range(ask, 0, WAIT_MAX_MS);
-	struct lease *lease;
-
-	if (frame_done(ask) < 0)
-		return NULL;
-
-	struct frame *answer = frame_new(owner, FRAME_ANSWER);
-	if (store_lease(store, answer, lessee, preferred ? prefer : NULL, wait_ms, &lease) < 0)
-		lease = NULL;
 	frame_put_bool(answer, lease != NULL);
 	if (lease != NULL)
 		envelope_put_lease(answer, lease);
 	return answer;
 }
 
+static int ask_lending(struct peer *queue, const void *owner, struct frame *ask, int64_t within_ms,
+	int stop_fd, struct lease **ret_lease)
+{
+	struct frame *answer;
+	int r = peer_ask(queue, ask, ask, stop_fd, clock_mono_ms() + within_ms, &answer);
+
+	*ret_lease = NULL;
+	if (r == 0)
+		r = (int)frame_get_range(answer, INT32_MIN, 0);
+	if (r == 0 && frame_get_bool(answer)) {
+		*ret_lease = envelope_get_lease(answer, owner);
+		r = *ret_lease == NULL ? ERR_FORMAT : 0;
+	} else if (r == 0 && frame_done(answer) < 0) {
+		r = ERR_FORMAT;
+	}
+	talloc_free(ask);
+	return r;
+}
+
+int queue_lease(struct peer *queue, const void *owner, const char *prefer, int64_t wait_ms, int stop_fd,
+	struct lease **ret_lease)
+{
+	struct frame *ask = frame_new(NULL, FRAME_LEASE);
+
+	frame_put_optional(ask, prefer);
+	frame_put_number(ask, wait_ms);
+	return ask_lending(queue, owner, ask, wait_ms + SLACK_MS, stop_fd, ret_lease);
+}
+
+struct frame *queue_lease_answer(struct store *store, struct frame *ask, const void *owner, uint64_t lessee)
+{
+	const char *prefer = frame_get_optional(ask);
+	int64_t wait_ms = frame_get_range(ask, 0, WAIT_MAX_MS);
+	struct lease *lease;
+
+	if (frame_done(ask) < 0)
+		return NULL;
+
+	struct frame *answer = lending_answer(owner, 0);
+	if (store_lease(store, answer, lessee, prefer, wait_ms, &lease) < 0)
+		lease = NULL;
+	return put_lent(answer, lease);
+}
+
+int queue_record(struct peer *queue, const void *owner, const struct outcome *outcome, const char *prefer,
+	int stop_fd, struct lease **ret_lease)
+{
+	struct frame *ask = frame_new(NULL, FRAME_RECORD);
+
+	frame_put_optional(ask, prefer);
+	envelope_put_outcome(ask, outcome);
+	return ask_lending(queue, owner, ask, RECORD_MS, stop_fd, ret_lease);
+}
+
+struct frame *queue_record_answer(struct store *store, struct frame *ask, const void *owner, uint64_t lessee)
+{
+	const char *prefer = frame_get_optional(ask);
+	struct outcome *outcome = envelope_get_outcome(ask, ask);
+	struct lease *lease = NULL;
+
+	if (outcome == NULL)
+		return NULL;
+
+	int r = store_record(store, outcome);
+	struct frame *answer = lending_answer(owner, r);
+	if (r == 0 && prefer != NULL && store_lease(store, answer, lessee, prefer, 0, &lease) < 0)
+		lease = NULL;
+	return put_lent(answer, lease);
+}
+
 char *queue_lease_lent(struct frame *answer, const void *owner, int64_t *ret_mid)
 {
+	frame_get_number(answer); /* result */
 	if (!frame_get_bool(answer))
 		return NULL;
 
@@ -84,21 +135,6 @@ static struct frame *number_answer(const void *owner, int number)
 
 	frame_put_number(answer, number);
 	return answer;
-}
-
-int queue_record(struct peer *queue, const struct outcome *outcome, int stop_fd)
-{
-	struct frame *ask = frame_new(NULL, FRAME_RECORD);
-
-	envelope_put_outcome(ask, outcome);
-	return ask_number(queue, ask, RECORD_MS, stop_fd);
-}
-
-struct frame *queue_record_answer(struct store *store, struct frame *ask, const void *owner)
-{
-	struct outcome *outcome = envelope_get_outcome(ask, ask);
-
-	return outcome == NULL ? NULL : number_answer(owner, store_record(store, outcome));
 }
 
 int queue_note(struct peer *queue, const struct store_refusal *refusals, size_t count, int stop_fd)

@@ -113,29 +113,38 @@ static void hold(struct worker *worker, const struct lease *lease)
 	pthread_mutex_unlock(&worker->deliver->lock);
 }
 
-/* Ask for a lease, and hold it before anybody can tell a new `queue` what is held. */
-static int ask(struct worker *worker, const void *owner, const char *prefer, int64_t wait_ms,
-	struct lease **ret_lease)
+/* Until hold(), a lease may arrive; false when the role stops and wants none. */
+static bool begin_asking(struct worker *worker)
 {
 	struct deliver *d = worker->deliver;
 
 	pthread_mutex_lock(&d->lock);
 	worker->asking = true;
+	const bool wanted = !d->stopping;
 	pthread_mutex_unlock(&d->lock);
-	int r = queue_lease(d->queue, owner, prefer, wait_ms, d->role->drain_fd, ret_lease);
+	return wanted;
+}
+
+/* Ask for a lease, and hold it before anybody can tell a new `queue` what is held. */
+static int ask(struct worker *worker, const char *prefer, int64_t wait_ms, struct lease **ret_lease)
+{
+	struct deliver *d = worker->deliver;
+
+	begin_asking(worker);
+	int r = queue_lease(d->queue, NULL, prefer, wait_ms, d->role->drain_fd, ret_lease);
 	hold(worker, *ret_lease);
 	return r;
 }
 
 /* Mail for the open link, else (after closing it) any mail. NULL when nothing is due. */
-static struct lease *next_lease(struct worker *worker, struct link **link, const void *owner)
+static struct lease *next_lease(struct worker *worker, struct link **link)
 {
 	struct deliver *d = worker->deliver;
 	struct lease *lease = NULL;
 	int r = 0;
 
 	if (*link != NULL) {
-		r = ask(worker, owner, (*link)->target.destination, REUSE_MS, &lease);
+		r = ask(worker, (*link)->target.destination, REUSE_MS, &lease);
 		if (lease != NULL)
 			return lease;
 		link_close(*link);
@@ -146,7 +155,7 @@ static struct lease *next_lease(struct worker *worker, struct link **link, const
 	d->idle++;
 	pthread_mutex_unlock(&d->lock);
 	if (r == 0)
-		r = ask(worker, owner, NULL, WAIT_MS, &lease);
+		r = ask(worker, NULL, WAIT_MS, &lease);
 	if (r < 0)
 		pause_ms(d, d->role->drain_fd, AGAIN_MS);
 	pthread_mutex_lock(&d->lock);
@@ -157,19 +166,29 @@ static struct lease *next_lease(struct worker *worker, struct link **link, const
 	return lease;
 }
 
-/* An outcome is repeated until `queue` has it: after a restart of `queue` too. */
-static void record(struct worker *worker, const struct outcome *outcome)
+/* An outcome is repeated until `queue` has it: after a restart of `queue` too. Returns more mail for destination `prefer` (NULL: none is wanted)
+ * that is due now, or NULL. */
+static struct lease *record(
+	struct worker *worker, const struct lease *lease, const struct outcome *outcome, const char *prefer)
 {
 	struct deliver *d = worker->deliver;
+	struct lease *next;
 	int r;
 
-	for (int ms = AGAIN_MS; (r = queue_record(d->queue, outcome, d->role->stop_fd)) < 0;
-		ms = MIN(2 * ms, AGAIN_LONGEST_MS)) {
+	if (!begin_asking(worker))
+		prefer = NULL;
+	r = queue_record(d->queue, NULL, outcome, prefer, d->role->stop_fd, &next);
+	hold(worker, r < 0 ? lease : next);
+	for (int ms = AGAIN_MS; r < 0; ms = MIN(2 * ms, AGAIN_LONGEST_MS)) {
 		log_event(LOG_WARN, "outcome_not_recorded", log_num("mid", outcome->mid),
 			log_str("reason", err_text(r)));
 		if (r == -EINVAL || !pause_ms(d, d->role->stop_fd, ms))
-			return;
+			break;
+		r = queue_record(d->queue, NULL, outcome, NULL, d->role->stop_fd, &next);
 	}
+	if (next == NULL)
+		hold(worker, NULL);
+	return next;
 }
 
 static struct generation *generation_hold(struct deliver *d)
@@ -191,13 +210,16 @@ static void generation_release(struct generation *generation)
 	config_release(config);
 }
 
-static void deliver_lease(struct worker *worker, struct link **link, const struct lease *lease)
+/* Returns what is to be delivered next, when that is known. */
+static struct lease *deliver_lease(struct worker *worker, struct link **link, const struct lease *lease)
 {
 	struct generation *generation = generation_hold(worker->deliver);
+	struct outcome *outcome = deliver_attempt(&generation->house, link, lease, lease);
+	struct lease *next =
+		record(worker, lease, outcome, *link == NULL ? NULL : (*link)->target.destination);
 
-	record(worker, deliver_attempt(&generation->house, link, lease, lease));
-	hold(worker, NULL);
 	generation_release(generation);
+	return next;
 }
 
 /* An idle thread stays; a second one leaves. */
@@ -211,21 +233,21 @@ static void *worker_run(void *argument)
 	struct worker *worker = argument;
 	struct deliver *d = worker->deliver;
 	struct link *link = NULL;
+	struct lease *lease = NULL, *next;
 	bool leave = false;
 
 	pthread_mutex_lock(&d->lock);
 	d->idle--; /* counted by start_worker() */
 	pthread_mutex_unlock(&d->lock);
 	while (!leave) {
-		void *scratch = talloc_new(NULL);
-		struct lease *lease = next_lease(worker, &link, scratch);
-
-		if (lease != NULL)
-			deliver_lease(worker, &link, lease);
-		talloc_free(scratch);
+		if (lease == NULL)
+			lease = next_lease(worker, &link);
+		next = lease == NULL ? NULL : deliver_lease(worker, &link, lease);
 		pthread_mutex_lock(&d->lock);
-		leave = lease == NULL ? superfluous(d) : d->stopping;
+		leave = next == NULL && (lease == NULL ? superfluous(d) : d->stopping);
 		pthread_mutex_unlock(&d->lock);
+		talloc_free(lease);
+		lease = next;
 	}
 	link_close(link);
 	tls_thread_end();

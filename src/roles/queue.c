@@ -87,7 +87,7 @@ static struct frame *answer(const struct served *served, struct frame *ask)
 		if (ask->kind == FRAME_LEASE)
 			return queue_lease_answer(store, ask, ask, served->lessee);
 		if (ask->kind == FRAME_RECORD)
-			return queue_record_answer(store, ask, ask);
+			return queue_record_answer(store, ask, ask, served->lessee);
 		return NULL;
 	case CLI:
 		if (ask->kind == FRAME_TRACK)
@@ -116,7 +116,7 @@ static void *channel_run(void *argument)
 		struct frame *frame = answer(served, ask);
 
 		r = frame == NULL ? ERR_FORMAT : channel_send(served->fd, frame, clock_mono_ms() + 10000);
-		if (frame != NULL && ask->kind == FRAME_LEASE)
+		if (frame != NULL && (ask->kind == FRAME_LEASE || ask->kind == FRAME_RECORD))
 			lent_domain = queue_lease_lent(frame, served, &lent_mid);
 		held += frame != NULL && ask->kind == FRAME_BACKUP;
 		if (frame == NULL)
