@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #include <event2/event.h>
 #include <talloc.h>
@@ -26,7 +25,7 @@
 #include "roles/role.h"
 
 /* Three roles with 64 channels each and a few commands; and more questions than they can ask, because some go on without them. */
-enum { CHANNELS_MAX = 512, QUESTIONS_MAX = 1000, FILES_MAX = 4096 };
+enum { CHANNELS_MAX = 512, QUESTIONS_MAX = 1000 };
 
 struct resolver {
 	struct role *role;
@@ -333,22 +332,10 @@ static void on_control(evutil_socket_t fd, short events, void *argument)
 	talloc_free(scratch);
 }
 
-/* Each question on its way has a socket. */
-static void allow_files(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < FILES_MAX) {
-		limit.rlim_cur = MIN(limit.rlim_max, (rlim_t)FILES_MAX);
-		setrlimit(RLIMIT_NOFILE, &limit);
-	}
-}
-
 int role_resolver(struct role *role)
 {
 	struct resolver *resolver = text_must(talloc_zero(NULL, struct resolver));
 
-	allow_files();
 	resolver->role = role;
 	resolver->base = text_must(event_base_new());
 	resolver->control = text_must(

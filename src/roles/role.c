@@ -193,6 +193,17 @@ static const struct {
 	{ "resolver", role_resolver },
 };
 
+/* Connections, questions and content files have a descriptor each: what the system allows is used, not what it begins with, which is 1,024. */
+static void allow_descriptors(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 int role_main(const char *name, const char *uid, const char *gid, const char *incarnation)
 {
 	struct role role = { .control_fd = ROLE_CONTROL_FD,
@@ -211,6 +222,7 @@ int role_main(const char *name, const char *uid, const char *gid, const char *in
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	prctl(PR_SET_NAME, role.name, 0, 0, 0);
 	setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
+	allow_descriptors();
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGINT, SIG_IGN); /* Ctrl-C reaches the whole group: master decides the order of the end */
 	signal(SIGTERM, SIG_IGN);

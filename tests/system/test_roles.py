@@ -3,6 +3,8 @@
 import os
 import pathlib
 import pwd
+import re
+import resource
 import signal
 
 import pytest
@@ -66,6 +68,19 @@ def test_roles_run_as_their_user(gateway):
         assert set(fields["Gid"].split()) == {str(user.pw_gid)}, name
         assert fields["Groups"].split() in ([], [str(user.pw_gid)]), name
         assert int(fields["CapEff"], 16) == 0, name
+
+
+def test_roles_may_open_as_much_as_the_system_allows(make_gateway):
+    """1,024 descriptors, which is what programs begin with, do not carry 1,000 connections."""
+    before, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(512, most), most))
+    try:
+        gateway = make_gateway()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (before, most))
+    for name in ROLES:
+        limits = pathlib.Path(f"/proc/{gateway.roles()[name]['pid']}/limits").read_text()
+        assert re.search(rf"^Max open files +{most} +{most} ", limits, re.M), limits
 
 
 def test_nothing_secret_in_the_arguments(gateway):
