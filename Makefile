@@ -61,7 +61,7 @@ salvage: asan
 
 BENCH = build/bench/load build/bench/sink
 
-build/bench/%: bench/%.c bench/figures.h
+build/bench/%: bench/%.c bench/body.h bench/figures.h
 	@mkdir -p build/bench
 	@$(CC) -std=c17 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -o $@ $< -lssl -lcrypto
 

@@ -224,6 +224,7 @@ def drain(image, broken, cold=False, wait=True):
                 found["cpu"] = cpu_seconds(gateway) / expected * 1000
                 found["connections"] = sink.counts()[-1][1][2]
                 found["repeated"] = sink.counts()[-1][1][0] - sink.counts()[-1][1][1] - 1  # "first" has no number
+                found["damaged"] = sink.counts()[-1][1][3]
             gateway.stop()
     finally:
         sink.stop()
@@ -246,6 +247,7 @@ def bench_start(image, runs):
     say("the same with those three", [f["cpu"] for f in broken], "s/1000")
     say("mails on one connection", [(image.mails) / f["connections"] for f in whole], "mails")
     say("repeated", [f["repeated"] for f in whole + broken], "mails", "0")
+    say("damaged", [f["damaged"] for f in whole + broken], "mails", "0")
 
 
 # d) throughput

@@ -1,8 +1,8 @@
 /*
  * Hands mail to an SMTP server over some connections at once, each with the next mail as soon as the last one is answered, and prints each tenth
- * of a second how many were accepted: "TIME ACCEPTED", TIME as CLOCK_MONOTONIC in seconds. The number of a mail is in its field X-Bench; it goes
- * to u@dN.bench.test, N = number modulo DOMAINS. MAIL, RCPT and DATA leave in one write: Nagle's algorithm and delayed ACKs would measure
- * themselves.
+ * of a second how many were accepted: "TIME ACCEPTED", TIME as CLOCK_MONOTONIC in seconds. The number of a mail and of the lines of its body
+ * (body.h) are in its field X-Bench; it goes to u@dN.bench.test, N = number modulo DOMAINS. MAIL, RCPT and DATA leave in one write: Nagle's
+ * algorithm and delayed ACKs would measure themselves.
  *
  *     load [-m MAILS] [-t VERSION] [-l] ADDRESS PORT CONNECTIONS FIRST COUNT SIZE DOMAINS        COUNT 0 = until SIGTERM
  *
@@ -24,6 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 #include <openssl/ssl.h>
+#include "body.h"
 #include "figures.h"
 
 enum { GREETING, HELLO, STARTTLS, HELLO_AGAIN, MAIL, RCPT, DATA, END, QUIT, IDLE, HEAD = 300 };
@@ -53,8 +54,7 @@ static const int wanted[] = { [GREETING] = 220,
 static volatile sig_atomic_t stopping;
 static struct sockaddr_in server;
 static SSL_CTX *tls_context;
-static char *content;
-static size_t size, domains;
+static size_t size, domains, lines, head; /* of a mail: all bytes, lines of its body, bytes before it */
 static int64_t next_number, end_number, accepted, mails_per_session = INT64_MAX;
 static unsigned idle;
 static bool timed;
@@ -166,13 +166,16 @@ static void begin(struct session *s)
 static void send_content(struct session *s)
 {
 	int len = snprintf(s->content, HEAD,
-		"X-Bench: %012lld\r\nFrom: <load@sender.test>\r\nDate: Sun, 22 Nov 2026 10:00:00 +0000\r\nMessage-ID: <%lld@sender.test>\r\n",
-		(long long)s->number, (long long)s->number);
+		"X-Bench: %012lld %zu\r\nFrom: <load@sender.test>\r\nDate: Sun, 22 Nov 2026 10:00:00 +0000\r\nMessage-ID: <%lld@sender.test>\r\n",
+		(long long)s->number, lines, (long long)s->number);
 
 	if (timed)
 		len += snprintf(s->content + len, (size_t)(HEAD - len), "X-Time: %.6f\r\n", now());
-	memcpy(s->content + len, "\r\n", 2);
-	memset(s->content + len + 2, 'x', (size_t)(HEAD - len - 2));
+	len += snprintf(s->content + len, (size_t)(HEAD - len), "X-Pad: ");
+	memset(s->content + len, 'x', head - 4 - (size_t)len);
+	memcpy(s->content + head - 4, "\r\n\r\n", 4);
+	for (size_t i = 0; i < lines; i++)
+		memcpy(s->content + head + i * BODY_LINE, body_line((uint64_t)s->number, i), BODY_TEXT);
 	say(s, s->content, size);
 }
 
@@ -255,16 +258,17 @@ static bool read_on(struct session *s)
 	return true;
 }
 
-/* Some header, then lines of 78 characters, then the dot: `size` bytes in all. */
-static void make_content(void)
+/* Some header, then whole lines, then the dot: `size` bytes in all. What is the same in each mail is written once. */
+static char *make_content(void)
 {
-	content = malloc(size + 1);
-	if (content == NULL || size < 400)
-		fail("SIZE is below 400, or there is no memory");
-	memset(content, 'x', size);
-	for (size_t i = HEAD; i + 82 < size; i += 80)
-		memcpy(content + i, "\r\n", 2);
-	memcpy(content + size - 5, "\r\n.\r\n", 5);
+	char *content = malloc(size);
+
+	if (content == NULL)
+		fail("memory");
+	for (size_t i = 0; i < lines; i++)
+		memcpy(content + head + i * BODY_LINE + BODY_TEXT, "\r\n", 2);
+	memcpy(content + size - 3, ".\r\n", 3);
+	return content;
 }
 
 static void make_tls(const char *version)
@@ -293,10 +297,7 @@ static void run(unsigned connections)
 
 	printf("%.6f 0\n", said);
 	for (unsigned i = 0; i < connections; i++) {
-		sessions[i].content = malloc(size);
-		if (sessions[i].content == NULL)
-			fail("memory");
-		memcpy(sessions[i].content, content, size);
+		sessions[i].content = make_content();
 		next_number += mails_per_session == 0;
 		connect_session(&sessions[i]);
 	}
@@ -341,7 +342,11 @@ int main(int argc, char **argv)
 	end_number = atoll(argv[5]) == 0 ? INT64_MAX : next_number + atoll(argv[5]);
 	size = (size_t)atoll(argv[6]);
 	domains = (size_t)atoll(argv[7]);
-	make_content();
+	if (size < 400)
+		fail("SIZE is below 400");
+	lines = (size - HEAD) / BODY_LINE;
+	head = size - 3 - lines * BODY_LINE;
+	body_make_table();
 	signal(SIGTERM, stop);
 	signal(SIGPIPE, SIG_IGN);
 	setvbuf(stdout, NULL, _IOLBF, 0);

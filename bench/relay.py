@@ -125,9 +125,9 @@ def measure(cell, peer, sink, memory):
     found |= {"accepted": cell.count / (end - start), "session_p50": load.figures()["session"][0],
         "session_p99": load.figures()["session"][1]}
     if wanted:
-        mails, unique, _ = sink.counts()[-1][1]
+        mails, unique, _, damaged = sink.counts()[-1][1]
         found |= {"delivered": cell.count / (sink.figures()["last"][0] - start), "lost": wanted - unique,
-            "repeated": mails - unique}
+            "repeated": mails - unique, "damaged": damaged}
         if commits:
             found |= {"commits": commits / (sink.figures()["last"][0] - start), "group": cell.count / commits}
         for name, (p50, p99) in (("accept", load.figures()["accept"]), ("relay", sink.figures()["relay"])):
@@ -170,7 +170,7 @@ def table(cell, found):
         columns = [("accepted", "sessions/s", 0)] + [c for c in columns if c[0] in ("cpu", "session_p50", "pss")]
     lines = [f"**{cell}** (`{cell.text}`), {cell.count} {'mails' if cell.mails else 'sessions'} a run, "
         f"{len(next(iter(found.values())))} runs each", ""]
-    lines += ["| | " + " | ".join(c[1] for c in columns) + " | lost, repeated |", "|---" * (len(columns) + 2) + "|"]
+    lines += ["| | " + " | ".join(c[1] for c in columns) + " | lost, repeated, damaged |", "|---" * (len(columns) + 2) + "|"]
     for name, runs in found.items():
         cells = [name]
         for key, _, digits in columns:
@@ -179,7 +179,7 @@ def table(cell, found):
             if key in ("delivered", "cpu") and len(runs) > 1 and value is not None:
                 text += f" ({min(r[key] for r in runs):,.{digits}f} - {max(r[key] for r in runs):,.{digits}f})"
             cells.append(text)
-        cells.append(f"{sum(r.get('lost', 0) for r in runs)}, {sum(r.get('repeated', 0) for r in runs)}")
+        cells.append(", ".join(str(sum(r.get(key, 0) for r in runs)) for key in ("lost", "repeated", "damaged")))
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 

@@ -1,7 +1,8 @@
 /*
  * Takes all mail on many loopback addresses at once, 127.1.0.0 on, in one thread, and prints each tenth of a second how much came: "TIME MAILS
- * UNIQUE CONNECTIONS", TIME as CLOCK_MONOTONIC in seconds; UNIQUE counts different numbers in the field X-Bench, so that lost and repeated mail shows. The
- * very first mail makes a line of its own. Addresses of places named by "dead" are not listened on; those of "silent" accept and say nothing;
+ * UNIQUE CONNECTIONS DAMAGED", TIME as CLOCK_MONOTONIC in seconds; UNIQUE counts different numbers in the field X-Bench, so that lost and repeated
+ * mail shows, and DAMAGED the mails whose body is not, line by line, what load writes under that number (body.h). The very first mail makes a line of
+ * its own. Addresses of places named by "dead" are not listened on; those of "silent" accept and say nothing;
  * those of "deaf" do not even answer a SYN, because their queue of connections is full. Nothing is stored. All replies to pipelined commands leave in one write.
  *
  *     sink [-c PEM] PORT COUNT [dead|silent|deaf PLACE]...        PLACE i = 127.1.(i / 256).(i mod 256)
@@ -24,13 +25,16 @@
 #include <time.h>
 #include <unistd.h>
 #include <openssl/ssl.h>
+#include "body.h"
 #include "figures.h"
 
 enum { IN = 65536, OUT = 8192, NUMBERS = 1 << 24 };
 
 struct peer {
 	int fd;
-	bool listens, silent, in_data;
+	bool listens, silent, in_data, in_body;
+	bool damaged; /* the mail that comes */
+	uint64_t number, lines, line;
 	SSL *tls;
 	double sent; /* of the mail that comes */
 	size_t len, out_len;
@@ -39,7 +43,7 @@ struct peer {
 
 static volatile sig_atomic_t stopping;
 static uint8_t seen[NUMBERS / 8];
-static uint64_t mails, unique, connections, tls_sessions;
+static uint64_t mails, unique, connections, damaged, tls_sessions;
 static double last;
 static struct figures relay_times;
 static SSL_CTX *tls_context;
@@ -56,8 +60,9 @@ static void report(void)
 	struct timespec t;
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
-	printf("%lld.%06ld %llu %llu %llu\n", (long long)t.tv_sec, t.tv_nsec / 1000,
-		(unsigned long long)mails, (unsigned long long)unique, (unsigned long long)connections);
+	printf("%lld.%06ld %llu %llu %llu %llu\n", (long long)t.tv_sec, t.tv_nsec / 1000,
+		(unsigned long long)mails, (unsigned long long)unique, (unsigned long long)connections,
+		(unsigned long long)damaged);
 }
 
 static void fail(const char *what)
@@ -93,25 +98,49 @@ static void flush(struct peer *peer)
 	peer->out_len = 0;
 }
 
-static void take_data(struct peer *peer, const char *line, size_t len)
+static void end_mail(struct peer *peer)
 {
-	if (len == 3 && line[0] == '.') {
-		peer->in_data = false;
-		reply(peer, "250 2.0.0 taken\r\n");
-		if (++mails == 1)
-			report();
-		if (peer->sent > 0) {
-			last = now();
-			figures_add(&relay_times, last - peer->sent);
-			peer->sent = 0;
-		}
+	peer->in_data = false;
+	damaged += peer->damaged || peer->line != peer->lines;
+	reply(peer, "250 2.0.0 taken\r\n");
+	if (++mails == 1)
+		report();
+	if (peer->sent > 0) {
+		last = now();
+		figures_add(&relay_times, last - peer->sent);
+	}
+}
+
+static void take_header(struct peer *peer, const char *line, size_t len)
+{
+	char *end;
+
+	if (len == 2) {
+		peer->in_body = true;
 	} else if (len > 9 && memcmp(line, "X-Bench: ", 9) == 0) {
-		const uint64_t number = strtoull(line + 9, NULL, 10) % NUMBERS;
+		peer->number = strtoull(line + 9, &end, 10);
+		peer->lines = strtoull(end, NULL, 10);
+
+		const uint64_t number = peer->number % NUMBERS;
 
 		unique += (seen[number / 8] >> number % 8 & 1) == 0;
 		seen[number / 8] |= (uint8_t)(1 << number % 8);
 	} else if (len > 8 && memcmp(line, "X-Time: ", 8) == 0) {
 		peer->sent = atof(line + 8);
+	}
+}
+
+/* A mail without a number is not looked at. */
+static void take_data(struct peer *peer, const char *line, size_t len)
+{
+	if (len == 3 && line[0] == '.') {
+		end_mail(peer);
+	} else if (!peer->in_body) {
+		take_header(peer, line, len);
+	} else if (peer->lines > 0) {
+		peer->damaged |= len != BODY_LINE || line[BODY_TEXT] != '\r' ||
+				 memcmp(line, body_line(peer->number, peer->line), BODY_TEXT) != 0;
+		peer->line++;
 	}
 }
 
@@ -139,6 +168,9 @@ static bool take_command(struct peer *peer, const char *line)
 		start_tls(peer);
 	} else if (strncasecmp(line, "DATA", 4) == 0) {
 		peer->in_data = true;
+		peer->in_body = peer->damaged = false;
+		peer->number = peer->lines = peer->line = 0;
+		peer->sent = 0;
 		reply(peer, "354 go on\r\n");
 	} else if (strncasecmp(line, "QUIT", 4) == 0) {
 		reply(peer, "221 2.0.0 bye\r\n");
@@ -286,6 +318,7 @@ int main(int argc, char **argv)
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	signal(SIGTERM, stop);
 	signal(SIGPIPE, SIG_IGN);
+	body_make_table();
 	poll_fd = epoll_create1(0);
 	for (int place = 0; place < atoi(argv[2]); place++)
 		if (!named(argv + 3, "dead", place))
