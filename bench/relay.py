@@ -8,19 +8,15 @@ or rsa; SIZE in bytes; MAILS in a session, 0 = sessions without mail (only the r
 """
 
 import argparse
-import datetime
 import json
-import os
 import pathlib
-import platform
 import re
 import shutil
 import statistics
-import subprocess
 import time
 import urllib.request
 
-from tools import ROOT, TOOLS, Counted
+from tools import TOOLS, Counted, heading, write
 import harness
 import peers
 
@@ -28,7 +24,6 @@ CELLS = ["tls:4096:20:10", "plain:4096:20:10", "tls:4096:20:1", "tls:4096:100:10
     "tls:1048576:20:10", "plain:1048576:20:10", "rsa:4096:20:10", "plain:4096:1:1", "plain:4096:100:10",
     "tls12:4096:1:0", "tls:4096:1:0", "tls:4096:100:0"]
 DOMAINS = 100
-BEGIN, END = "<!-- begin of what bench/relay.py writes -->\n", "<!-- end of what bench/relay.py writes -->\n"
 
 
 class Cell:
@@ -200,19 +195,6 @@ def ratios(results):
     return "\n".join(lines) + "\n"
 
 
-def machine():
-    model = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
-    system = re.search(r'PRETTY_NAME="(.*)"', pathlib.Path("/etc/os-release").read_text()).group(1)
-    memory = int(pathlib.Path("/proc/meminfo").read_text().split()[1]) / 2**20
-    disk = subprocess.run(["findmnt", "-n", "-o", "FSTYPE,OPTIONS", "-T", os.environ.get("TMPDIR", "/tmp")], capture_output=True,
-        text=True)
-    postfix = harness.run("postconf", "-d", "-h", "mail_version").stdout.strip()
-    return (f"{datetime.date.today()}; {os.cpu_count()} processors ({model.group(1) if model else platform.machine()}), "
-        f"{memory:.0f} GiB, {system}, Linux {'.'.join(platform.release().split('.')[:2])}, {disk.stdout.split()[0]}{' with discard' if 'discard' in disk.stdout else ''}; "
-        f"{harness.run(harness.BINARY, '--version').stdout.splitlines()[0]}, Postfix {postfix}; load at the start "
-        f"{os.getloadavg()[0]:.1f}.")
-
-
 def read(file):
     """What --append has written: (head, slow, [(cell, figures)]) of each kind of disk."""
     lines = [json.loads(line) for line in file.read_text().splitlines()]
@@ -225,14 +207,6 @@ def read(file):
 def report(head, slow, results):
     head += " Each sync takes 5 ms more." if slow else ""
     return "\n".join([head + "\n", ratios(results), *(table(cell, found) for cell, found in results)]) + "\n"
-
-
-def write(text):
-    """Put the tables where docs/performance.md has the last ones."""
-    file = ROOT / "docs/performance.md"
-    old = file.read_text()
-    head, rest = old.split(BEGIN)
-    file.write_text(head + BEGIN + text + END + rest.split(END)[1])
 
 
 def main():
@@ -250,13 +224,13 @@ def main():
     harness.make_user()
     folder = harness.make_folder()
     kinds = [peers.PEERS[name] for name in arguments.peers.split(",")]
-    head, results = machine(), []
+    head, results = heading(), []
     try:
         if arguments.read:
             text = "".join(report(*part) for part in read(arguments.read))
             print(text)
             if arguments.write:
-                write(text)
+                write("relay.py", text)
             return
         pkis = {"ec": make_pki(folder / "ec"), "rsa": make_pki(folder / "rsa", rsa=True)}
         print(head, flush=True)
@@ -271,7 +245,7 @@ def main():
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     if arguments.write:
-        write(report(head, arguments.slow_disk, results))
+        write("relay.py", report(head, arguments.slow_disk, results))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """From the start of a server to its first greeting, and the time of a check of its configuration, in turn with Postfix.
 
-    bench/start.py [--runs N]
+    bench/start.py [--runs N] [--write]
 """
 
 import argparse
@@ -11,7 +11,7 @@ import socket
 import subprocess
 import time
 
-from tools import say
+from tools import figures_table, heading, say, write
 import harness
 import peers
 
@@ -67,19 +67,25 @@ def postfix(pki):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--runs", type=int, default=7)
+    parser.add_argument("--write", action="store_true", help="the table into docs/performance.md")
     arguments = parser.parse_args()
     harness.make_user()
+    head = heading()
+    print(head, flush=True)
     folder = harness.make_folder()
     try:
         pki = harness.Pki(folder / "pki")
         turns = [(ours(pki), postfix(pki)) for _ in range(arguments.runs)]
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    say("check", [o[0] for o, _ in turns], "ms", "10")
-    say("the same, postfix check", [p[0] for _, p in turns], "ms")
-    say("start to the first greeting, no queue yet", [o[1] for o, _ in turns], "ms", "24")
-    say("start to the first greeting, a queue is there", [o[2] for o, _ in turns], "ms", "24")
-    say("the same, Postfix's master", [p[1] for _, p in turns], "ms")
+    text = figures_table(head,
+        say("check", [o[0] for o, _ in turns], "ms", "10"),
+        say("the same, postfix check", [p[0] for _, p in turns], "ms"),
+        say("start to the first greeting, no queue yet", [o[1] for o, _ in turns], "ms", "24"),
+        say("start to the first greeting, a queue is there", [o[2] for o, _ in turns], "ms", "24"),
+        say("the same, Postfix's master", [p[1] for _, p in turns], "ms"))
+    if arguments.write:
+        write("start.py", text)
 
 
 main()

@@ -1,8 +1,11 @@
-"""What the scripts of this directory share: our C programs, a group of processes that is measured, and numbers."""
+"""What the scripts of this directory share: our C programs, a group of processes that is measured, numbers, and tables."""
 
 import contextlib
+import datetime
 import os
 import pathlib
+import platform
+import re
 import signal
 import statistics
 import subprocess
@@ -14,6 +17,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 os.environ.setdefault("POSTERN", str(ROOT / "build/meson/postern"))
 sys.path.insert(0, str(ROOT / "tests/system"))
 TOOLS = ROOT / "build/bench"
+
+import harness  # noqa: E402 (its place is known from here on)
 
 
 class Counted:
@@ -73,10 +78,75 @@ class Counted:
         self.wait()
 
 
+# Numbers and tables
+
+
 def say(name, values, unit, target=""):
+    """Print a median, and hand it back as a row of a table."""
     values = list(values)
     print(f"{name:58} {statistics.median(values):10.2f} {unit:10} {min(values):.2f} - {max(values):.2f} (n={len(values)})"
         f"{'  target ' + target if target else ''}", flush=True)
+    digits = 0 if statistics.median(values) >= 1000 else 1 if statistics.median(values) >= 10 else 2
+    low, middle, high = (f"{v:,.{digits}f}" for v in (min(values), statistics.median(values), max(values)))
+    return f"| {name} | {target and f'{target} {unit}'} | {middle} {unit}{f' ({low} - {high})' if low != high else ''} | {len(values)} |"
+
+
+def progress(text):
+    """What is going on, beside the figures."""
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+
+
+def machine():
+    """What figures belong to, beside the moment: machine, system, file system, and the servers."""
+    model = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
+    system = re.search(r'PRETTY_NAME="(.*)"', pathlib.Path("/etc/os-release").read_text()).group(1)
+    memory = int(pathlib.Path("/proc/meminfo").read_text().split()[1]) / 2**20
+    postfix = harness.run("postconf", "-d", "-h", "mail_version").stdout.strip()
+    return (f"{os.cpu_count()} processors ({model.group(1) if model else platform.machine()}), {memory:.0f} GiB, {system}, "
+        f"Linux {'.'.join(platform.release().split('.')[:2])}, {disk()}; "
+        f"{harness.run(harness.BINARY, '--version').stdout.splitlines()[0]}, Postfix {postfix}")
+
+
+def disk():
+    """The file system that the queues are on: never mix figures of two."""
+    words = harness.run("findmnt", "-n", "-o", "FSTYPE,SOURCE,OPTIONS", "-T", os.environ.get("TMPDIR", "/tmp")).stdout.split()
+    kind, source, options = words[0], words[1], words[2].split(",")
+    return (kind + (" in a file (loop device)" if source.startswith("/dev/loop") else "") +
+        (" with discard" if "discard" in options else " without discard" if kind == "ext4" else ""))
+
+
+def moment():
+    return f"{datetime.date.today()}; load at the start {os.getloadavg()[0]:.1f}"
+
+
+def heading():
+    """To be taken before anything is measured."""
+    return f"{machine()}; {moment()}."
+
+
+def figures_table(head, *rows):
+    """Markdown of rows that say() gave."""
+    return "\n".join([head, "", "| figure | goal | median (least - most) | runs |", "|---|---|---|---|", *rows]) + "\n"
+
+
+def write(script, text):
+    """Put tables where docs/performance.md has the last ones of this script."""
+    begin, end = (f"<!-- {word} of what bench/{script} writes -->\n" for word in ("begin", "end"))
+    file = ROOT / "docs/performance.md"
+    head, rest = file.read_text().split(begin)
+    file.write_text(head + begin + text + end + rest.split(end)[1])
+
+
+# Processes
+
+
+def pss(pid):
+    """MiB of memory of a process; a page that n processes share counts as 1/n; 0 when it has ended."""
+    with contextlib.suppress(OSError):
+        for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) / 1024
+    return 0
 
 
 class Group:
@@ -105,13 +175,7 @@ class Group:
 
     def pss(self):
         """MiB of memory that all processes hold; shared pages count once."""
-        total = 0
-        for pid in self.pids():
-            with contextlib.suppress(OSError):
-                for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-                    if line.startswith("Pss:"):
-                        total += int(line.split()[1])
-        return total / 1024
+        return sum(map(pss, self.pids()))
 
     def watch(self):
         """Look at the memory five times a second from now on."""
