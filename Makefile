@@ -9,8 +9,8 @@ NINJA = ninja -j2 -C
 PYTEST = /usr/bin/python3 -m pytest -p no:cacheprovider -q -rfEs
 C_FILES = $(shell find src tests bench -name '*.[ch]')
 
-.PHONY: help build run check test crash crash-mutants salvage format clean packages test-packages asan bench bench-tools bench-start bench-relay \
-	bench-quick bench-queue
+.PHONY: help build run check test crash crash-mutants salvage format clean packages test-packages asan bench bench-tools bench-start bench-idle \
+	bench-relay bench-quick bench-queue
 
 help:
 	@echo 'make build          optimised binary at build/postern'
@@ -20,8 +20,8 @@ help:
 	@echo 'make crash          the power-cut test alone, with 2,000 images instead of 300'
 	@echo 'make crash-mutants  show that each sync is needed: without it the power-cut test fails'
 	@echo 'make salvage        1,000 damaged queues: every whole mail is delivered, the rest reported'
-	@echo 'make bench          start, and relay side by side with Postfix; writes the tables of docs/performance.md'
-	@echo 'make bench-relay    relay alone (CELLS, BENCH_OPTIONS); so bench-start'
+	@echo 'make bench          start, idle sessions, and relay side by side with Postfix; writes the tables of docs/performance.md'
+	@echo 'make bench-relay    relay alone (CELLS, BENCH_OPTIONS); so bench-start, bench-idle'
 	@echo 'make bench-quick    system calls of one relayed mail: a number to compare before and after a change'
 	@echo 'make bench-queue    figures of the queue; bench/README.md says what they mean'
 	@echo 'make format         clang-format all C files'
@@ -67,12 +67,15 @@ build/bench/%: bench/%.c bench/body.h bench/figures.h
 	@mkdir -p build/bench
 	@$(CC) -std=c17 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -o $@ $< -lssl -lcrypto
 
-bench: bench-start bench-relay
+bench: bench-start bench-idle bench-relay
 
 bench-tools: build test-packages $(BENCH)
 
 bench-start: bench-tools
 	@bench/start.py --write
+
+bench-idle: bench-tools
+	@bench/idle.py --write
 
 bench-relay: bench-tools
 	@bench/relay.py --write $(BENCH_OPTIONS) $(CELLS)

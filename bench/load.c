@@ -4,10 +4,11 @@
  * (body.h) are in its field X-Bench; it goes to u@dN.bench.test, N = number modulo DOMAINS. MAIL, RCPT and DATA leave in one write: Nagle's
  * algorithm and delayed ACKs would measure themselves.
  *
- *     load [-m MAILS] [-t VERSION] [-l] ADDRESS PORT CONNECTIONS FIRST COUNT SIZE DOMAINS        COUNT 0 = until SIGTERM
+ *     load [-m MAILS] [-t VERSION] [-l] [-k] ADDRESS PORT CONNECTIONS FIRST COUNT SIZE DOMAINS        COUNT 0 = until SIGTERM
  *
  * -m: QUIT after so many mails, and connect again (0: a session without mail, COUNT sessions).  -t: STARTTLS with TLS 1.2 or 1.3, always a full
- * handshake, the certificate is not checked.  -l: the field X-Time says when the mail was sent, and the last lines are "accept P50 P99" (the last
+ * handshake, the certificate is not checked.  -k: COUNT sessions without mail that stay after EHLO until SIGTERM, with ACCEPTED of them so far;
+ * CONNECTIONS are opened at once; it fails when the server ends one.  -l: the field X-Time says when the mail was sent, and the last lines are "accept P50 P99" (the last
  * byte written to the 250) and "session P50 P99" (connect to the 221) in ms.
  */
 #include <arpa/inet.h>
@@ -57,7 +58,8 @@ static SSL_CTX *tls_context;
 static size_t size, domains, lines, head; /* of a mail: all bytes, lines of its body, bytes before it */
 static int64_t next_number, end_number, accepted, mails_per_session = INT64_MAX;
 static unsigned idle;
-static bool timed;
+static bool timed, keep;
+static struct session *sessions, *next_kept;
 static int poll_fd;
 static struct figures accept_times, session_times;
 
@@ -147,8 +149,23 @@ static void end_session(struct session *s)
 	}
 }
 
+/* The session stays; the next one is opened in its place. */
+static void keep_session(struct session *s)
+{
+	s->step = IDLE;
+	accepted++;
+	if (!stopping && next_number < end_number) {
+		next_number++;
+		connect_session(next_kept++);
+	}
+}
+
 static void begin(struct session *s)
 {
+	if (keep) {
+		keep_session(s);
+		return;
+	}
 	if (stopping || (mails_per_session > 0 && next_number >= end_number) || s->left == 0) {
 		s->step = QUIT;
 		say(s, "QUIT\r\n", 6);
@@ -285,23 +302,27 @@ static void make_tls(const char *version)
 static int usage(void)
 {
 	fprintf(stderr,
-		"usage: load [-m MAILS] [-t VERSION] [-l] ADDRESS PORT CONNECTIONS FIRST COUNT SIZE DOMAINS\n");
+		"usage: load [-m MAILS] [-t VERSION] [-l] [-k] ADDRESS PORT CONNECTIONS FIRST COUNT SIZE DOMAINS\n");
 	return 2;
 }
 
 static void run(unsigned connections)
 {
 	struct epoll_event events[64];
-	struct session *sessions = calloc(connections, sizeof *sessions);
 	double said = now();
 
+	sessions = calloc(keep ? (size_t)(end_number - next_number) : connections, sizeof *sessions);
+	if (sessions == NULL)
+		fail("memory");
+	next_kept = sessions + connections;
 	printf("%.6f 0\n", said);
 	for (unsigned i = 0; i < connections; i++) {
-		sessions[i].content = make_content();
+		if (!keep)
+			sessions[i].content = make_content();
 		next_number += mails_per_session == 0;
 		connect_session(&sessions[i]);
 	}
-	while (idle < connections) {
+	while (keep ? !stopping : idle < connections) {
 		int count = epoll_wait(poll_fd, events, 64, 100);
 
 		for (int i = 0; i < count; i++) {
@@ -323,13 +344,15 @@ int main(int argc, char **argv)
 {
 	int option;
 
-	while ((option = getopt(argc, argv, "m:t:l")) != -1) {
+	while ((option = getopt(argc, argv, "m:t:lk")) != -1) {
 		if (option == 'm')
 			mails_per_session = atoll(optarg);
 		else if (option == 't')
 			make_tls(optarg);
 		else if (option == 'l')
 			timed = true;
+		else if (option == 'k')
+			keep = true;
 		else
 			return usage();
 	}
@@ -344,6 +367,13 @@ int main(int argc, char **argv)
 	domains = (size_t)atoll(argv[7]);
 	if (size < 400)
 		fail("SIZE is below 400");
+	if (keep) {
+		mails_per_session = 0;
+		if (atoll(argv[3]) > atoll(argv[5]))
+			fail("-k needs COUNT, and at least CONNECTIONS of them");
+		if (tls_context != NULL)
+			SSL_CTX_set_mode(tls_context, SSL_MODE_RELEASE_BUFFERS);
+	}
 	lines = (size - HEAD) / BODY_LINE;
 	head = size - 3 - lines * BODY_LINE;
 	body_make_table();
