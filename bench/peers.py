@@ -38,7 +38,7 @@ disable_dns_lookups = yes
 smtputf8_enable = no
 message_size_limit = 104857600
 maillog_file = {folder}/log
-maillog_file_prefixes = /tmp, /var
+maillog_file_prefixes = {folder}
 alias_maps =
 alias_database =
 biff = no
@@ -85,14 +85,56 @@ def settings(next_hop, tls, port=0, **more):
     return harness.settings(delivery_tls="required" if tls else "none", **(base | more))
 
 
-class Postern:
-    name = "postern"
+class Peer:
+    """A server that runs, or nothing of it: a break while it starts leaves no process and no group."""
+
+    process = folder = None
 
     def __init__(self, pki, next_hop, tls, before=()):
-        self.group = Group(self.name)
+        """`before` is put before its command."""
+        self.group, self.before = Group(self.name), list(before)
+        try:
+            self.begin(pki, next_hop, tls)
+        except BaseException:
+            self.stop()
+            raise
+
+    def launch(self, *command, **variables):
+        """Its first process; `end` ends it, and its children with it."""
+        self.output = open(self.folder / "output", "wb")
+        self.process = subprocess.Popen([*self.before, *map(str, command)], stdin=subprocess.DEVNULL, stdout=self.output,
+            stderr=self.output, preexec_fn=self.group.enter, env=harness.environment() | variables)
+
+    def is_ready(self):
+        assert self.process.poll() is None, self.log()
+        with contextlib.suppress(OSError, smtplib.SMTPException), smtplib.SMTP(*self.address, timeout=10) as c:
+            return c.noop()[0] == 250
+        return False
+
+    def log(self):
+        return "".join(p.read_text(errors="replace")[-2000:] for p in (self.folder / "log", self.folder / "output") if p.exists())
+
+    def end(self):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(timeout=harness.PATIENCE)
+        self.output.close()
+
+    def stop(self):
+        try:
+            if self.process:
+                self.end()
+        finally:
+            self.group.remove()
+            if self.folder:
+                shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Postern(Peer):
+    name, gateway = "postern", None
+
+    def begin(self, pki, next_hop, tls):
         self.gateway = Gateway(pki, settings(next_hop, tls))
-        self.gateway.group = self.group
-        self.gateway.before = before
+        self.gateway.group, self.gateway.before = self.group, self.before
         self.gateway.start()
         self.address = self.gateway.address()
 
@@ -101,17 +143,18 @@ class Postern:
 
     def stop(self):
         try:
-            self.gateway.stop()
+            if self.gateway:
+                self.gateway.stop()
         finally:
-            self.gateway.discard()
+            if self.gateway:
+                self.gateway.discard()
             self.group.remove()
 
 
-class Postfix:
+class Postfix(Peer):
     name, tuned = "postfix", False
 
-    def __init__(self, pki, next_hop, tls, before=()):
-        self.group = Group(self.name)
+    def begin(self, pki, next_hop, tls):
         self.folder = harness.make_folder()
         for name in ("etc", "spool", "data"):
             (self.folder / name).mkdir()
@@ -125,16 +168,11 @@ class Postfix:
         (etc / "master.cf").write_text(self.services())
         checked = harness.run("postfix", "-c", etc, "check")
         assert checked.returncode == 0, checked.stderr
-        self.before = before
-        self.launch()
+        self.launch_master()
         harness.wait_for(lambda: "Postfix answers\n" + self.log(), self.is_ready)
 
-    def launch(self):
-        etc = self.folder / "etc"
-        self.output = open(self.folder / "output", "wb")
-        self.process = subprocess.Popen([*self.before, "/usr/lib/postfix/sbin/master", "-c", str(etc), "-d"], stdin=subprocess.DEVNULL,
-            stdout=self.output, stderr=self.output, preexec_fn=self.group.enter,
-            env=harness.environment() | {"MAIL_CONFIG": str(etc)})
+    def launch_master(self):
+        self.launch("/usr/lib/postfix/sbin/master", "-c", self.folder / "etc", "-d", MAIL_CONFIG=str(self.folder / "etc"))
 
     def services(self):
         """Debian's, on another port, outside the chroot, and with 200 places for sessions instead of 100."""
@@ -142,26 +180,6 @@ class Postfix:
         lines = re.sub(r"^smtp\s+inet.*$", f"{self.address[0]}:{self.address[1]} inet n - n - 200 smtpd", lines, flags=re.M)
         lines = re.sub(r"^(\S+\s+(?:unix|fifo|inet|unix-dgram)\s+[yn-]\s+[yn-]\s+)y", r"\1n", lines, flags=re.M)
         return lines + "tlsproxy unix - - n - 0 tlsproxy\n"
-
-    def is_ready(self):
-        assert self.process.poll() is None, self.log()
-        with contextlib.suppress(OSError, smtplib.SMTPException), smtplib.SMTP(*self.address, timeout=10) as c:
-            return c.noop()[0] == 250
-        return False
-
-    def log(self):
-        return "".join(p.read_text(errors="replace")[-2000:] for p in (self.folder / "log", self.folder / "output") if p.exists())
-
-    def end(self):
-        """master's children end with it."""
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(timeout=harness.PATIENCE)
-        self.output.close()
-
-    def stop(self):
-        self.end()
-        self.group.remove()
-        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class TunedPostfix(Postfix):

@@ -58,7 +58,7 @@ def postfix(pki):
         check = timed("postfix", "-c", peer.folder / "etc", "check")
         peer.end()
         start = time.monotonic()
-        peer.launch()
+        peer.launch_master()
         return check, greeting(peer.address, start)
     finally:
         peer.stop()
