@@ -1,27 +1,34 @@
 #!/usr/bin/python3
 """Relay, side by side with Postfix: bench/README.md says what is measured, and what misleads.
 
-    bench/relay.py [--pairs N] [--scale F] [--peers NAME,...] [--write] [--append FILE] [CELL ...]
+    bench/relay.py [--pairs N] [--scale F] [--peers NAME,...] [--write] [--resume FILE] [CELL ...]
 
 CELL is LAYER:SIZE:CONNECTIONS:MAILS, LAYER plain, tls (STARTTLS on both legs, ECDSA), tls12 (the sender speaks TLS 1.2)
 or rsa; SIZE in bytes; MAILS in a session, 0 = sessions without mail (only the rate and the latency of sessions count).
 """
 
 import argparse
+import datetime
 import json
+import os
 import pathlib
 import re
 import shutil
+import signal
 import statistics
+import sys
 import time
 import urllib.request
 
-from tools import TOOLS, Counted, heading, write
+from tools import TOOLS, Counted, machine, write
 import harness
 import peers
 
-CELLS = ["tls:4096:20:10", "plain:4096:20:10", "tls:4096:20:1", "tls:4096:100:10", "tls:4096:1:1", "tls:51200:20:10",
-    "tls:1048576:20:10", "plain:1048576:20:10", "rsa:4096:20:10", "plain:4096:1:1", "plain:4096:100:10",
+# Each value of each dimension with the usual ones (20 connections, 10 mails a session, 4 KiB), in clear and by STARTTLS; some pairs of others;
+# sessions without mail. bench/README.md says what is left out.
+CELLS = ["tls:4096:20:10", "tls:51200:20:10", "tls:1048576:20:10", "tls:4096:1:10", "tls:4096:100:10", "tls:4096:20:1",
+    "plain:4096:20:10", "plain:51200:20:10", "plain:1048576:20:10", "plain:4096:1:10", "plain:4096:100:10", "plain:4096:20:1",
+    "rsa:4096:20:10", "tls:51200:100:10", "tls:4096:100:1", "tls:4096:1:1", "plain:4096:1:1",
     "tls12:4096:1:0", "tls:4096:1:0", "tls:4096:100:0"]
 DOMAINS = 100
 
@@ -131,26 +138,69 @@ def measure(cell, peer, sink, memory):
     return found
 
 
-def run_cell(cell, kinds, pkis, arguments):
-    """{peer: [figures of each run]}, the peers in turn; memory is looked at in one more run, which gives nothing else."""
+class Record:
+    """The figures of each run, and in a file, too, if there is one: what is there already is not measured again."""
+
+    def __init__(self, file=None, slow=False):
+        self.file, self.slow = file, slow
+        self.lines = [json.loads(line) for line in file.read_text().splitlines()] if file and file.exists() else []
+        self.machine, self.date, self.load = machine(), str(datetime.date.today()), os.getloadavg()[0]
+        if others := sum(not self.is_ours(line) for line in self.lines):
+            print(f"{file} has {others} runs of another disk, machine or version: they count by themselves", flush=True)
+
+    def is_ours(self, line):
+        return line["machine"] == self.machine and line["slow"] == self.slow
+
+    def has(self, cell, name, turn):
+        """`turn` -1: the run that looks at the memory."""
+        return any(self.is_ours(line) and (line["cell"], line["count"], line["peer"], line["turn"]) == (cell.text, cell.count, name, turn)
+            for line in self.lines)
+
+    def add(self, cell, name, turn, figures):
+        self.lines.append({"cell": cell.text, "count": cell.count, "peer": name, "turn": turn, "figures": figures, "slow": self.slow,
+            "machine": self.machine, "date": self.date, "load": self.load})
+        if self.file:
+            with self.file.open("a") as file:
+                file.write(json.dumps(self.lines[-1]) + "\n")
+
+    def parts(self):
+        """[(lines, [(cell, {peer: figures of its runs})])]: what was measured on two machines or disks is never mixed."""
+        parts = {}
+        for line in self.lines:
+            parts.setdefault((line["machine"], line["slow"]), []).append(line)
+        return [(lines, cells_of(lines)) for lines in parts.values()]
+
+
+def cells_of(lines):
+    cells = {}
+    for line in lines:
+        found = cells.setdefault((line["cell"], line["count"]), {})
+        found.setdefault(line["peer"], []).append(line["figures"])
+    return [(Cell(text, count=count), found) for (text, count), found in cells.items()]
+
+
+def run_cell(cell, kinds, pkis, arguments, record):
+    """All runs of a cell that are not there yet, the peers in turn; memory is looked at in one more run, which gives no rates."""
     pki = pkis["rsa" if cell.layer == "rsa" else "ec"]
-    found = {kind.name: [] for kind in kinds}
     for turn in range(arguments.pairs):
         for kind in kinds if turn % 2 == 0 else kinds[::-1]:
-            found[kind.name].append(run(cell, kind, pki, False, arguments.slow_disk))
-            figures = found[kind.name][-1]
-            print(f"{cell.text} {kind.name}: " + ", ".join(f"{k} {v:.3g}" for k, v in figures.items()), flush=True)
+            if not record.has(cell, kind.name, turn):
+                figures = run(cell, kind, pki, False, arguments.slow_disk)
+                record.add(cell, kind.name, turn, figures)
+                print(f"{cell.text} {kind.name}: " + ", ".join(f"{k} {v:.3g}" for k, v in figures.items()), flush=True)
     for kind in kinds:
-        if kind is not peers.Nothing and not arguments.no_memory and not arguments.slow_disk:
-            pss = run(cell, kind, pki, True, arguments.slow_disk)["pss"]
-            for figures in found[kind.name]:
-                figures["pss"] = pss
-    return found
+        if not (kind is peers.Nothing or arguments.no_memory or arguments.slow_disk or record.has(cell, kind.name, -1)):
+            figures = run(cell, kind, pki, True, arguments.slow_disk)
+            record.add(cell, kind.name, -1, {key: figures[key] for key in ("pss", "lost", "repeated", "damaged") if key in figures})
+
+
+def values(runs, key):
+    return [figures[key] for figures in runs if key in figures]
 
 
 def median(runs, key):
-    values = [figures[key] for figures in runs if key in figures]
-    return statistics.median(values) if values else None
+    found = values(runs, key)
+    return statistics.median(found) if found else None
 
 
 COLUMNS = [("accepted", "accepted/s", 0), ("delivered", "delivered/s", 0), ("cpu", "CPU s/1000", 2),
@@ -163,16 +213,17 @@ def table(cell, found):
     columns = [c for c in COLUMNS if any(median(runs, c[0]) is not None for runs in found.values())]
     if cell.mails == 0:
         columns = [("accepted", "sessions/s", 0)] + [c for c in columns if c[0] in ("cpu", "session_p50", "pss")]
+    counts = sorted({len(values(runs, "accepted")) for runs in found.values()})
     lines = [f"**{cell}** (`{cell.text}`), {cell.count} {'mails' if cell.mails else 'sessions'} a run, "
-        f"{len(next(iter(found.values())))} runs each", ""]
+        f"{' to '.join(map(str, {counts[0]: 0, counts[-1]: 0}))} runs each", ""]
     lines += ["| | " + " | ".join(c[1] for c in columns) + " | lost, repeated, damaged |", "|---" * (len(columns) + 2) + "|"]
     for name, runs in found.items():
         cells = [name]
         for key, _, digits in columns:
             value = median(runs, key)
             text = "" if value is None else f"{value:,.{digits}f}"
-            if key in ("delivered", "cpu") and len(runs) > 1 and value is not None:
-                text += f" ({min(r[key] for r in runs):,.{digits}f} - {max(r[key] for r in runs):,.{digits}f})"
+            if key in ("delivered", "cpu") and len(values(runs, key)) > 1:
+                text += f" ({min(values(runs, key)):,.{digits}f} - {max(values(runs, key)):,.{digits}f})"
             cells.append(text)
         cells.append(", ".join(str(sum(r.get(key, 0) for r in runs)) for key in ("lost", "repeated", "damaged")))
         lines.append("| " + " | ".join(cells) + " |")
@@ -195,17 +246,12 @@ def ratios(results):
     return "\n".join(lines) + "\n"
 
 
-def read(file):
-    """What --append has written: (head, slow, [(cell, figures)]) of each kind of disk."""
-    lines = [json.loads(line) for line in file.read_text().splitlines()]
-    for slow in (False, True):
-        chosen = [line for line in lines if line["slow"] == slow]
-        if chosen:
-            yield chosen[0]["machine"], slow, [(Cell(line["cell"], count=line["count"]), line["runs"]) for line in chosen]
-
-
-def report(head, slow, results):
-    head += " Each sync takes 5 ms more." if slow else ""
+def report(lines, results):
+    """Markdown of one machine and disk."""
+    dates = sorted({line["date"] for line in lines})
+    loads = sorted({f"{line['load']:.1f}" for line in lines}, key=float)
+    head = (f"{lines[0]['machine']}; {', '.join(dates)}; load at the start {' to '.join(loads[:1] + loads[1:][-1:])}."
+        f"{' Each sync takes 5 ms more.' if lines[0]['slow'] else ''}")
     return "\n".join([head + "\n", ratios(results), *(table(cell, found) for cell, found in results)]) + "\n"
 
 
@@ -217,35 +263,31 @@ def main():
     parser.add_argument("--no-memory", action="store_true", help="no run that looks at the memory")
     parser.add_argument("--slow-disk", action="store_true", help="5 ms more for each sync")
     parser.add_argument("--write", action="store_true", help="the tables into docs/performance.md")
-    parser.add_argument("--append", type=pathlib.Path, help="a file for the figures of each run, as JSON lines")
+    parser.add_argument("--resume", type=pathlib.Path, help="a file for the figures of each run, as JSON lines; runs it has are not made again")
     parser.add_argument("--read", type=pathlib.Path, help="measure nothing: tables of such a file")
     parser.add_argument("cells", nargs="*")
     arguments = parser.parse_args()
+    record = Record(arguments.read or arguments.resume, arguments.slow_disk)
+    if not arguments.read:
+        measure_all(record, arguments)
+    text = "".join(report(*part) for part in record.parts())
+    print(text)
+    if arguments.write:
+        write("relay.py", text)
+
+
+def measure_all(record, arguments):
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started ends then, too
     harness.make_user()
     folder = harness.make_folder()
     kinds = [peers.PEERS[name] for name in arguments.peers.split(",")]
-    head, results = heading(), []
+    print(record.machine, flush=True)
     try:
-        if arguments.read:
-            text = "".join(report(*part) for part in read(arguments.read))
-            print(text)
-            if arguments.write:
-                write("relay.py", text)
-            return
         pkis = {"ec": make_pki(folder / "ec"), "rsa": make_pki(folder / "rsa", rsa=True)}
-        print(head, flush=True)
         for cell in [Cell(c, arguments.scale) for c in arguments.cells or CELLS]:
-            found = run_cell(cell, kinds, pkis, arguments)
-            if arguments.append:
-                with arguments.append.open("a") as file:
-                    file.write(json.dumps({"cell": cell.text, "slow": arguments.slow_disk, "machine": head, "count": cell.count,
-                        "runs": found}) + "\n")
-            print(table(cell, found), flush=True)
-            results.append((cell, found))
+            run_cell(cell, kinds, pkis, arguments, record)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    if arguments.write:
-        write("relay.py", report(head, arguments.slow_disk, results))
 
 
 if __name__ == "__main__":

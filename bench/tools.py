@@ -104,7 +104,14 @@ def machine():
     postfix = harness.run("postconf", "-d", "-h", "mail_version").stdout.strip()
     return (f"{os.cpu_count()} processors ({model.group(1) if model else platform.machine()}), {memory:.0f} GiB, {system}, "
         f"Linux {'.'.join(platform.release().split('.')[:2])}, {disk()}; "
-        f"{harness.run(harness.BINARY, '--version').stdout.splitlines()[0]}, Postfix {postfix}")
+        f"{harness.run(harness.BINARY, '--version').stdout.splitlines()[0]}{commit()}, Postfix {postfix}")
+
+
+def commit():
+    """The last commit that changed the program; nothing when this is no clone."""
+    last = harness.run("git", "-C", ROOT, "log", "-1", "--format=%h", "--", "src", "meson.build").stdout.strip()
+    changed = harness.run("git", "-C", ROOT, "status", "--porcelain", "--", "src", "meson.build").stdout
+    return last and f" ({last}{' and changes' if changed else ''})"
 
 
 def disk():
@@ -115,13 +122,9 @@ def disk():
         (" with discard" if "discard" in options else " without discard" if kind == "ext4" else ""))
 
 
-def moment():
-    return f"{datetime.date.today()}; load at the start {os.getloadavg()[0]:.1f}"
-
-
 def heading():
     """To be taken before anything is measured."""
-    return f"{machine()}; {moment()}."
+    return f"{machine()}; {datetime.date.today()}; load at the start {os.getloadavg()[0]:.1f}."
 
 
 def figures_table(head, *rows):
