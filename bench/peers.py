@@ -1,4 +1,4 @@
-"""The servers that are measured, each started in a directory and a group of its own: this gateway, and Debian's Postfix."""
+"""The servers that are measured, each started in a directory and a group of its own: this gateway, Debian's Postfix and Exim."""
 
 import contextlib
 import os
@@ -12,6 +12,7 @@ import subprocess
 
 from tools import Group
 import harness
+import unpacked
 
 # Put before a command: each sync of its processes takes 5 ms more. Nothing else is stopped.
 SLOW_DISK = ["strace", "-D", "-f", "-qqq", "--seccomp-bpf", "-e", "trace=fsync,fdatasync", "-e", "signal=none", "-e",
@@ -56,6 +57,48 @@ initial_destination_concurrency = 20
 smtp_tls_connection_reuse = yes
 smtp_connection_cache_destinations = [{host}]:{port}
 """
+# Its defaults (20 sessions at once, a backlog of 20) lose connections of a hundred senders; all else is as it comes.
+EXIM = """\
+exim_path = {binary}
+spool_directory = {folder}/spool
+log_file_path = {folder}/exim/%slog
+pid_file_path = {folder}/exim/pid
+notifier_socket =
+primary_hostname = gw.good.test
+local_interfaces = 127.0.0.1
+daemon_smtp_ports = {address}
+smtp_accept_max = 300
+smtp_accept_queue_per_connection = 0
+smtp_accept_reserve = 0
+smtp_connect_backlog = 500
+message_size_limit = 100M
+host_lookup =
+rfc1413_query_timeout = 0s
+keep_environment =
+dns_ipv4_lookup = *
+disable_ipv6 = true
+deliver_drop_privilege = true
+acl_smtp_rcpt = accept
+acl_smtp_data = accept
+tls_advertise_hosts = {tls}
+tls_certificate = {folder}/pki/server.pem
+tls_privatekey = {folder}/pki/server.key
+begin routers
+all:
+  driver = manualroute
+  route_list = * {host} byname
+  self = send
+  transport = out
+begin transports
+out:
+  driver = smtp
+  port = {port}
+  allow_localhost
+  {security}
+  tls_try_verify_hosts = :
+begin retry
+* * F,1h,5m
+"""
 
 
 class Gateway(harness.Gateway):
@@ -89,6 +132,7 @@ class Peer:
     """A server that runs, or nothing of it: a break while it starts leaves no process and no group."""
 
     process = folder = None
+    usual_with_mail, usual_without = True, True  # run in cells with mail, and in those of sessions, when nobody names the peers
 
     def __init__(self, pki, next_hop, tls, before=()):
         """`before` is put before its command."""
@@ -183,13 +227,39 @@ class Postfix(Peer):
 
 
 class TunedPostfix(Postfix):
-    name, tuned = "postfix-tuned", True
+    name, tuned, usual_without = "postfix-tuned", True, False
+
+
+class Exim(Peer):
+    """Debian's, unpacked below build/: it cannot be installed beside Postfix."""
+
+    name, usual_with_mail = "exim", False
+
+    def begin(self, pki, next_hop, tls):
+        user = unpacked.account("Debian-exim")
+        binary = unpacked.package("exim4-daemon-heavy", "exim") / "usr/sbin/exim4"
+        self.folder = harness.make_folder()
+        pki.copy_to(self.folder / "pki")
+        for name in ("spool", "exim"):
+            (self.folder / name).mkdir()
+            os.chown(self.folder / name, user.pw_uid, user.pw_gid)
+        os.chown(self.folder / "pki/server.key", user.pw_uid, user.pw_gid)
+        host, port = next_hop.rsplit(":", 1)
+        self.address = ("127.0.0.1", int(harness.free_address().rsplit(":", 1)[1]))
+        file = self.folder / "exim.conf"
+        file.write_text(EXIM.format(binary=binary, folder=self.folder, address=self.address[1], host=host, port=port,
+            tls="*" if tls else "", security="hosts_require_tls = *" if tls else "hosts_avoid_tls = *"))
+        self.launch(binary, "-C", file, "-bdf", "-q30m")
+        harness.wait_for(lambda: "Exim answers\n" + self.log(), self.is_ready)
+
+    def log(self):
+        return super().log() + "".join(p.read_text(errors="replace")[-2000:] for p in (self.folder / "exim").glob("*log"))
 
 
 class Nothing:
     """The lower bound: the load's own sink."""
 
-    name = "nothing"
+    name, usual_with_mail, usual_without = "nothing", True, True
 
     def __init__(self, pki, next_hop, tls, before=()):
         host, port = next_hop.rsplit(":", 1)
@@ -202,4 +272,4 @@ class Nothing:
         pass
 
 
-PEERS = {peer.name: peer for peer in (Postern, Postfix, TunedPostfix, Nothing)}
+PEERS = {peer.name: peer for peer in (Postern, Postfix, TunedPostfix, Exim, Nothing)}

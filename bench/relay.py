@@ -138,6 +138,12 @@ def measure(cell, peer, sink, memory):
     return found
 
 
+def chosen(cell, names):
+    if names:
+        return [peers.PEERS[name] for name in names.split(",")]
+    return [kind for kind in peers.PEERS.values() if (kind.usual_with_mail if cell.mails else kind.usual_without)]
+
+
 class Record:
     """The figures of each run, and in a file, too, if there is one: what is there already is not measured again."""
 
@@ -259,7 +265,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--pairs", type=int, default=7)
     parser.add_argument("--scale", type=float, default=1, help="mails in a run, as a part of the usual number")
-    parser.add_argument("--peers", default="postern,postfix,postfix-tuned,nothing")
+    parser.add_argument("--peers", help=f"some of {', '.join(peers.PEERS)}; without it Exim has the cells of sessions, tuned Postfix those with mail")
     parser.add_argument("--no-memory", action="store_true", help="no run that looks at the memory")
     parser.add_argument("--slow-disk", action="store_true", help="5 ms more for each sync")
     parser.add_argument("--write", action="store_true", help="the tables into docs/performance.md")
@@ -280,12 +286,11 @@ def measure_all(record, arguments):
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started ends then, too
     harness.make_user()
     folder = harness.make_folder()
-    kinds = [peers.PEERS[name] for name in arguments.peers.split(",")]
     print(record.machine, flush=True)
     try:
         pkis = {"ec": make_pki(folder / "ec"), "rsa": make_pki(folder / "rsa", rsa=True)}
         for cell in [Cell(c, arguments.scale) for c in arguments.cells or CELLS]:
-            run_cell(cell, kinds, pkis, arguments, record)
+            run_cell(cell, chosen(cell, arguments.peers), pkis, arguments, record)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

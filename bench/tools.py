@@ -102,9 +102,11 @@ def machine():
     system = re.search(r'PRETTY_NAME="(.*)"', pathlib.Path("/etc/os-release").read_text()).group(1)
     memory = int(pathlib.Path("/proc/meminfo").read_text().split()[1]) / 2**20
     postfix = harness.run("postconf", "-d", "-h", "mail_version").stdout.strip()
+    exim = re.search(r"^Version: ([\d.]+)", harness.run("apt-cache", "show", "exim4-daemon-heavy").stdout, re.M)
     return (f"{os.cpu_count()} processors ({model.group(1) if model else platform.machine()}), {memory:.0f} GiB, {system}, "
         f"Linux {'.'.join(platform.release().split('.')[:2])}, {disk()}; "
-        f"{harness.run(harness.BINARY, '--version').stdout.splitlines()[0]}{commit()}, Postfix {postfix}")
+        f"{harness.run(harness.BINARY, '--version').stdout.splitlines()[0]}{commit()}, Postfix {postfix}, "
+        f"Exim {exim.group(1) if exim else 'unknown'}")
 
 
 def commit():
