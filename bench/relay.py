@@ -147,11 +147,11 @@ def chosen(cell, names):
 class Record:
     """The figures of each run, and in a file, too, if there is one: what is there already is not measured again."""
 
-    def __init__(self, file=None, slow=False):
+    def __init__(self, file, slow, measures):
         self.file, self.slow = file, slow
         self.lines = [json.loads(line) for line in file.read_text().splitlines()] if file and file.exists() else []
         self.machine, self.date, self.load = machine(), str(datetime.date.today()), os.getloadavg()[0]
-        if others := sum(not self.is_ours(line) for line in self.lines):
+        if measures and (others := sum(not self.is_ours(line) for line in self.lines)):
             print(f"{file} has {others} runs of another disk, machine or version: they count by themselves", flush=True)
 
     def is_ours(self, line):
@@ -273,7 +273,7 @@ def main():
     parser.add_argument("--read", type=pathlib.Path, help="measure nothing: tables of such a file")
     parser.add_argument("cells", nargs="*")
     arguments = parser.parse_args()
-    record = Record(arguments.read or arguments.resume, arguments.slow_disk)
+    record = Record(arguments.read or arguments.resume, arguments.slow_disk, not arguments.read)
     if not arguments.read:
         measure_all(record, arguments)
     text = "".join(report(*part) for part in record.parts())
