@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Figures of the queue, printed and never asserted: bench/README.md says what they mean.
 
-    bench/bench_queue.py [--mails N] [--runs N] [--size BYTES] [list] [start] [relay]
+    bench/bench_queue.py [--mails N,...] [--runs N] [--size BYTES] [--write] [list] [start] [relay] [waiting]
 """
 
 import argparse
@@ -10,23 +10,27 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import socket
 import statistics
 import subprocess
+import sys
+import tempfile
 import time
 import urllib.request
 
-from tools import TOOLS, Counted, say
-import harness  # noqa: E402 (tools says where it is)
+from tools import TOOLS, Counted, figures_table, heading, progress, pss, say, write
+import harness
 
 DOMAINS = 1000
+FRESH = 20000  # mails that come while others wait
 # Places of the sink that do not work: refuse connections, accept and say nothing, leave every packet unanswered.
 BROKEN = ("dead", 3, "silent", 5, "deaf", 7)
 NOWHERE = "127.0.0.1:9"
 
 
-def load(address, connections, first, count, size):
-    return Counted(TOOLS / "load", address[0], address[1], connections, first, count, size, DOMAINS)
+def load(address, connections, first, count, size, domains=DOMAINS):
+    return Counted(TOOLS / "load", address[0], address[1], connections, first, count, size, domains)
 
 
 def free_port():
@@ -69,6 +73,7 @@ class Image:
             assert gateway.command("queue", "suspend", NOWHERE).returncode == 0
             loader = load(gateway.address(), 50, 0, self.mails, self.size)
             start = time.monotonic()
+            tell(loader, self.mails, "in the queue")
             loader.wait()
             print(f"accepted {self.mails / (loader.counts()[-1][0] - start):.0f} mails/s into the queue", flush=True)
         size = sum(f.stat().st_size for f in (self.folder / "state").iterdir() if f.is_file())
@@ -79,8 +84,10 @@ class Image:
         """A gateway over a copy of it, not started."""
         folder = harness.make_folder()
         shutil.rmtree(folder / "state", ignore_errors=True)
-        subprocess.run(["cp", "-a", "--reflink=auto", self.folder / "state", folder / "state"], check=True)
-        os.sync()
+        if self.mails > 0:
+            progress("copying the queue")
+            subprocess.run(["cp", "-a", "--reflink=auto", self.folder / "state", folder / "state"], check=True)
+            os.sync()
         if cold:
             forget(folder / "state")
         gateway = harness.Gateway(self.pki, settings(routes), folder)
@@ -88,6 +95,30 @@ class Image:
             yield gateway
         finally:
             gateway.discard()
+
+
+def tell(counted, wanted, what, patience=3600):
+    """Wait until so many are counted, and say now and then how far it is; `counted` prints them first in its lines."""
+    deadline, said = time.monotonic() + patience, time.monotonic()
+    while (count := counted.counts()[-1][1][0] if counted.counts() else 0) < wanted:
+        if counted.process.poll() is not None and (counted.counts() or [(0, [0])])[-1][1][0] < wanted:
+            raise harness.Late(f"{what}: it ended at {counted.counts()[-1:]}")
+        if time.monotonic() > deadline:
+            raise harness.Late(f"{what}: {count} of {wanted} within {patience} s")
+        if time.monotonic() > said + 10:
+            said = time.monotonic()
+            progress(f"{count:,} of {wanted:,} {what}")
+        time.sleep(0.05)
+
+
+def check_disk(mails, size):
+    """The queue, a copy of it, and its log; a mail of up to 128 KiB lies in the database, in pages of 8 KiB."""
+    folder = tempfile.gettempdir()
+    needed = 2 * mails * (size + 5 * 1024) * 1.1 + 2**30
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        sys.exit(f"{mails:,} mails of {size:,} bytes, and a copy of them, need {needed / 2**30:.1f} GiB in {folder}, {free / 2**30:.1f} are "
+            "free: let TMPDIR name another place, or take fewer (--mails)")
 
 
 def forget(folder):
@@ -158,22 +189,22 @@ def list_once(image):
 def bench_list(image, runs):
     found = [list_once(image) for _ in range(runs)]
 
-    say("queue list: first line", [f["first"] for f in found], "ms", "200")
-    say("queue list: first line while mail comes (slowest)", [f["first_busy"] for f in found], "ms", "200")
-    say("queue list: all lines", [1000 * f["seconds"] for f in found], "ms")
-    say("queue list: peak memory of the command", [f["peak"] / 1024 for f in found], "MiB", "10")
-    say("queue list: of that not files", [f["anonymous"] / 1024 for f in found], "MiB")
-    say("queue list: growth of role queue", [f["growth"] / 1024 for f in found], "MiB", "10")
-    say("queue list: the same with lists and mail for 13 s", [f["grown"] / 1024 for f in found], "MiB")
-    say("accepted without lists", [f["without"] for f in found], "mails/s")
-    say("accepted while lists run one after another", [f["with"] for f in found], "mails/s")
-    say("ratio", [100 * f["with"] / f["without"] for f in found], "%")
+    return [say("queue list: first line", [f["first"] for f in found], "ms", "200"),
+        say("queue list: first line while mail comes (slowest)", [f["first_busy"] for f in found], "ms", "200"),
+        say("queue list: all lines", [1000 * f["seconds"] for f in found], "ms"),
+        say("queue list: peak memory of the command", [f["peak"] / 1024 for f in found], "MiB", "10"),
+        say("queue list: of that not files", [f["anonymous"] / 1024 for f in found], "MiB"),
+        say("queue list: growth of role queue", [f["growth"] / 1024 for f in found], "MiB", "10"),
+        say("queue list: the same with lists and mail for 13 s", [f["grown"] / 1024 for f in found], "MiB"),
+        say("accepted without lists", [f["without"] for f in found], "mails/s"),
+        say("accepted while lists run one after another", [f["with"] for f in found], "mails/s"),
+        say("ratio", [100 * f["with"] / f["without"] for f in found], "%")]
 
 
 # b) start-up, c) destinations that do not work
 
 
-def first_reply(port, start, patience=60):
+def first_reply(gateway, port, start, patience=60):
     """Hand in one mail as soon as that is possible: ms from `start` to the 250."""
     deadline = time.monotonic() + patience
     while True:
@@ -188,7 +219,7 @@ def first_reply(port, start, patience=60):
                     break
             else:
                 return 1000 * (time.monotonic() - start)
-        assert time.monotonic() < deadline, "no mail was accepted"
+        assert gateway.process.poll() is None and time.monotonic() < deadline, f"no mail was accepted\n{gateway.stderr()}"
         time.sleep(0.005)
 
 
@@ -212,14 +243,13 @@ def drain(image, broken, cold=False, wait=True):
             gateway.configure(text)
             start = time.monotonic()
             gateway.start(wait=False)
-            found = {"accept": first_reply(inbound, start)}
+            found = {"accept": first_reply(gateway, inbound, start)}
             harness.wait_for("a delivery", sink.counts)
             first = sink.counts()[0][0]
             found["deliver"] = 1000 * (first - start)
             expected = image.mails - (len(BROKEN) // 2 if broken else 0) * image.mails // DOMAINS
             if wait:
-                harness.wait_for(lambda: f"{expected} mails at the sink ({sink.counts()[-1]})",
-                    lambda: sink.counts()[-1][1][0] >= expected, 600)
+                tell(sink, expected, "delivered")
                 found["rate"] = sink.counts()[-1][1][0] / (sink.counts()[-1][0] - first)
                 found["cpu"] = cpu_seconds(gateway) / expected * 1000
                 found["connections"] = sink.counts()[-1][1][2]
@@ -237,17 +267,18 @@ def bench_start(image, runs):
     for _ in range(runs):  # in turn, so that the machine treats both alike
         whole.append(drain(image, False))
         broken.append(drain(image, True))
+    rows = []
     for name, found in (("start", whole + broken), ("start, files not cached", cold)):
-        say(f"{name}: first 250", [f["accept"] for f in found], "ms", "2000")
-        say(f"{name}: first delivery", [f["deliver"] for f in found], "ms", "2000")
-    say(f"delivered, {DOMAINS} destinations", [f["rate"] for f in whole], "mails/s")
-    say("the same, one refuses, one is silent, one does not answer", [f["rate"] for f in broken], "mails/s")
-    say("ratio", [100 * b["rate"] / w["rate"] for w, b in zip(whole, broken)], "%", "100")
-    say("processor time of all roles", [f["cpu"] for f in whole], "s/1000")
-    say("the same with those three", [f["cpu"] for f in broken], "s/1000")
-    say("mails on one connection", [(image.mails) / f["connections"] for f in whole], "mails")
-    say("repeated", [f["repeated"] for f in whole + broken], "mails", "0")
-    say("damaged", [f["damaged"] for f in whole + broken], "mails", "0")
+        rows += [say(f"{name}: first 250", [f["accept"] for f in found], "ms", "2000"),
+            say(f"{name}: first delivery", [f["deliver"] for f in found], "ms", "2000")]
+    return rows + [say(f"delivered, {DOMAINS} destinations", [f["rate"] for f in whole], "mails/s"),
+        say("the same, one refuses, one is silent, one does not answer", [f["rate"] for f in broken], "mails/s"),
+        say("ratio", [100 * b["rate"] / w["rate"] for w, b in zip(whole, broken)], "%", "100"),
+        say("processor time of all roles", [f["cpu"] for f in whole], "s/1000"),
+        say("the same with those three", [f["cpu"] for f in broken], "s/1000"),
+        say("mails on one connection", [(image.mails) / f["connections"] for f in whole], "mails"),
+        say("repeated", [f["repeated"] for f in whole + broken], "mails", "0"),
+        say("damaged", [f["damaged"] for f in whole + broken], "mails", "0")]
 
 
 # d) throughput
@@ -282,37 +313,124 @@ def relay_once(image, count=20000, connections=20):
 def bench_relay(image, runs):
     found = [relay_once(image) for _ in range(runs)]
 
-    say("relay: accepted meanwhile", [f["in"] for f in found], "mails/s")
-    say("relay: delivered", [f["through"] for f in found], "mails/s")
-    say("relay: processor time of all roles", [f["cpu"] for f in found], "s/1000")
-    say("relay: commits of queue.db", [f["syncs"] for f in found], "/1000")
+    return [say("relay: accepted meanwhile", [f["in"] for f in found], "mails/s"),
+        say("relay: delivered", [f["through"] for f in found], "mails/s"),
+        say("relay: processor time of all roles", [f["cpu"] for f in found], "s/1000"),
+        say("relay: commits of queue.db", [f["syncs"] for f in found], "/1000")]
 
 
-BENCHES = {"list": bench_list, "start": bench_start, "relay": bench_relay}
+# e) many mails that wait, and fresh ones for another destination
+
+
+def waiting_once(image, fresh=FRESH):
+    """{what: figure} of a gateway with the whole image waiting that relays `fresh` mails.
+
+    All wait for a suspended place, but those of d0, one in DOMAINS, which leave at once: the first of them is the first delivery. Then fresh mails
+    come, all for d0.
+    """
+    port, inbound = free_port(), free_port()
+    routes = [{"domain": "d0.bench.test", "next_hop": next_hop(0, port)}, {"domain": "default", "next_hop": NOWHERE}]
+    sink = Counted(TOOLS / "sink", port, 1)
+    harness.wait_for("the sink listens", sink.look)
+    try:
+        with image.copy(routes, cold=True) as gateway:
+            gateway.configure(gateway.file.read_text().replace("127.0.0.1:0", f"127.0.0.1:{inbound}"))
+            progress("starting")
+            start = time.monotonic()
+            gateway.start(wait=False)
+            found = {"accept": first_reply(gateway, inbound, start, 600)}
+            old = len(range(0, image.mails, DOMAINS))
+            if old:
+                harness.wait_for("a delivery", sink.counts, 600)
+                found["deliver"] = 1000 * (sink.counts()[0][0] - start)
+                tell(sink, old, "delivered of the old mails")
+            queue = gateway.roles()["queue"]["pid"]
+            found |= {"pss": pss(queue), "anonymous": memory(queue, "RssAnon") / 1024}
+            pathlib.Path(f"/proc/{queue}/clear_refs").write_text("5")
+            cpu, begin = cpu_seconds(gateway), time.monotonic()
+            loader = load(("127.0.0.1", inbound), 20, 2**23, fresh, image.size, 1)
+            tell(sink, old + fresh, "delivered with the fresh mails")
+            loader.wait()
+            mails, unique, _, damaged = sink.counts()[-1][1]
+            found |= {"in": fresh / (loader.counts()[-1][0] - begin), "through": fresh / (sink.counts()[-1][0] - begin),
+                "cpu": (cpu_seconds(gateway) - cpu) / fresh * 1000, "pss_busy": pss(queue), "peak": memory(queue, "VmHWM") / 1024,
+                "lost": old + fresh - unique, "repeated": mails - unique, "damaged": damaged}
+            start = time.monotonic()
+            gateway.stop()
+            found["stop"] = 1000 * (time.monotonic() - start)
+            return found
+    finally:
+        sink.stop()
+
+
+def bench_waiting(image, runs):
+    empty = Image(None, image.pki, 0, image.size)
+    full, none = [], []
+    for turn in range(runs):  # in turn, so that the machine treats both alike
+        progress(f"run {turn + 1} of {runs}")
+        full.append(waiting_once(image))
+        none.append(waiting_once(empty))
+    many = f"{image.mails:,} waiting"
+
+    def growth(key):
+        return [f[key] - n[key] for f, n in zip(full, none)]
+
+    return [say(f"{many}, files not cached: start to the first 250", [f["accept"] for f in full], "ms", "2000" if image.mails <= 100000 else ""),
+        say("the same: first delivery of a waiting mail", [f["deliver"] for f in full], "ms", "2000" if image.mails <= 100000 else ""),
+        say("the same: PSS of role queue", [f["pss"] for f in full], "MiB"),
+        say("the same: more than with an empty queue", growth("pss"), "MiB"),
+        say("the same: of that not files", growth("anonymous"), "MiB"),
+        say("the same: that for each mail", [2**20 * mib / image.mails for mib in growth("anonymous")], "bytes"),
+        say("the same: PSS after the fresh mails", [f["pss_busy"] for f in full], "MiB"),
+        say("the same: peak while they came (with shared pages)", [f["peak"] for f in full], "MiB"),
+        say("fresh mails for another destination: accepted", [f["in"] for f in full], "mails/s"),
+        say("the same: delivered", [f["through"] for f in full], "mails/s"),
+        say("the same, nothing waiting: delivered", [n["through"] for n in none], "mails/s"),
+        say("ratio", [100 * f["through"] / n["through"] for f, n in zip(full, none)], "%"),
+        say("processor time of all roles", [f["cpu"] for f in full], "s/1000"),
+        say("the same, nothing waiting", [n["cpu"] for n in none], "s/1000"),
+        say("time to stop", [f["stop"] for f in full], "ms"),
+        say("lost, repeated or damaged", [f[key] for f in full + none for key in ("lost", "repeated", "damaged")], "mails", "0")]
+
+
+BENCHES = {"list": bench_list, "start": bench_start, "relay": bench_relay, "waiting": bench_waiting}
+
+
+def measure(mails, pki, folder, arguments):
+    """Rows of all figures with a queue of so many mails."""
+    names = arguments.what or BENCHES
+    image = Image(folder / f"image{mails}", pki, mails, arguments.size)
+    image.folder.mkdir()
+    if set(names) & {"list", "start", "waiting"}:
+        image.make()
+    rows = [row for name in names for row in BENCHES[name](image, arguments.runs)]
+    shutil.rmtree(image.folder)
+    return rows
 
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--mails", type=int, default=100000)
+    parser.add_argument("--mails", default="100000", help="in the queue; several numbers, with commas, one after another")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--size", type=int, default=4096)
+    parser.add_argument("--write", action="store_true", help="the table into docs/performance.md")
     parser.add_argument("what", nargs="*", choices=[*BENCHES, []], default=[])
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started ends then, too
+    numbers = [int(number) for number in arguments.mails.split(",")]
+    check_disk(max(numbers), arguments.size)  # before hours have passed
     harness.make_user()
     folder = harness.make_folder()
     try:
         pki = harness.Pki(folder / "pki")
-        print(f"{time.strftime('%Y-%m-%d %H:%M')}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.2f}, "
-            f"{harness.run(harness.BINARY, '--version').stdout.splitlines()[0]}", flush=True)
-        image = Image(folder / "image", pki, arguments.mails, arguments.size)
-        image.folder.mkdir()
-        if set(arguments.what or BENCHES) & {"list", "start"}:
-            image.make()
-        for name in arguments.what or BENCHES:
-            BENCHES[name](image, arguments.runs)
+        head = heading()
+        print(head, flush=True)
+        rows = [row for mails in numbers for row in measure(mails, pki, folder, arguments)]
         print(f"load at the end {os.getloadavg()[0]:.2f}")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+    if arguments.write:
+        write("bench_queue.py", figures_table(head, *rows))
 
 
 main()
