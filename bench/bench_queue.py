@@ -97,7 +97,7 @@ class Image:
             gateway.discard()
 
 
-def tell(counted, wanted, what, patience=3600):
+def tell(counted, wanted, what, patience=7200):
     """Wait until so many are counted, and say now and then how far it is; `counted` prints them first in its lines."""
     deadline, said = time.monotonic() + patience, time.monotonic()
     while (count := counted.counts()[-1][1][0] if counted.counts() else 0) < wanted:
@@ -370,27 +370,28 @@ def bench_waiting(image, runs):
         progress(f"run {turn + 1} of {runs}")
         full.append(waiting_once(image))
         none.append(waiting_once(empty))
-    many = f"{image.mails:,} waiting"
+    many, goal = f"{image.mails:,} waiting", "2000" if image.mails <= 100000 else ""
 
-    def growth(key):
+    def more(key):
         return [f[key] - n[key] for f, n in zip(full, none)]
 
-    return [say(f"{many}, files not cached: start to the first 250", [f["accept"] for f in full], "ms", "2000" if image.mails <= 100000 else ""),
-        say("the same: first delivery of a waiting mail", [f["deliver"] for f in full], "ms", "2000" if image.mails <= 100000 else ""),
-        say("the same: PSS of role queue", [f["pss"] for f in full], "MiB"),
-        say("the same: more than with an empty queue", growth("pss"), "MiB"),
-        say("the same: of that not files", growth("anonymous"), "MiB"),
-        say("the same: that for each mail", [2**20 * mib / image.mails for mib in growth("anonymous")], "bytes"),
-        say("the same: PSS after the fresh mails", [f["pss_busy"] for f in full], "MiB"),
-        say("the same: peak while they came (with shared pages)", [f["peak"] for f in full], "MiB"),
-        say("fresh mails for another destination: accepted", [f["in"] for f in full], "mails/s"),
-        say("the same: delivered", [f["through"] for f in full], "mails/s"),
-        say("the same, nothing waiting: delivered", [n["through"] for n in none], "mails/s"),
-        say("ratio", [100 * f["through"] / n["through"] for f, n in zip(full, none)], "%"),
-        say("processor time of all roles", [f["cpu"] for f in full], "s/1000"),
-        say("the same, nothing waiting", [n["cpu"] for n in none], "s/1000"),
-        say("time to stop", [f["stop"] for f in full], "ms"),
-        say("lost, repeated or damaged", [f[key] for f in full + none for key in ("lost", "repeated", "damaged")], "mails", "0")]
+    return [say(f"{many}, not cached: start to first 250", [f["accept"] for f in full], "ms", goal),
+        say(f"{many}, not cached: start to first delivery", [f["deliver"] for f in full], "ms", goal),
+        say(f"{many}: PSS of role queue", [f["pss"] for f in full], "MiB"),
+        say(f"{many}: more than with an empty queue", more("pss"), "MiB"),
+        say(f"{many}: of that not files", more("anonymous"), "MiB"),
+        say(f"{many}: that for each mail", [2**20 * mib / image.mails for mib in more("anonymous")], "bytes"),
+        say(f"{many}: PSS after {FRESH:,} fresh mails", [f["pss_busy"] for f in full], "MiB"),
+        say("an empty queue: PSS after them", [n["pss_busy"] for n in none], "MiB"),
+        say(f"{many}: peak RSS meanwhile", [f["peak"] for f in full], "MiB"),
+        say(f"{many}: fresh mails accepted", [f["in"] for f in full], "mails/s"),
+        say(f"{many}: fresh mails delivered", [f["through"] for f in full], "mails/s"),
+        say("an empty queue: the same mails delivered", [n["through"] for n in none], "mails/s"),
+        say(f"{many}: rate, of that with an empty queue", [100 * f["through"] / n["through"] for f, n in zip(full, none)], "%"),
+        say(f"{many}: processor time of a fresh mail", [f["cpu"] for f in full], "s/1000"),
+        say("an empty queue: the same", [n["cpu"] for n in none], "s/1000"),
+        say(f"{many}: time to stop", [f["stop"] for f in full], "ms"),
+        say(f"{many}: lost, repeated or damaged", [f[key] for f in full + none for key in ("lost", "repeated", "damaged")], "mails", "0")]
 
 
 BENCHES = {"list": bench_list, "start": bench_start, "relay": bench_relay, "waiting": bench_waiting}
