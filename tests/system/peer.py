@@ -77,6 +77,22 @@ class Message:
         return content[1:] if content.startswith(b"..") else content
 
 
+class Gate:
+    """Lets the reply to a content go only when it is opened once for it: Peer(pause=gate.hold)."""
+
+    def __init__(self):
+        self.peer, self.opened, self.changed = None, 0, threading.Condition()
+
+    def hold(self):
+        with self.changed:
+            self.changed.wait_for(lambda: len(self.peer.messages) <= self.opened, timeout=60)
+
+    def open(self):
+        with self.changed:
+            self.opened += 1
+            self.changed.notify_all()
+
+
 class Peer:
     """Listens on a port of the kernel's choice. Replies are texts (or see above); a list is used up one by one, its last element stays.
 

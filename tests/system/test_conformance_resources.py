@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 import harness
+import peer as scripted
 import smtp
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may change the limits of other processes and trace them")
@@ -132,6 +133,25 @@ def test_11_14_delivery_without_descriptors(make_gateway, sink):
     harness.wait_for(lambda: f"nothing leaked: {open_files(deliver)} descriptors, {base} before",
         lambda: open_files(deliver) <= base and connections() <= sockets)
     assert sorted(line["sender"] for line in sink.messages) == sorted(["first@sender.test", *(f"n{n}@sender.test" for n in range(5))])
+
+
+def test_11_14_a_lease_that_comes_with_an_outcome_without_descriptors(make_gateway, make_peer):
+    """Its content finds no descriptor: the outcome is told again, and the mail is lent again."""
+    gate = scripted.Gate()
+    gate.peer = peer = make_peer(pause=gate.hold)
+    gateway = make_gateway(next_hop=peer.address, delivery={"retry": ["100ms"], "connections": 1})
+    deliver = gateway.roles()["deliver"]["pid"]
+    smtp.submit(gateway.address(), "first@sender.test", "bob@good.test", harness.message())
+    harness.wait_for("its content is with the peer", lambda: peer.messages)
+    smtp.submit(gateway.address(), "second@sender.test", "bob@good.test", harness.message(body="x\r\n" * 100_000))
+    old = restrict(deliver, "nofile", 3)
+    gate.open()
+    harness.wait_for("the answer did not arrive", lambda: "outcome_not_recorded mid=1 " in gateway.stderr())
+    restrict(deliver, "nofile", old)
+    gate.open()
+    gateway.tracked("delivered", sender="second@sender.test")
+    assert [m.sender for m in peer.messages] == ["first@sender.test", "second@sender.test"]
+    assert gateway.roles()["deliver"]["pid"] == deliver
 
 
 # Memory

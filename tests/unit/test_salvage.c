@@ -296,7 +296,6 @@ static void test_11_30_a_track_db_of_a_newer_version_is_refused(void **state)
 	rig_free(rig);
 }
 
-/* In the list of tables, where SQLite sees no damage in a name. */
 /* By `postern track` without a gateway. */
 static void cannot_be_read(struct rig *rig, const char *words)
 {
@@ -307,6 +306,7 @@ static void cannot_be_read(struct rig *rig, const char *words)
 	assert_non_null(strstr(why, words));
 }
 
+/* In the list of tables, where SQLite sees no damage in a name. */
 static void test_a_wrong_bit_in_the_list_of_tables_of_track_db_keeps_nobody_waiting(void **state)
 {
 	static const char *const names[] = { "mid", "received", "moved", "rid", "number", "refusal", "icid" };
