@@ -83,7 +83,7 @@ def test_1_67_a_sender_whose_domain_takes_no_mail_is_refused(make_gateway, sink,
         c.mail("alice@good.test", "bob@good.test", harness.message())
         c.mail("", "bob@good.test", harness.message())
         c.quit()
-    assert [m["sender"] for m in sink.wait(2)] == ["alice@good.test", ""]
+    assert sorted(m["sender"] for m in sink.wait(2)) == ["", "alice@good.test"]
     (line,) = refusals(gateway, "mail_refused")
     assert "sender=alice@null.test" in line and f'reply="{SENDER}"' in line and 'reason="the domain takes no mail (null MX)"' in line
     (record,) = harness.wait_for("it is tracked", lambda: gateway.track(sender="alice@null.test"))
