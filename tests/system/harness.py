@@ -352,12 +352,16 @@ class Gateway:
 
 
 def is_alive(pid):
-    """True while `pid` runs (a zombie does not)."""
-    try:
-        with open(f"/proc/{pid}/stat") as stat:
-            return stat.read().rsplit(")", 1)[1].split()[0] not in ("Z", "X")
-    except OSError:
-        return False
+    """True while a thread of `pid` runs: the first may be a zombie while others still hold its files."""
+    with contextlib.suppress(OSError):
+        return any(map(thread_runs, pathlib.Path(f"/proc/{pid}/task").iterdir()))
+    return False
+
+
+def thread_runs(folder):
+    with contextlib.suppress(OSError):
+        return (folder / "stat").read_text().rsplit(")", 1)[1].split()[0] not in ("Z", "X")
+    return False
 
 
 # The receiving end that comes with the binary
