@@ -20,8 +20,8 @@ help:
 	@echo 'make crash          the power-cut test alone, with 2,000 images instead of 300'
 	@echo 'make crash-mutants  show that each sync is needed: without it the power-cut test fails'
 	@echo 'make salvage        1,000 damaged queues: every whole mail is delivered, the rest reported'
-	@echo 'make bench          start, idle sessions, and relay side by side with Postfix; writes the tables of docs/performance.md'
-	@echo 'make bench-relay    relay alone (CELLS, BENCH_OPTIONS); so bench-start, bench-idle'
+	@echo 'make bench          start, idle sessions, and relay beside Postfix: hours, can be interrupted; writes docs/performance.md'
+	@echo 'make bench-relay    relay alone (CELLS, BENCH_OPTIONS), printed only; so bench-start, bench-idle'
 	@echo 'make bench-quick    system calls of one relayed mail: a number to compare before and after a change'
 	@echo 'make bench-queue    figures of the queue; bench/README.md says what they mean'
 	@echo 'make format         clang-format all C files'
@@ -67,21 +67,24 @@ build/bench/%: bench/%.c bench/body.h bench/figures.h
 	@mkdir -p build/bench
 	@$(CC) -std=c17 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -o $@ $< -lssl -lcrypto
 
-bench: bench-start bench-idle bench-relay
+bench: bench-tools
+	@bench/start.py --write
+	@bench/idle.py --write
+	@bench/relay.py --resume build/bench/relay.jsonl --write
 
 bench-tools: build test-packages $(BENCH)
 
 bench-start: bench-tools
-	@bench/start.py --write
+	@bench/start.py $(BENCH_OPTIONS)
 
 bench-idle: bench-tools
-	@bench/idle.py --write
+	@bench/idle.py $(BENCH_OPTIONS)
 
 bench-relay: bench-tools
-	@bench/relay.py --write $(BENCH_OPTIONS) $(CELLS)
+	@bench/relay.py $(BENCH_OPTIONS) $(CELLS)
 
 bench-quick: bench-tools
-	@bench/quick.py
+	@bench/quick.py $(BENCH_OPTIONS)
 
 bench-queue: bench-tools
 	@bench/bench_queue.py $(FIGURES)

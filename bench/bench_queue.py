@@ -10,7 +10,6 @@ import os
 import pathlib
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -18,7 +17,8 @@ import tempfile
 import time
 import urllib.request
 
-from tools import TOOLS, Counted, figures_table, heading, progress, pss, say, write
+from tools import TOOLS, Counted, check_binary, figures_table, heading, natural, naturals, progress, pss, say, write
+import tools
 import harness
 
 DOMAINS = 1000
@@ -408,24 +408,29 @@ def measure(mails, pki, folder, arguments):
     return rows
 
 
+def figure(text):
+    if text not in BENCHES:
+        raise argparse.ArgumentTypeError(f"there is no figure `{text}`: expected {', '.join(BENCHES)}")
+    return text
+
+
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--mails", default="100000", help="in the queue; several numbers, with commas, one after another")
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--size", type=int, default=4096)
+    parser.add_argument("--mails", type=naturals, default="100000", help="in the queue, 100000 unless said; several numbers, with commas, one after another")
+    parser.add_argument("--runs", type=natural, default=3, help="3 unless said")
+    parser.add_argument("--size", type=natural, default=4096, help="of a mail in bytes, 4096 unless said")
     parser.add_argument("--write", action="store_true", help="the table into docs/performance.md")
-    parser.add_argument("what", nargs="*", choices=[*BENCHES, []], default=[])
+    parser.add_argument("what", nargs="*", type=figure, help=f"some of {', '.join(BENCHES)}; all unless said")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started ends then, too
-    numbers = [int(number) for number in arguments.mails.split(",")]
-    check_disk(max(numbers), arguments.size)  # before hours have passed
+    check_binary()
+    check_disk(max(arguments.mails), arguments.size)  # before hours have passed
     harness.make_user()
     folder = harness.make_folder()
     try:
         pki = harness.Pki(folder / "pki")
         head = heading()
         print(head, flush=True)
-        rows = [row for mails in numbers for row in measure(mails, pki, folder, arguments)]
+        rows = [row for mails in arguments.mails for row in measure(mails, pki, folder, arguments)]
         print(f"load at the end {os.getloadavg()[0]:.2f}")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -433,4 +438,4 @@ def main():
         write("bench_queue.py", figures_table(head, *rows))
 
 
-main()
+tools.run(main)

@@ -11,7 +11,8 @@ import shutil
 import sys
 import time
 
-from tools import TOOLS, Counted, Group, figures_table, heading, progress, pss, say, write
+from tools import TOOLS, Counted, Group, check_binary, figures_table, heading, natural, progress, pss, say, write
+import tools
 import harness
 import peers
 
@@ -102,11 +103,12 @@ def run(pki, sessions, clients):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--sessions", type=int, default=10000)
-    parser.add_argument("--clients", type=int, default=2, help="processes that hold them")
-    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--sessions", type=natural, default=10000, help="10000 unless said")
+    parser.add_argument("--clients", type=natural, default=2, help="processes that hold them, 2 unless said")
+    parser.add_argument("--runs", type=natural, default=3, help="3 unless said")
     parser.add_argument("--write", action="store_true", help="the table into docs/performance.md")
     arguments = parser.parse_args()
+    check_binary()
     if low := check_system(arguments.sessions):
         sys.exit("\n".join(low))
     harness.make_user()
@@ -135,4 +137,4 @@ def main():
         write("idle.py", figures_table(head, *rows))
 
 
-main()
+tools.run(main)

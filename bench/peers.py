@@ -109,7 +109,8 @@ class Gateway(harness.Gateway):
     def start(self, wait=True):
         self.log = open(self.errors, "ab")
         self.process = subprocess.Popen([*self.before, str(harness.BINARY), "-c", str(self.file), "run"], stdin=subprocess.DEVNULL,
-            stdout=self.log, stderr=self.log, env=harness.environment() | self.variables, preexec_fn=self.group.enter)
+            stdout=self.log, stderr=self.log, env=harness.environment() | self.variables, preexec_fn=self.group.enter,
+            start_new_session=True)
         if wait:
             harness.wait_for(lambda: "the gateway answers `status`\n" + self.stderr(), self.is_ready)
         return self
@@ -134,6 +135,11 @@ class Peer:
     process = folder = None
     usual_with_mail, usual_without = True, True  # run in cells with mail, and in those of sessions, when nobody names the peers
 
+    @classmethod
+    def missing(cls):
+        """What is not there and how to get it; empty when it can be started."""
+        return ""
+
     def __init__(self, pki, next_hop, tls, before=()):
         """`before` is put before its command."""
         self.group, self.before = Group(self.name), list(before)
@@ -147,7 +153,7 @@ class Peer:
         """Its first process; `end` ends it, and its children with it."""
         self.output = open(self.folder / "output", "wb")
         self.process = subprocess.Popen([*self.before, *map(str, command)], stdin=subprocess.DEVNULL, stdout=self.output,
-            stderr=self.output, preexec_fn=self.group.enter, env=harness.environment() | variables)
+            stderr=self.output, preexec_fn=self.group.enter, start_new_session=True, env=harness.environment() | variables)
 
     def is_ready(self):
         assert self.process.poll() is None, self.log()
@@ -196,7 +202,11 @@ class Postern(Peer):
 
 
 class Postfix(Peer):
-    name, tuned = "postfix", False
+    name, tuned, master = "postfix", False, "/usr/lib/postfix/sbin/master"
+
+    @classmethod
+    def missing(cls):
+        return "" if os.access(cls.master, os.X_OK) else f"{cls.master} is not there: `make test-packages` installs Postfix"
 
     def begin(self, pki, next_hop, tls):
         self.folder = harness.make_folder()
@@ -216,7 +226,7 @@ class Postfix(Peer):
         harness.wait_for(lambda: "Postfix answers\n" + self.log(), self.is_ready)
 
     def launch_master(self):
-        self.launch("/usr/lib/postfix/sbin/master", "-c", self.folder / "etc", "-d", MAIL_CONFIG=str(self.folder / "etc"))
+        self.launch(self.master, "-c", self.folder / "etc", "-d", MAIL_CONFIG=str(self.folder / "etc"))
 
     def services(self):
         """Debian's, on another port, outside the chroot, and with 200 places for sessions instead of 100."""
@@ -260,6 +270,10 @@ class Nothing:
     """The lower bound: the load's own sink."""
 
     name, usual_with_mail, usual_without = "nothing", True, True
+
+    @classmethod
+    def missing(cls):
+        return ""
 
     def __init__(self, pki, next_hop, tls, before=()):
         host, port = next_hop.rsplit(":", 1)

@@ -11,7 +11,9 @@ import collections
 import shutil
 import signal
 import subprocess
+import sys
 
+from tools import check_binary, natural, run
 import relay
 import harness
 import peers
@@ -39,10 +41,13 @@ def record(cell, pki, file):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--mails", type=int, default=10000)
-    parser.add_argument("--top", type=int, default=12)
-    parser.add_argument("cell", nargs="?", default="tls:4096:20:10")
+    parser.add_argument("--mails", type=natural, default=10000, help="10000 unless said")
+    parser.add_argument("--top", type=natural, default=12, help="functions of each role, 12 unless said")
+    parser.add_argument("cell", nargs="?", type=relay.cell_text, default="tls:4096:20:10", help="as for bench/relay.py")
     arguments = parser.parse_args()
+    check_binary()
+    if shutil.which("perf") is None:
+        sys.exit("perf is not there: apt-get install linux-perf")
     harness.make_user()
     folder = harness.make_folder()
     try:
@@ -69,4 +74,4 @@ def main():
                 print(f"    {100 * count / total:5.1f} %  {name}")
 
 
-main()
+run(main)

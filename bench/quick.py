@@ -1,17 +1,19 @@
 #!/usr/bin/python3
 """System calls of one relayed mail, counted by strace in a fixed run: a guard against regressions that no clock disturbs.
 
-    bench/quick.py [--mails N] [--connections N] [--top N]
+    bench/quick.py [--mails N] [--connections N] [--runs N] [--top N]
 
-The same run without mail is taken off. Waiting calls differ by a few from run to run, the others hardly.
+The same run without mail is taken off. How many wake-ups and commits a mail takes is a matter of chance, so each run has some calls more or less: the
+least and the most are printed beside the median. A change that moves the median out of that range counts.
 """
 
 import argparse
 import collections
 import re
 import shutil
+import statistics
 
-from tools import TOOLS, Counted
+from tools import TOOLS, Counted, check_binary, natural, run
 import harness
 import peers
 import relay
@@ -63,24 +65,30 @@ def count(pki, tls, mails, connections):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--mails", type=int, default=400)
-    parser.add_argument("--connections", type=int, default=1)
-    parser.add_argument("--top", type=int, default=12)
+    parser.add_argument("--mails", type=natural, default=400, help="in a run, 400 unless said")
+    parser.add_argument("--connections", type=natural, default=1, help="1 unless said")
+    parser.add_argument("--runs", type=natural, default=5, help="5 unless said")
+    parser.add_argument("--top", type=natural, default=12, help="system calls to print, 12 unless said")
     arguments = parser.parse_args()
+    check_binary()
     harness.make_user()
     folder = harness.make_folder()
     try:
         pki = relay.make_pki(folder / "ec")
         for tls in (False, True):
             idle = count(pki, tls, 0, arguments.connections)
-            busy = count(pki, tls, arguments.mails, arguments.connections)
-            each = {name: (busy[name] - idle[name]) / arguments.mails for name in busy}
-            print(f"{'STARTTLS on both legs' if tls else 'in clear'}, 4 KiB, {arguments.connections} connection, 10 mails a "
-                f"session: {sum(each.values()):.1f} system calls a mail")
-            for name, calls in sorted(each.items(), key=lambda item: -item[1])[:arguments.top]:
-                print(f"    {name:20} {calls:8.2f}")
+            runs = [count(pki, tls, arguments.mails, arguments.connections) for _ in range(arguments.runs)]
+            each = {name: [(busy[name] - idle[name]) / arguments.mails for busy in runs] for name in set().union(*runs)}
+            say(f"{'STARTTLS on both legs' if tls else 'in clear'}, 4 KiB, {arguments.connections} at once, 10 a session", map(sum, zip(*each.values())))
+            for name, calls in sorted(each.items(), key=lambda item: -statistics.median(item[1]))[:arguments.top]:
+                say(f"    {name}", calls)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-main()
+def say(name, values):
+    values = list(values)
+    print(f"{name:50} {statistics.median(values):8.2f} system calls a mail ({min(values):.2f} - {max(values):.2f})")
+
+
+run(main)

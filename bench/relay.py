@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 """Relay, side by side with Postfix: bench/README.md says what is measured, and what misleads.
 
-    bench/relay.py [--pairs N] [--scale F] [--peers NAME,...] [--write] [--resume FILE] [CELL ...]
+    bench/relay.py [--pairs N] [--scale F] [--peers NAME,...] [--resume FILE [--write]] [CELL ...]
+    bench/relay.py --read FILE [--write]
 
 CELL is LAYER:SIZE:CONNECTIONS:MAILS, LAYER plain, tls (STARTTLS on both legs, ECDSA), tls12 (the sender speaks TLS 1.2)
 or rsa; SIZE in bytes; MAILS in a session, 0 = sessions without mail (only the rate and the latency of sessions count).
@@ -14,13 +15,13 @@ import os
 import pathlib
 import re
 import shutil
-import signal
 import statistics
 import sys
 import time
 import urllib.request
 
-from tools import TOOLS, Counted, machine, write
+from tools import TOOLS, Counted, check_binary, machine, natural, progress, write
+import tools
 import harness
 import peers
 
@@ -31,6 +32,8 @@ CELLS = ["tls:4096:20:10", "tls:51200:20:10", "tls:1048576:20:10", "tls:4096:1:1
     "rsa:4096:20:10", "tls:51200:100:10", "tls:4096:100:1", "tls:4096:1:1", "plain:4096:1:1",
     "tls12:4096:1:0", "tls:4096:1:0", "tls:4096:100:0"]
 DOMAINS = 100
+LAYERS = {"plain": "clear", "tls": "STARTTLS", "tls12": "STARTTLS, TLS 1.2", "rsa": "STARTTLS, RSA"}
+LOWEST, HIGHEST = (512, 1, 0), (50 * 2**20, 1000, 1000)  # size, connections, mails
 
 
 class Cell:
@@ -54,11 +57,21 @@ class Cell:
         return sink
 
     def __str__(self):
-        layer = {"plain": "clear", "tls": "STARTTLS", "tls12": "STARTTLS, TLS 1.2", "rsa": "STARTTLS, RSA"}[self.layer]
+        layer = LAYERS[self.layer]
         if self.mails == 0:
             return f"{layer}, {self.connections} at once, sessions without mail"
         size = f"{self.size // 1024} KiB" if self.size < 2**20 else f"{self.size // 2**20} MiB"
         return f"{layer}, {size}, {self.connections} connection{'s' * (self.connections > 1)}, {self.mails} a session"
+
+
+def cell_text(text):
+    """For argparse: the text of a cell."""
+    layer, *numbers = text.split(":")
+    if layer in LAYERS and len(numbers) == 3 and all(re.fullmatch("[0-9]{1,9}", n) for n in numbers) and all(
+            low <= int(n) <= high for low, n, high in zip(LOWEST, numbers, HIGHEST)):
+        return text
+    raise argparse.ArgumentTypeError(f"`{text}` is no cell: expected LAYER:SIZE:CONNECTIONS:MAILS, such as tls:4096:20:10, with LAYER "
+        f"{', '.join(LAYERS)}; SIZE {LOWEST[0]} to {HIGHEST[0]} bytes; CONNECTIONS 1 to 1000; MAILS in a session 0 to 1000")
 
 
 def make_pki(folder, rsa=False):
@@ -138,10 +151,36 @@ def measure(cell, peer, sink, memory):
     return found
 
 
-def chosen(cell, names):
-    if names:
-        return [peers.PEERS[name] for name in names.split(",")]
-    return [kind for kind in peers.PEERS.values() if (kind.usual_with_mail if cell.mails else kind.usual_without)]
+def peer_kinds(text):
+    """For argparse: names of peers, with commas."""
+    for name in text.split(","):
+        if name not in peers.PEERS:
+            raise argparse.ArgumentTypeError(f"there is no peer `{name}`: expected {', '.join(peers.PEERS)}")
+    return [peers.PEERS[name] for name in text.split(",")]
+
+
+def part(text):
+    """For argparse: more than 0."""
+    if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,6})?", text) or float(text) == 0:
+        raise argparse.ArgumentTypeError(f"expected a number such as 0.5, not `{text}`")
+    return float(text)
+
+
+def chosen(cell, kinds):
+    return kinds or [kind for kind in peers.PEERS.values() if (kind.usual_with_mail if cell.mails else kind.usual_without)]
+
+
+def read_runs(file):
+    """The runs that a file has; a line that is none ends it all, before something is measured or written."""
+    found = []
+    for number, line in enumerate(file.read_text().splitlines(), 1):
+        try:
+            run = json.loads(line)
+            cell_text(run["cell"])
+            found.append({key: run[key] for key in ("cell", "count", "peer", "turn", "figures", "slow", "machine", "date", "load")})
+        except (ValueError, KeyError, TypeError, argparse.ArgumentTypeError):
+            sys.exit(f"{file}:{number}: this line is no whole run, perhaps it was cut off: remove it, and only that run is made again")
+    return found
 
 
 class Record:
@@ -149,7 +188,12 @@ class Record:
 
     def __init__(self, file, slow, measures):
         self.file, self.slow = file, slow
-        self.lines = [json.loads(line) for line in file.read_text().splitlines()] if file and file.exists() else []
+        try:
+            if file and measures:
+                file.open("a").close()  # it can be written: said now, not after the first run
+            self.lines = read_runs(file) if file else []
+        except OSError as e:
+            sys.exit(f"{file}: {e.strerror}")
         self.machine, self.date, self.load = machine(), str(datetime.date.today()), os.getloadavg()[0]
         if measures and (others := sum(not self.is_ours(line) for line in self.lines)):
             print(f"{file} has {others} runs of another disk, machine or version: they count by themselves", flush=True)
@@ -185,19 +229,21 @@ def cells_of(lines):
     return [(Cell(text, count=count), found) for (text, count), found in cells.items()]
 
 
-def run_cell(cell, kinds, pkis, arguments, record):
-    """All runs of a cell that are not there yet, the peers in turn; memory is looked at in one more run, which gives no rates."""
-    pki = pkis["rsa" if cell.layer == "rsa" else "ec"]
-    for turn in range(arguments.pairs):
-        for kind in kinds if turn % 2 == 0 else kinds[::-1]:
-            if not record.has(cell, kind.name, turn):
-                figures = run(cell, kind, pki, False, arguments.slow_disk)
-                record.add(cell, kind.name, turn, figures)
-                print(f"{cell.text} {kind.name}: " + ", ".join(f"{k} {v:.3g}" for k, v in figures.items()), flush=True)
-    for kind in kinds:
-        if not (kind is peers.Nothing or arguments.no_memory or arguments.slow_disk or record.has(cell, kind.name, -1)):
-            figures = run(cell, kind, pki, True, arguments.slow_disk)
-            record.add(cell, kind.name, -1, {key: figures[key] for key in ("pss", "lost", "repeated", "damaged") if key in figures})
+def runs_of(cell, arguments, record):
+    """[(cell, peer, turn)] that are not there yet, the peers in turn; memory is looked at in one more run, turn -1, which gives no rates."""
+    kinds = chosen(cell, arguments.peers)
+    found = [(cell, kind, turn) for turn in range(arguments.pairs) for kind in (kinds if turn % 2 == 0 else kinds[::-1])]
+    if not (arguments.no_memory or arguments.slow_disk):
+        found += [(cell, kind, -1) for kind in kinds if kind is not peers.Nothing]
+    return [(cell, kind, turn) for cell, kind, turn in found if not record.has(cell, kind.name, turn)]
+
+
+def run_and_keep(cell, kind, turn, pkis, slow, record):
+    figures = run(cell, kind, pkis["rsa" if cell.layer == "rsa" else "ec"], turn < 0, slow)
+    if turn < 0:
+        figures = {key: figures[key] for key in ("pss", "lost", "repeated", "damaged") if key in figures}
+    record.add(cell, kind.name, turn, figures)
+    print(f"{cell.text} {kind.name}: " + ", ".join(f"{k} {v:,.0f}" if v >= 100 else f"{k} {v:.3g}" for k, v in figures.items()), flush=True)
 
 
 def values(runs, key):
@@ -221,7 +267,7 @@ def table(cell, found):
         columns = [("accepted", "sessions/s", 0)] + [c for c in columns if c[0] in ("cpu", "session_p50", "pss")]
     counts = sorted({len(values(runs, "accepted")) for runs in found.values()})
     lines = [f"**{cell}** (`{cell.text}`), {cell.count} {'mails' if cell.mails else 'sessions'} a run, "
-        f"{' to '.join(map(str, {counts[0]: 0, counts[-1]: 0}))} runs each", ""]
+        f"{' to '.join(map(str, {counts[0]: 0, counts[-1]: 0}))} run{'s' * (counts[-1] != 1)} each", ""]
     lines += ["| | " + " | ".join(c[1] for c in columns) + " | lost, repeated, damaged |", "|---" * (len(columns) + 2) + "|"]
     for name, runs in found.items():
         cells = [name]
@@ -240,15 +286,22 @@ RATIOS = [("delivered", "delivered"), ("accepted", "accepted"), ("cpu", "CPU"), 
     ("accept_p99", "accept p99"), ("relay_p50", "relay p50"), ("session_p50", "session p50"), ("pss", "PSS")]
 
 
+def ratio(ours, theirs):
+    if not ours or not theirs:
+        return ""
+    return f"{ours / theirs:.2f}" if ours / theirs >= 0.1 else f"{ours / theirs:.3f}"
+
+
 def ratios(results):
-    """Markdown: the medians of this gateway, divided by those of each other peer."""
+    """Markdown: the medians of this gateway, divided by those of each other peer. A relay takes many times what `nothing` takes: only rates and sessions
+    are compared with it."""
     lines = ["| postern divided by | " + " | ".join(title for _, title in RATIOS) + " |", "|---" * (len(RATIOS) + 1) + "|"]
     for cell, found in results:
         for name, runs in found.items():
             if name != "postern" and "postern" in found:
-                pairs = [(median(found["postern"], key), median(runs, key)) for key, _ in RATIOS]
-                lines.append(f"| {name}, `{cell.text}` | " + " | ".join(
-                    f"{ours / theirs:.2f}" if ours and theirs else "" for ours, theirs in pairs) + " |")
+                keys = [key if name != "nothing" or key in ("delivered", "accepted", "session_p50") else "" for key, _ in RATIOS]
+                lines.append(f"| {name}, `{cell.text}` | " +
+                    " | ".join(ratio(median(found["postern"], key), median(runs, key)) for key in keys) + " |")
     return "\n".join(lines) + "\n"
 
 
@@ -263,19 +316,23 @@ def report(lines, results):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--pairs", type=int, default=7)
-    parser.add_argument("--scale", type=float, default=1, help="mails in a run, as a part of the usual number")
-    parser.add_argument("--peers", help=f"some of {', '.join(peers.PEERS)}; without it Exim has the cells of sessions, tuned Postfix those with mail")
+    parser.add_argument("--pairs", type=natural, default=7, help="runs of each peer, in turn; 7 unless said")
+    parser.add_argument("--scale", type=part, default=1, help="mails in a run, as a part of the usual number")
+    parser.add_argument("--peers", type=peer_kinds, help=f"some of {', '.join(peers.PEERS)}; without it Exim has the cells of sessions, tuned Postfix those with mail")
     parser.add_argument("--no-memory", action="store_true", help="no run that looks at the memory")
     parser.add_argument("--slow-disk", action="store_true", help="5 ms more for each sync")
-    parser.add_argument("--write", action="store_true", help="the tables into docs/performance.md")
+    parser.add_argument("--write", action="store_true", help="all tables of the file into docs/performance.md, in the place of those that are there")
     parser.add_argument("--resume", type=pathlib.Path, help="a file for the figures of each run, as JSON lines; runs it has are not made again")
     parser.add_argument("--read", type=pathlib.Path, help="measure nothing: tables of such a file")
-    parser.add_argument("cells", nargs="*")
+    parser.add_argument("cells", nargs="*", type=cell_text, help=f"LAYER:SIZE:CONNECTIONS:MAILS; without any {', '.join(CELLS)}")
     arguments = parser.parse_args()
+    if arguments.write and not (arguments.read or arguments.resume):
+        sys.exit("--write replaces all tables of the document: say which file has the runs of all of them, with --resume or --read")
     record = Record(arguments.read or arguments.resume, arguments.slow_disk, not arguments.read)
     if not arguments.read:
         measure_all(record, arguments)
+    elif not record.lines:
+        sys.exit(f"{arguments.read} has no runs: name a file that --resume wrote")
     text = "".join(report(*part) for part in record.parts())
     print(text)
     if arguments.write:
@@ -283,17 +340,21 @@ def main():
 
 
 def measure_all(record, arguments):
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started ends then, too
+    runs = [run for text in arguments.cells or CELLS for run in runs_of(Cell(text, arguments.scale), arguments, record)]
+    check_binary()
+    if missing := next(filter(None, (kind.missing() for _, kind, _ in runs)), None):
+        sys.exit(f"{missing}; or leave it out with --peers")
     harness.make_user()
     folder = harness.make_folder()
     print(record.machine, flush=True)
     try:
         pkis = {"ec": make_pki(folder / "ec"), "rsa": make_pki(folder / "rsa", rsa=True)}
-        for cell in [Cell(c, arguments.scale) for c in arguments.cells or CELLS]:
-            run_cell(cell, chosen(cell, arguments.peers), pkis, arguments, record)
+        for number, (cell, kind, turn) in enumerate(runs, 1):
+            progress(f"run {number} of {len(runs)}: {cell.text} {kind.name}")
+            run_and_keep(cell, kind, turn, pkis, arguments.slow_disk, record)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":
-    main()
+    tools.run(main)

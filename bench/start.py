@@ -9,9 +9,10 @@ import contextlib
 import shutil
 import socket
 import subprocess
+import sys
 import time
 
-from tools import figures_table, heading, say, write
+from tools import check_binary, figures_table, heading, natural, run, say, write
 import harness
 import peers
 
@@ -66,9 +67,12 @@ def postfix(pki):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--runs", type=int, default=7)
+    parser.add_argument("--runs", type=natural, default=7, help="7 unless said")
     parser.add_argument("--write", action="store_true", help="the table into docs/performance.md")
     arguments = parser.parse_args()
+    check_binary()
+    if missing := peers.Postfix.missing():
+        sys.exit(missing)
     harness.make_user()
     head = heading()
     print(head, flush=True)
@@ -88,4 +92,4 @@ def main():
         write("start.py", text)
 
 
-main()
+run(main)

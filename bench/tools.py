@@ -1,5 +1,7 @@
 """What the scripts of this directory share: our C programs, a group of processes that is measured, numbers, and tables."""
 
+import argparse
+import atexit
 import contextlib
 import datetime
 import os
@@ -21,12 +23,46 @@ TOOLS = ROOT / "build/bench"
 import harness  # noqa: E402 (its place is known from here on)
 
 
+# The command line
+
+
+def run(main):
+    """The whole of a script. However it ends, nothing that it started stays: SIGTERM and Ctrl-C unwind it."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        main()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:  # whoever reads has seen enough
+        os._exit(0)
+
+
+def check_binary():
+    with contextlib.suppress(OSError):
+        if harness.run(harness.BINARY, "--version").stdout.startswith("postern "):
+            return
+    sys.exit(f"{harness.BINARY} is no postern: `make build` makes one, and POSTERN names another")
+
+
+def natural(text):
+    """For argparse: a number from 1 on."""
+    if not re.fullmatch(r"[1-9][0-9]{0,9}", text):
+        raise argparse.ArgumentTypeError(f"expected a number from 1 on, not `{text}`")
+    return int(text)
+
+
+def naturals(text):
+    return [natural(word) for word in text.split(",")]
+
+
 class Counted:
     """One of our C programs, which prints "TIME COUNT ..." while it runs, and "NAME FIGURE ..." at its end."""
 
     def __init__(self, *command):
         self.lines = []
-        self.process = subprocess.Popen([str(c) for c in command], stdout=subprocess.PIPE, text=True, bufsize=1)
+        self.process = subprocess.Popen([str(c) for c in command], stdout=subprocess.PIPE, text=True, bufsize=1, start_new_session=True)
+        atexit.register(self.process.kill)
         os.set_blocking(self.process.stdout.fileno(), False)
         self.rest = ""
 
@@ -83,7 +119,7 @@ class Counted:
 
 def say(name, values, unit, target=""):
     """Print a median, and hand it back as a row of a table."""
-    values = list(values)
+    values = [round(value, 2) + 0.0 for value in values]  # never -0.00
     print(f"{name:58} {statistics.median(values):10.2f} {unit:10} {min(values):.2f} - {max(values):.2f} (n={len(values)})"
         f"{'  target ' + target if target else ''}", flush=True)
     digits = 0 if statistics.median(values) >= 1000 else 1 if statistics.median(values) >= 10 else 2
@@ -165,6 +201,7 @@ class Group:
         self.folder = pathlib.Path(mount + own) / f"postern-bench-{name}-{os.getpid()}"
         self.folder.mkdir()
         self.peak, self.watching = 0, None
+        atexit.register(self.remove, 0)
 
     def enter(self):
         """For preexec_fn."""
@@ -197,13 +234,14 @@ class Group:
         thread.join()
         return self.peak
 
-    def remove(self):
-        """When all have ended; those that have not are killed by their pids."""
-        deadline = time.monotonic() + 10
-        while self.pids():
+    def remove(self, patience=10):
+        """When all have ended; those that have not are killed by their pids after so many seconds."""
+        deadline = time.monotonic() + patience
+        while self.folder.exists() and self.pids():
             if time.monotonic() > deadline:
                 for pid in self.pids():
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
             time.sleep(0.02)
-        self.folder.rmdir()
+        with contextlib.suppress(FileNotFoundError):
+            self.folder.rmdir()

@@ -1,10 +1,14 @@
 """The figures of bench/ are made by programs, too: what they count is counted, and what they were told to keep is kept."""
 
 import json
+import os
+import pathlib
 import re
+import signal
 import smtplib
 import subprocess
 import sys
+import uuid
 
 import pytest
 
@@ -132,3 +136,67 @@ def test_relay_beside_nothing_counts_all_figures(tmp_path):
     ours = [line["figures"] for line in map(json.loads, file.read_text().splitlines()) if line["peer"] == "postern"][0]
     assert {"accepted", "delivered", "cpu", "accept_p50", "accept_p99", "relay_p50", "relay_p99", "session_p50", "commits", "group"} < set(ours)
     assert ours["cpu"] > 0 and ours["commits"] > 0 and (ours["lost"], ours["repeated"], ours["damaged"]) == (0, 0, 0)
+
+
+# Wrong use: said before anything is measured, and nothing is lost
+
+
+@pytest.mark.parametrize("arguments,word", [
+    (["ssl:4096:20:10"], "expected LAYER:SIZE:CONNECTIONS:MAILS, such as tls:4096:20:10, with LAYER plain, tls, tls12, rsa"),
+    (["tls:4096:20"], "`tls:4096:20` is no cell"),
+    (["tls:4096:0:10"], "CONNECTIONS 1 to 1000"),
+    (["tls:1:20:10"], "SIZE 512 to 52428800 bytes"),
+    (["--pairs", "0"], "expected a number from 1 on, not `0`"),
+    (["--scale", "0"], "expected a number such as 0.5"),
+    (["--peers", "sendmail"], "there is no peer `sendmail`: expected postern, postfix,"),
+])
+def test_wrong_words_are_refused(arguments, word):
+    assert word in " ".join(relay(*arguments, code=2).stderr.split())
+
+
+def test_a_file_that_is_none_is_refused(tmp_path):
+    file, document = tmp_path / "runs.jsonl", harness.ROOT / "docs/performance.md"
+    before = document.read_bytes()
+    assert f"{file}: No such file or directory" in relay("--read", file, "--write", code=1).stderr
+    file.write_text("")
+    assert f"{file} has no runs: name a file that --resume wrote" in relay("--read", file, "--write", code=1).stderr
+    assert "say which file has the runs" in relay("--write", "plain:4096:1:1", code=1).stderr
+    assert f"{tmp_path}/none/x: No such file or directory" in relay("--resume", tmp_path / "none/x", "plain:4096:1:1", code=1).stderr
+    relay("--pairs", 1, "--scale", "0.01", "--peers", "nothing", "--resume", file, "plain:4096:1:1")
+    whole = file.read_text()
+    for broken in (whole[:40], '{"cell": "plain:4096:1:1"}\n', whole.replace("plain:", "other:")):
+        file.write_text(whole + broken)
+        for command in ("--resume", "--read"):
+            assert f"{file}:2: this line is no whole run, perhaps it was cut off: remove it" in relay(command, file, "plain:4096:1:1", code=1).stderr
+        assert file.read_text() == whole + broken
+    assert document.read_bytes() == before
+
+
+def test_another_program_is_not_measured():
+    done = subprocess.run([sys.executable, harness.ROOT / "bench/relay.py", "plain:4096:1:1"], capture_output=True, text=True,
+        env=dict(os.environ, POSTERN="/bin/true"), timeout=60)
+    assert done.returncode == 1 and "true is no postern: `make build` makes one, and POSTERN names another" in done.stderr
+
+
+@pytest.mark.parametrize("number,code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_run_that_is_ended_leaves_no_process(number, code):
+    mark = uuid.uuid4().hex
+    process = subprocess.Popen([sys.executable, harness.ROOT / "bench/relay.py", "--no-memory", "--peers", "nothing", "plain:4096:20:10"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True, env=dict(os.environ, MARK=mark))
+
+    def offspring():
+        found = []
+        for folder in pathlib.Path("/proc").glob("[0-9]*"):
+            try:
+                if f"MARK={mark}".encode() in (folder / "environ").read_bytes() and int(folder.name) != process.pid:
+                    found.append((folder / "comm").read_text().strip())
+            except OSError:
+                pass  # it has ended
+        return found
+
+    harness.wait_for("the sink runs", lambda: "sink" in offspring())
+    process.send_signal(number)
+    error = process.communicate(timeout=60)[1]
+    assert process.returncode == code
+    assert "Traceback" not in error
+    harness.wait_for(lambda: f"all have ended {offspring()}", lambda: not offspring())
