@@ -182,7 +182,8 @@ def test_another_program_is_not_measured():
 def test_a_run_that_is_ended_leaves_no_process(number, code):
     mark = uuid.uuid4().hex
     process = subprocess.Popen([sys.executable, harness.ROOT / "bench/relay.py", "--no-memory", "--peers", "nothing", "plain:4096:20:10"],
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True, env=dict(os.environ, MARK=mark))
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True, env=dict(os.environ, MARK=mark),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # a background job of a shell ignores it
 
     def offspring():
         found = []
