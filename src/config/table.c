@@ -10,23 +10,7 @@
 
 #include <string.h>
 
-#include <talloc.h>
-
-#include "base/base.h"
-#include "config/config.h"
-#include "config/routes.h"
-
-#define AT(name, member)    offsetof(struct config_##name, member)
-#define TOP(member)	    offsetof(struct config, member)
-#define TOP_LIST(one, many) offsetof(struct config, many), offsetof(struct config, one##_count)
-#define ROWS(rows)	    (rows), COUNT(rows)
-#define LIMITS(from, to)    .min = (from), .max = (to)
-#define KiB(n)		    ((uint64_t)(n) << 10)
-#define MiB(n)		    ((uint64_t)(n) << 20)
-#define GiB(n)		    ((uint64_t)(n) << 30)
-#define SECONDS(n)	    ((uint64_t)(n)*1000)
-#define HOURS(n)	    SECONDS((n)*3600)
-#define DAYS(n)		    HOURS((n)*24)
+#include "config/table_private.h"
 
 _Static_assert(sizeof(enum config_tls) == sizeof(int) && sizeof(enum config_action) == sizeof(int) &&
 		       sizeof(enum config_listener_type) == sizeof(int) &&
@@ -52,38 +36,11 @@ static const struct table_word actions[] = {
 	{ NULL, 0 },
 };
 
-static const struct table_word versions[] = {
-	{ "1.0", CONFIG_TLS_1_0 },
-	{ "1.1", CONFIG_TLS_1_1 },
-	{ "1.2", CONFIG_TLS_1_2 },
-	{ "1.3", CONFIG_TLS_1_3 },
-	{ NULL, 0 },
-};
-
-static const struct table_word pfs_words[] = {
-	{ "allowed", CONFIG_PFS_ALLOWED },
-	{ "required", CONFIG_PFS_REQUIRED },
-	{ "none", CONFIG_PFS_NONE },
-	{ NULL, 0 },
-};
-
 static const struct table_word log_targets[] = {
 	{ "stderr", CONFIG_LOG_STDERR },
 	{ "syslog", CONFIG_LOG_SYSLOG },
 	{ "journal", CONFIG_LOG_JOURNAL },
 	{ TABLE_PATH_WORD, CONFIG_LOG_FILE },
-	{ NULL, 0 },
-};
-
-static const struct table_word tls_levels[] = {
-	{ "none", CONFIG_TLS_NONE },
-	{ "preferred", CONFIG_TLS_PREFERRED },
-	{ "required", CONFIG_TLS_REQUIRED },
-	{ "preferred-verify", TABLE_LATER },
-	{ "required-verify", TABLE_LATER },
-	{ "required-verify-hosted", TABLE_LATER },
-	{ "dane", TABLE_LATER_KEY },
-	{ "mta_sts", TABLE_LATER_KEY },
 	{ NULL, 0 },
 };
 
@@ -103,102 +60,13 @@ static const struct table_word log_formats[] = {
 
 /* Sections */
 
-static const struct table_row certificate_rows[] = {
-	{ "name", TABLE_NAME, AT(certificate, name), .required = true,
-		.manual = "Name by which listeners refer to this certificate." },
-	{ "chain", TABLE_PATH, AT(certificate, chain), .required = true,
-		.manual = "PEM file with the certificate and its intermediate certificates, leaf first." },
-	{ "key", TABLE_PATH, AT(certificate, key), .required = true,
-		.manual = "PEM file with the private key of the certificate." },
-};
-
-static const struct table_section certificates = { "certificates", "name", sizeof(struct config_certificate),
-	ROWS(certificate_rows), .manual = "Certificates that the gateway presents." };
-
-static const struct table_row authority_rows[] = {
-	{ "system", TABLE_BOOL, AT(authorities, system), .standard = "true",
-		.manual = "Trust the certificate authorities of the operating system." },
-	{ "custom", TABLE_PATH, AT(authorities, custom),
-		.manual = "PEM file with further certificate authorities to trust." },
-};
-
-static const struct table_section authorities = {
-	"authorities", NULL, sizeof(struct config_authorities), ROWS(authority_rows),
-	.manual =
-		"Certificate authorities that the gateway trusts; used for servers that routes log in to. The verifying levels are not built yet."
-};
-
-/* Read-only (E43); where they differ from the defaults of a new profile is seen here. */
-static const struct config_tls_profile predefined_profiles[] = {
-	{ .name = "TLS-Server.Standard",
-		.min_version = CONFIG_TLS_1_2,
-		.max_version = CONFIG_TLS_1_3,
-		.ciphers = "ECDHE+AESGCM:ECDHE+CHACHA20", /* no CBC: scanners and LUCKY13 */
-		.pfs = CONFIG_PFS_ALLOWED,
-		.compliance = true },
-	{ .name = "TLS-Client.Standard",
-		.min_version = CONFIG_TLS_1_2,
-		.max_version = CONFIG_TLS_1_3,
-		.pfs = CONFIG_PFS_ALLOWED,
-		.compliance = false },
-};
-
-static char *check_profile_name(const void *owner, struct text value, void *entry)
-{
-	(void)entry;
-	for (size_t i = 0; i < COUNT(predefined_profiles); i++)
-		if (text_equal(text_of(predefined_profiles[i].name), value))
-			return text_must(talloc_asprintf(owner,
-				"`%s` is predefined and cannot be changed: give this copy another name and "
-				"use that one",
-				predefined_profiles[i].name));
-	return NULL;
-}
-
-static const struct table_row profile_rows[] = {
-	{ "name", TABLE_NAME, AT(tls_profile, name), .required = true, .check = check_profile_name,
-		.manual = "Name by which listeners refer to this profile." },
-	{ "min_version", TABLE_CHOICE, AT(tls_profile, min_version), .standard = "1.2", .words = versions,
-		.manual =
-			"Oldest TLS version that is used; below 1.2 OpenSSL's security level is lowered to 0 "
-			"for this profile, because those versions cannot sign with anything better than "
-			"SHA-1. SSL is never used." },
-	{ "max_version", TABLE_CHOICE, AT(tls_profile, max_version), .standard = "1.3", .words = versions,
-		.manual = "Newest TLS version that is used." },
-	{ "ciphers", TABLE_TEXT, AT(tls_profile, ciphers),
-		.manual =
-			"OpenSSL cipher list for TLS 1.2 and below, such as `ECDHE+AESGCM:ECDHE+CHACHA20`; "
-			"the default is the library's. Its order is the order of preference. Anonymous ciphers and ciphers without encryption are always left out. DHE is used only when "
-			"this list is written." },
-	{ "groups", TABLE_TEXT, AT(tls_profile, groups),
-		.manual = "Groups for the key exchange, such as `X25519:P-256`; the "
-			  "default is the library's." },
-	{ "pfs", TABLE_CHOICE, AT(tls_profile, pfs), .standard = "allowed", .words = pfs_words,
-		.manual =
-			"Forward secrecy. allowed: with or without; required: only ECDHE and DHE; none: only RSA "
-			"key exchange, so TLS 1.2 at most, and the certificate must hold an RSA key." },
-	{ "compliance", TABLE_BOOL, AT(tls_profile, compliance), .standard = "true",
-		.manual = "Drop connections whose handshake does not follow the protocol. On SMTP listeners "
-			  "false has the same effect: what comes behind STARTTLS and is no TLS record ends "
-			  "the connection." },
-};
-
-static const char *const profile_later[] = { "ocsp", NULL };
-
-static const struct table_section profiles = { "tls_profiles", "name", sizeof(struct config_tls_profile),
-	ROWS(profile_rows), profile_later,
-	"How TLS handshakes are done. Two profiles exist without being written and cannot be changed: "
-	"`TLS-Server.Standard` has the defaults below, but of TLS 1.2 only the suites with ECDHE and AES-GCM or ChaCha20; "
-	"`TLS-Client.Standard` has the defaults with `compliance: false`; it is meant for connections that the gateway "
-	"makes, so do not name it in a listener." };
-
 static const struct table_row policy_rows[] = {
 	{ "name", TABLE_NAME, AT(policy, name), .required = true,
 		.manual = "Name by which listeners and sender groups refer to this policy." },
 	{ "action", TABLE_CHOICE, AT(policy, action), .standard = "accept", .words = actions,
 		.manual = "accept: take mail for accepted_domains only; relay: take mail for every domain; "
 			  "reject: refuse the client." },
-	{ "tls", TABLE_CHOICE, AT(policy, tls), .standard = "preferred", .words = tls_levels,
+	{ "tls", TABLE_CHOICE, AT(policy, tls), .standard = "preferred", .words = table_tls_levels,
 		.manual =
 			"none: STARTTLS is not offered; preferred: it is offered; required: no mail is taken "
 			"without it." },
@@ -222,12 +90,12 @@ static const struct table_row listener_rows[] = {
 		.manual = "public: takes mail from the Internet; private: takes mail from our own systems." },
 	{ "address", TABLE_ADDRESS, AT(listener, address), .required = true,
 		.manual = "Address and port to listen on; port 0 lets the kernel choose one." },
-	{ "certificate", TABLE_REFERENCE, AT(listener, certificate), .inner = &certificates,
+	{ "certificate", TABLE_REFERENCE, AT(listener, certificate), .inner = &table_certificates,
 		.manual = "The certificate to present; without one STARTTLS is not offered." },
 	{ "policy", TABLE_REFERENCE, AT(listener, policy), .required = true, .inner = &policies,
 		.manual = "The mail flow policy of clients that no sender group names." },
 	{ "tls_profile", TABLE_REFERENCE, AT(listener, tls_profile), .standard = "TLS-Server.Standard",
-		.inner = &profiles, .manual = "How TLS handshakes are done here." },
+		.inner = &table_profiles, .manual = "How TLS handshakes are done here." },
 	{ "proxy_protocol_from", TABLE_NETWORKS, AT(listener, proxy_protocol_from),
 		AT(listener, proxy_protocol_from_count),
 		.manual =
@@ -257,129 +125,6 @@ static const struct table_row group_rows[] = {
 static const struct table_section groups = { "sender_groups", "name", sizeof(struct config_group),
 	ROWS(group_rows),
 	.manual = "Clients that get a policy of their own; the first group that matches counts." };
-
-static const struct table_row route_rows[] = {
-	{ "domain", TABLE_DOMAIN, AT(route, domain), .required = true,
-		.manual = "The recipient domain; `.example.com` means all domains below it, `default` all "
-			  "others." },
-	{ "next_hop", TABLE_NEXT_HOP, AT(route, next_hop), .required = true, .check = routes_read_hop,
-		.manual =
-			"The server that takes this mail, each with an optional port: an address such as `192.0.2.1`, "
-			"`192.0.2.1:2525` or `[2001:db8::1]:2525`; a host name such as `mail.example.com` (its MX "
-			"records do not count); or `mx:example.com`, the hosts that the MX records of this domain "
-			"name. The port is 25, with `mx:` that of `delivery.port`, and 465 with `implicit_tls`." },
-	{ "source", TABLE_ADDRESSES, AT(route, source), AT(route, source_count),
-		.manual =
-			"Addresses of this machine to connect from, one IPv4 and one IPv6 address at most. With only "
-			"one of them servers are reached by its family only. Without any the system chooses." },
-	{ "helo", TABLE_HOSTNAME, AT(route, helo),
-		.manual = "The name that EHLO says; the default is `hostname`." },
-	{ "implicit_tls", TABLE_BOOL, AT(route, implicit_tls), .standard = "false",
-		.manual =
-			"The server expects TLS from the first byte (submissions, port 465); STARTTLS is not used." },
-	{ "username", TABLE_TEXT, AT(route, username),
-		.manual =
-			"Log in to the server (AUTH PLAIN or LOGIN) under this name. It happens only in TLS and after the "
-			"server's certificate was verified: by `authorities`, and for the host name or address of "
-			"`next_hop`, which therefore cannot be `mx:`. Otherwise the mail is deferred." },
-	{ "password_file", TABLE_PATH, AT(route, password_file),
-		.manual =
-			"File whose first line is the password for `username`; others must not be able to read it." },
-};
-
-static const struct table_section routes = { "routes", "domain", sizeof(struct config_route),
-	ROWS(route_rows),
-	.manual =
-		"Where mail goes; the entry that fits a domain best counts. Mail for other domains goes to the hosts "
-		"that the MX records of the domain name, or to the domain itself when it has none." };
-
-static const struct table_row destination_rows[] = {
-	{ "domain", TABLE_DESTINATION, AT(destination, domain), .required = true,
-		.manual =
-			"A domain; `.example.com` means all domains below it, `default` all others. `tls` is about the "
-			"domain of the recipient; `concurrency` and `rate` are about the next hop: the domain whose MX "
-			"records are used, or the host, or the address without its port, that a route names." },
-	{ "tls", TABLE_CHOICE, AT(destination, tls), .optional = true, .words = tls_levels,
-		.manual =
-			"none: never STARTTLS; preferred: STARTTLS where the server offers it; required: no delivery without it. The server's certificate is recorded, not checked, at these levels." },
-	{ "concurrency", TABLE_NUMBER, AT(destination, concurrency), .optional = true, LIMITS(1, 64),
-		.manual = "As `concurrency` in `delivery`, for this next hop." },
-	{ "rate", TABLE_NUMBER, AT(destination, rate), .optional = true, LIMITS(0, 1000000),
-		.manual = "As `rate` in `delivery`, for this next hop." },
-};
-
-static const char *const destination_later[] = { "dane", "mta_sts", "tls_profile", "smtp_auth", "limits",
-	"interface", NULL };
-
-static const struct table_section destinations = { "destinations", "domain",
-	sizeof(struct config_destination), ROWS(destination_rows), destination_later,
-	"How mail is delivered. What an entry does not say, the next wider one does (`.example.com`, then `default`); after that "
-	"`tls` is preferred, and `concurrency` and `rate` are those of `delivery`." };
-
-#define TIMEOUT(name, default, text)                                                                         \
-	{                                                                                                    \
-#name, TABLE_DURATION, AT(timeouts, name##_ms), .standard = (default),                       \
-								LIMITS(100, HOURS(1)), .manual = (text)      \
-	}
-
-static const struct table_row timeout_rows[] = {
-	TIMEOUT(connect, "30s", "The connection, for each address."),
-	TIMEOUT(greeting, "5m", "The greeting."),
-	TIMEOUT(hello, "5m", "The reply to EHLO or HELO."),
-	TIMEOUT(starttls, "2m", "The reply to STARTTLS, and the handshake behind it."),
-	TIMEOUT(mail, "5m", "The reply to MAIL."),
-	TIMEOUT(rcpt, "5m", "The reply to each RCPT."),
-	TIMEOUT(data, "2m", "The reply to DATA."),
-	TIMEOUT(block, "3m", "Taking the next piece of the message."),
-	TIMEOUT(end, "10m", "The reply to the end of the message, during which the peer stores it."),
-};
-
-static const struct table_section timeouts = {
-	"delivery.timeouts", NULL, sizeof(struct config_timeouts), ROWS(timeout_rows),
-	.manual =
-		"How long a peer may take for each step of a delivery; the defaults are those of RFC 5321, and a peer that needs longer is tried again."
-};
-
-static const struct table_row delivery_rows[] = {
-	{ "retry", TABLE_DURATIONS, AT(delivery, retry_ms), AT(delivery, retry_count),
-		.standard = "15m, 15m, 30m, 1h, 2h", LIMITS(100, DAYS(7)),
-		.manual =
-			"Waiting times before the second, third, ... attempt; the last one repeats. A change counts "
-			"from the next attempt on. A next hop that cannot be reached pauses as a whole: 30 s, then twice as long each time it is tried in vain, ten minutes at most; never longer than the longest time here, nor at first than the first." },
-	{ "expire", TABLE_DURATION, AT(delivery, expire_ms), .standard = "5d", LIMITS(SECONDS(1), DAYS(30)),
-		.manual =
-			"Age at which a mail that could not be delivered is returned to its sender. Only time counts in "
-			"which the gateway ran (and a rest of an hour at most): a jump of the clock returns nothing." },
-	{ "delay_warning", TABLE_DURATION, AT(delivery, delay_warning_ms), .standard = "4h",
-		LIMITS(SECONDS(1), DAYS(30)), .or_zero = true,
-		.manual =
-			"Age from which the sender of a mail that still waits is told so, once for each recipient; "
-			"0 = never. A sender who says `NOTIFY=` without `DELAY` is not told." },
-	{ "bounce_size", TABLE_SIZE, AT(delivery, bounce_size), .standard = "50KiB", LIMITS(0, MiB(10)),
-		.manual =
-			"Largest mail that is returned whole in a failure report, when its sender said `RET=FULL`. "
-			"Without that, and above it, a report has the header only." },
-	{ "double_bounce", TABLE_MAILBOX, AT(delivery, double_bounce),
-		.manual =
-			"Address that is told when mail without a sender, such as a report, fails: with the header of "
-			"that mail. Without it such mail is dropped, with the event `dsn_dropped`." },
-	{ "concurrency", TABLE_NUMBER, AT(delivery, concurrency), .standard = "20", LIMITS(1, 64),
-		.manual =
-			"Connections at once to one destination, unless `destinations` says otherwise. It begins with two and earns one more with each mail it answers; a failure halves them. All destinations share `connections`: none gets more than it leaves free." },
-	{ "connections", TABLE_NUMBER, AT(delivery, connections), .standard = "40", LIMITS(1, 60),
-		.manual =
-			"Connections at once to all destinations together. Those that do not answer get half of them at most, so that they never delay the others." },
-	{ "rate", TABLE_NUMBER, AT(delivery, rate), .standard = "0", LIMITS(0, 1000000),
-		.manual =
-			"Mails a minute to one destination, evenly spaced, unless `destinations` says otherwise; 0 = any "
-			"number." },
-	{ "port", TABLE_NUMBER, AT(delivery, port), .standard = "25", LIMITS(1, 65535),
-		.manual = "Port of the hosts that MX records name." },
-	{ "timeouts", TABLE_SECTION, AT(delivery, timeouts), .inner = &timeouts },
-};
-
-static const struct table_section delivery = { "delivery", NULL, sizeof(struct config_delivery),
-	ROWS(delivery_rows), .manual = "When and how eagerly mail is delivered." };
 
 static const struct table_row recipient_rows[] = {
 	{ "file", TABLE_PATH, AT(recipients, file),
@@ -516,20 +261,20 @@ static const struct table_row top_rows[] = {
 		.manual = "Directory of the control socket." },
 	{ "user", TABLE_NAME, TOP(user), .standard = "postern",
 		.manual = "User that the roles run as when the gateway is started by root." },
-	{ "certificates", TABLE_LIST, TOP_LIST(certificate, certificates), .inner = &certificates },
-	{ "authorities", TABLE_SECTION, TOP(authorities), .inner = &authorities },
-	{ "tls_profiles", TABLE_LIST, TOP_LIST(tls_profile, tls_profiles), .inner = &profiles,
-		.predefined = predefined_profiles, .predefined_count = COUNT(predefined_profiles) },
+	{ "certificates", TABLE_LIST, TOP_LIST(certificate, certificates), .inner = &table_certificates },
+	{ "authorities", TABLE_SECTION, TOP(authorities), .inner = &table_authorities },
+	{ "tls_profiles", TABLE_LIST, TOP_LIST(tls_profile, tls_profiles), .inner = &table_profiles,
+		.predefined = table_predefined_profiles, .predefined_count = TABLE_PREDEFINED_PROFILES },
 	{ "listeners", TABLE_LIST, TOP_LIST(listener, listeners), .required = true, .inner = &listeners },
 	{ "mail_flow_policies", TABLE_LIST, TOP_LIST(policy, policies), .inner = &policies },
 	{ "sender_groups", TABLE_LIST, TOP_LIST(group, groups), .inner = &groups },
 	{ "accepted_domains", TABLE_DOMAINS, TOP_LIST(accepted_domain, accepted_domains),
 		.manual = "Domains whose mail the gateway takes from everybody; each needs a route." },
-	{ "routes", TABLE_LIST, TOP_LIST(route, routes), .inner = &routes },
-	{ "destinations", TABLE_LIST, TOP_LIST(destination, destinations), .inner = &destinations },
+	{ "routes", TABLE_LIST, TOP_LIST(route, routes), .inner = &table_routes },
+	{ "destinations", TABLE_LIST, TOP_LIST(destination, destinations), .inner = &table_destinations },
 	{ "recipients", TABLE_SECTION, TOP(recipients), .inner = &recipients },
 	{ "dns", TABLE_SECTION, TOP(dns), .inner = &dns },
-	{ "delivery", TABLE_SECTION, TOP(delivery), .inner = &delivery },
+	{ "delivery", TABLE_SECTION, TOP(delivery), .inner = &table_delivery },
 	{ "limits", TABLE_SECTION, TOP(limits), .inner = &limits },
 	{ "metrics", TABLE_SECTION, TOP(metrics), .inner = &metrics },
 	{ "tracking", TABLE_SECTION, TOP(tracking), .inner = &tracking },

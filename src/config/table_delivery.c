@@ -1,0 +1,137 @@
+/* The part of the table that is about where mail goes, and how: config/table.c says how it is read. */
+#include "config/routes.h"
+#include "config/table_private.h"
+
+const struct table_word table_tls_levels[] = {
+	{ "none", CONFIG_TLS_NONE },
+	{ "preferred", CONFIG_TLS_PREFERRED },
+	{ "required", CONFIG_TLS_REQUIRED },
+	{ "preferred-verify", TABLE_LATER },
+	{ "required-verify", TABLE_LATER },
+	{ "required-verify-hosted", TABLE_LATER },
+	{ "dane", TABLE_LATER_KEY },
+	{ "mta_sts", TABLE_LATER_KEY },
+	{ NULL, 0 },
+};
+
+static const struct table_row route_rows[] = {
+	{ "domain", TABLE_DOMAIN, AT(route, domain), .required = true,
+		.manual = "The recipient domain; `.example.com` means all domains below it, `default` all "
+			  "others." },
+	{ "next_hop", TABLE_NEXT_HOP, AT(route, next_hop), .required = true, .check = routes_read_hop,
+		.manual =
+			"The server that takes this mail, each with an optional port: an address such as `192.0.2.1`, "
+			"`192.0.2.1:2525` or `[2001:db8::1]:2525`; a host name such as `mail.example.com` (its MX "
+			"records do not count); or `mx:example.com`, the hosts that the MX records of this domain "
+			"name. The port is 25, with `mx:` that of `delivery.port`, and 465 with `implicit_tls`." },
+	{ "source", TABLE_ADDRESSES, AT(route, source), AT(route, source_count),
+		.manual =
+			"Addresses of this machine to connect from, one IPv4 and one IPv6 address at most. With only "
+			"one of them servers are reached by its family only. Without any the system chooses." },
+	{ "helo", TABLE_HOSTNAME, AT(route, helo),
+		.manual = "The name that EHLO says; the default is `hostname`." },
+	{ "implicit_tls", TABLE_BOOL, AT(route, implicit_tls), .standard = "false",
+		.manual =
+			"The server expects TLS from the first byte (submissions, port 465); STARTTLS is not used." },
+	{ "username", TABLE_TEXT, AT(route, username),
+		.manual =
+			"Log in to the server (AUTH PLAIN or LOGIN) under this name. It happens only in TLS and after the "
+			"server's certificate was verified: by `authorities`, and for the host name or address of "
+			"`next_hop`, which therefore cannot be `mx:`. Otherwise the mail is deferred." },
+	{ "password_file", TABLE_PATH, AT(route, password_file),
+		.manual =
+			"File whose first line is the password for `username`; others must not be able to read it." },
+};
+
+const struct table_section table_routes = { "routes", "domain", sizeof(struct config_route), ROWS(route_rows),
+	.manual =
+		"Where mail goes; the entry that fits a domain best counts. Mail for other domains goes to the hosts "
+		"that the MX records of the domain name, or to the domain itself when it has none." };
+
+static const struct table_row destination_rows[] = {
+	{ "domain", TABLE_DESTINATION, AT(destination, domain), .required = true,
+		.manual =
+			"A domain; `.example.com` means all domains below it, `default` all others. `tls` is about the "
+			"domain of the recipient; `concurrency` and `rate` are about the next hop: the domain whose MX "
+			"records are used, or the host, or the address without its port, that a route names." },
+	{ "tls", TABLE_CHOICE, AT(destination, tls), .optional = true, .words = table_tls_levels,
+		.manual =
+			"none: never STARTTLS; preferred: STARTTLS where the server offers it; required: no delivery without it. The server's certificate is recorded, not checked, at these levels." },
+	{ "concurrency", TABLE_NUMBER, AT(destination, concurrency), .optional = true, LIMITS(1, 64),
+		.manual = "As `concurrency` in `delivery`, for this next hop." },
+	{ "rate", TABLE_NUMBER, AT(destination, rate), .optional = true, LIMITS(0, 1000000),
+		.manual = "As `rate` in `delivery`, for this next hop." },
+};
+
+static const char *const destination_later[] = { "dane", "mta_sts", "tls_profile", "smtp_auth", "limits",
+	"interface", NULL };
+
+const struct table_section table_destinations = { "destinations", "domain", sizeof(struct config_destination),
+	ROWS(destination_rows), destination_later,
+	"How mail is delivered. What an entry does not say, the next wider one does (`.example.com`, then `default`); after that "
+	"`tls` is preferred, and `concurrency` and `rate` are those of `delivery`." };
+
+#define TIMEOUT(name, default, text)                                                                         \
+	{                                                                                                    \
+#name, TABLE_DURATION, AT(timeouts, name##_ms), .standard = (default),                       \
+								LIMITS(100, HOURS(1)), .manual = (text)      \
+	}
+
+static const struct table_row timeout_rows[] = {
+	TIMEOUT(connect, "30s", "The connection, for each address."),
+	TIMEOUT(greeting, "5m", "The greeting."),
+	TIMEOUT(hello, "5m", "The reply to EHLO or HELO."),
+	TIMEOUT(starttls, "2m", "The reply to STARTTLS, and the handshake behind it."),
+	TIMEOUT(mail, "5m", "The reply to MAIL."),
+	TIMEOUT(rcpt, "5m", "The reply to each RCPT."),
+	TIMEOUT(data, "2m", "The reply to DATA."),
+	TIMEOUT(block, "3m", "Taking the next piece of the message."),
+	TIMEOUT(end, "10m", "The reply to the end of the message, during which the peer stores it."),
+};
+
+static const struct table_section timeouts = {
+	"delivery.timeouts", NULL, sizeof(struct config_timeouts), ROWS(timeout_rows),
+	.manual =
+		"How long a peer may take for each step of a delivery; the defaults are those of RFC 5321, and a peer that needs longer is tried again."
+};
+
+static const struct table_row delivery_rows[] = {
+	{ "retry", TABLE_DURATIONS, AT(delivery, retry_ms), AT(delivery, retry_count),
+		.standard = "15m, 15m, 30m, 1h, 2h", LIMITS(100, DAYS(7)),
+		.manual =
+			"Waiting times before the second, third, ... attempt; the last one repeats. A change counts "
+			"from the next attempt on. A next hop that cannot be reached pauses as a whole: 30 s, then twice as long each time it is tried in vain, ten minutes at most; never longer than the longest time here, nor at first than the first." },
+	{ "expire", TABLE_DURATION, AT(delivery, expire_ms), .standard = "5d", LIMITS(SECONDS(1), DAYS(30)),
+		.manual =
+			"Age at which a mail that could not be delivered is returned to its sender. Only time counts in "
+			"which the gateway ran (and a rest of an hour at most): a jump of the clock returns nothing." },
+	{ "delay_warning", TABLE_DURATION, AT(delivery, delay_warning_ms), .standard = "4h",
+		LIMITS(SECONDS(1), DAYS(30)), .or_zero = true,
+		.manual =
+			"Age from which the sender of a mail that still waits is told so, once for each recipient; "
+			"0 = never. A sender who says `NOTIFY=` without `DELAY` is not told." },
+	{ "bounce_size", TABLE_SIZE, AT(delivery, bounce_size), .standard = "50KiB", LIMITS(0, MiB(10)),
+		.manual =
+			"Largest mail that is returned whole in a failure report, when its sender said `RET=FULL`. "
+			"Without that, and above it, a report has the header only." },
+	{ "double_bounce", TABLE_MAILBOX, AT(delivery, double_bounce),
+		.manual =
+			"Address that is told when mail without a sender, such as a report, fails: with the header of "
+			"that mail. Without it such mail is dropped, with the event `dsn_dropped`." },
+	{ "concurrency", TABLE_NUMBER, AT(delivery, concurrency), .standard = "20", LIMITS(1, 64),
+		.manual =
+			"Connections at once to one destination, unless `destinations` says otherwise. It begins with two and earns one more with each mail it answers; a failure halves them. All destinations share `connections`: none gets more than it leaves free." },
+	{ "connections", TABLE_NUMBER, AT(delivery, connections), .standard = "40", LIMITS(1, 60),
+		.manual =
+			"Connections at once to all destinations together. Those that do not answer get half of them at most, so that they never delay the others." },
+	{ "rate", TABLE_NUMBER, AT(delivery, rate), .standard = "0", LIMITS(0, 1000000),
+		.manual =
+			"Mails a minute to one destination, evenly spaced, unless `destinations` says otherwise; 0 = any "
+			"number." },
+	{ "port", TABLE_NUMBER, AT(delivery, port), .standard = "25", LIMITS(1, 65535),
+		.manual = "Port of the hosts that MX records name." },
+	{ "timeouts", TABLE_SECTION, AT(delivery, timeouts), .inner = &timeouts },
+};
+
+const struct table_section table_delivery = { "delivery", NULL, sizeof(struct config_delivery),
+	ROWS(delivery_rows), .manual = "When and how eagerly mail is delivered." };

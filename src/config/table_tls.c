@@ -1,0 +1,110 @@
+/* The part of the table that is about certificates and TLS: config/table.c says how it is read. */
+#include <string.h>
+
+#include <talloc.h>
+
+#include "config/table_private.h"
+
+static const struct table_word versions[] = {
+	{ "1.0", CONFIG_TLS_1_0 },
+	{ "1.1", CONFIG_TLS_1_1 },
+	{ "1.2", CONFIG_TLS_1_2 },
+	{ "1.3", CONFIG_TLS_1_3 },
+	{ NULL, 0 },
+};
+
+static const struct table_word pfs_words[] = {
+	{ "allowed", CONFIG_PFS_ALLOWED },
+	{ "required", CONFIG_PFS_REQUIRED },
+	{ "none", CONFIG_PFS_NONE },
+	{ NULL, 0 },
+};
+
+static const struct table_row certificate_rows[] = {
+	{ "name", TABLE_NAME, AT(certificate, name), .required = true,
+		.manual = "Name by which listeners refer to this certificate." },
+	{ "chain", TABLE_PATH, AT(certificate, chain), .required = true,
+		.manual = "PEM file with the certificate and its intermediate certificates, leaf first." },
+	{ "key", TABLE_PATH, AT(certificate, key), .required = true,
+		.manual = "PEM file with the private key of the certificate." },
+};
+
+const struct table_section table_certificates = { "certificates", "name", sizeof(struct config_certificate),
+	ROWS(certificate_rows), .manual = "Certificates that the gateway presents." };
+
+static const struct table_row authority_rows[] = {
+	{ "system", TABLE_BOOL, AT(authorities, system), .standard = "true",
+		.manual = "Trust the certificate authorities of the operating system." },
+	{ "custom", TABLE_PATH, AT(authorities, custom),
+		.manual = "PEM file with further certificate authorities to trust." },
+};
+
+const struct table_section table_authorities = {
+	"authorities", NULL, sizeof(struct config_authorities), ROWS(authority_rows),
+	.manual =
+		"Certificate authorities that the gateway trusts; used for servers that routes log in to. The verifying levels are not built yet."
+};
+
+/* Read-only (E43); where they differ from the defaults of a new profile is seen here. */
+const struct config_tls_profile table_predefined_profiles[TABLE_PREDEFINED_PROFILES] = {
+	{ .name = "TLS-Server.Standard",
+		.min_version = CONFIG_TLS_1_2,
+		.max_version = CONFIG_TLS_1_3,
+		.ciphers = "ECDHE+AESGCM:ECDHE+CHACHA20", /* no CBC: scanners and LUCKY13 */
+		.pfs = CONFIG_PFS_ALLOWED,
+		.compliance = true },
+	{ .name = "TLS-Client.Standard",
+		.min_version = CONFIG_TLS_1_2,
+		.max_version = CONFIG_TLS_1_3,
+		.pfs = CONFIG_PFS_ALLOWED,
+		.compliance = false },
+};
+
+static char *check_profile_name(const void *owner, struct text value, void *entry)
+{
+	(void)entry;
+	for (size_t i = 0; i < COUNT(table_predefined_profiles); i++)
+		if (text_equal(text_of(table_predefined_profiles[i].name), value))
+			return text_must(talloc_asprintf(owner,
+				"`%s` is predefined and cannot be changed: give this copy another name and "
+				"use that one",
+				table_predefined_profiles[i].name));
+	return NULL;
+}
+
+static const struct table_row profile_rows[] = {
+	{ "name", TABLE_NAME, AT(tls_profile, name), .required = true, .check = check_profile_name,
+		.manual = "Name by which listeners refer to this profile." },
+	{ "min_version", TABLE_CHOICE, AT(tls_profile, min_version), .standard = "1.2", .words = versions,
+		.manual =
+			"Oldest TLS version that is used; below 1.2 OpenSSL's security level is lowered to 0 "
+			"for this profile, because those versions cannot sign with anything better than "
+			"SHA-1. SSL is never used." },
+	{ "max_version", TABLE_CHOICE, AT(tls_profile, max_version), .standard = "1.3", .words = versions,
+		.manual = "Newest TLS version that is used." },
+	{ "ciphers", TABLE_TEXT, AT(tls_profile, ciphers),
+		.manual =
+			"OpenSSL cipher list for TLS 1.2 and below, such as `ECDHE+AESGCM:ECDHE+CHACHA20`; "
+			"the default is the library's. Its order is the order of preference. Anonymous ciphers and ciphers without encryption are always left out. DHE is used only when "
+			"this list is written." },
+	{ "groups", TABLE_TEXT, AT(tls_profile, groups),
+		.manual = "Groups for the key exchange, such as `X25519:P-256`; the "
+			  "default is the library's." },
+	{ "pfs", TABLE_CHOICE, AT(tls_profile, pfs), .standard = "allowed", .words = pfs_words,
+		.manual =
+			"Forward secrecy. allowed: with or without; required: only ECDHE and DHE; none: only RSA "
+			"key exchange, so TLS 1.2 at most, and the certificate must hold an RSA key." },
+	{ "compliance", TABLE_BOOL, AT(tls_profile, compliance), .standard = "true",
+		.manual = "Drop connections whose handshake does not follow the protocol. On SMTP listeners "
+			  "false has the same effect: what comes behind STARTTLS and is no TLS record ends "
+			  "the connection." },
+};
+
+static const char *const profile_later[] = { "ocsp", NULL };
+
+const struct table_section table_profiles = { "tls_profiles", "name", sizeof(struct config_tls_profile),
+	ROWS(profile_rows), profile_later,
+	"How TLS handshakes are done. Two profiles exist without being written and cannot be changed: "
+	"`TLS-Server.Standard` has the defaults below, but of TLS 1.2 only the suites with ECDHE and AES-GCM or ChaCha20; "
+	"`TLS-Client.Standard` has the defaults with `compliance: false`; it is meant for connections that the gateway "
+	"makes, so do not name it in a listener." };
