@@ -32,6 +32,9 @@ static const struct command {
 	{ "backup", cli_backup, "DIR [--json]",
 		"copy all mail and tracking into a new directory, also while the gateway runs",
 		"  DIR            missing or empty\n" JSON_OPTION },
+	{ "cert", cli_cert, "VERB ... [--json]",
+		"list, show, create, csr, upload, import, export, activate, delete, tlsa: see cert --help",
+		"" },
 	{ "check", cli_check, "[--json]", "read the configuration and report every problem in it",
 		JSON_OPTION },
 	{ "config", cli_show_config, "show|manual [--json]",
@@ -112,7 +115,8 @@ int cli_help(int argc, char **argv)
 {
 	const struct command *command = command_of(argv[0]);
 
-	if (command == NULL || command->run == cli_queue || !asks_for_help(argc, argv))
+	if (command == NULL || command->run == cli_queue || command->run == cli_cert ||
+		!asks_for_help(argc, argv))
 		return -1;
 	print_usage(stdout, command);
 	printf("%s\n%s", command->summary, command->options);
@@ -216,7 +220,8 @@ void cli_print_json(json_t *json)
 bool cli_find(const char *file, const void *owner, struct cli_gateway *ret_gateway)
 {
 	ret_gateway->file = file;
-	if (config_places(owner, file, &ret_gateway->state_dir, &ret_gateway->runtime_dir) == 0)
+	if (config_places(
+		    owner, file, &ret_gateway->state_dir, &ret_gateway->runtime_dir, &ret_gateway->user) == 0)
 		return true;
 	config_release(cli_config(file, owner)); /* says what is wrong */
 	return false;

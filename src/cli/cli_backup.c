@@ -5,7 +5,6 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +20,7 @@
 #include "base/err.h"
 #include "base/io.h"
 #include "cli/cli_private.h"
-#include "config/config.h"
+#include "config/stored.h"
 #include "queue/backup.h"
 #include "queue/queue_backup.h"
 #include "queue/restore.h"
@@ -34,7 +33,7 @@ static int complain(int status, const char *path, const char *what)
 	return status;
 }
 
-/* True when nothing is in it but perhaps a lock. */
+/* True when nothing is in it but perhaps a lock, and the store of certificates, which no backup holds. */
 static bool is_empty(int fd)
 {
 	DIR *directory = fdopendir(openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -42,7 +41,7 @@ static bool is_empty(int fd)
 
 	for (struct dirent *entry; empty && (entry = readdir(directory)) != NULL;)
 		empty = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
-			strcmp(entry->d_name, "lock") == 0;
+			strcmp(entry->d_name, "lock") == 0 || strcmp(entry->d_name, STORED_DIRECTORY) == 0;
 	if (directory != NULL)
 		closedir(directory);
 	return empty;
@@ -213,31 +212,7 @@ static int back_up(const struct cli_gateway *gateway, const char *path, bool jso
 	return target < 0 ? CLI_FAILED : copy(state, target, running ? keeper : -1, path, json, scratch);
 }
 
-/* Whose the state directory is: the account that role `queue` runs as. */
-static int find_owner(const char *file, void *scratch, uid_t *ret_uid, gid_t *ret_gid)
-{
-	const struct config *config = cli_config(file, scratch);
-	char name[128];
-	struct passwd *entry;
-
-	if (config == NULL)
-		return CLI_FAILED;
-	snprintf(name, sizeof name, "%s-queue", config->user);
-	entry = getpwnam(name);
-	if (entry == NULL)
-		entry = getpwnam(config->user);
-	if (entry == NULL)
-		fprintf(stderr,
-			"postern: %s: user: there is no account \"%s\"; make it with\n"
-			"  useradd --system --no-create-home --shell /usr/sbin/nologin %s\n",
-			file, config->user, config->user);
-	else
-		*ret_uid = entry->pw_uid, *ret_gid = entry->pw_gid;
-	config_release(config);
-	return entry == NULL ? CLI_FAILED : CLI_FINE;
-}
-
-/* Give a directory and what is in it to its owner. */
+/* Give a directory and what is in it to its owner; the store of certificates stays whose it is. */
 static int give(int fd, uid_t uid, gid_t gid)
 {
 	DIR *directory = fdopendir(openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -245,6 +220,7 @@ static int give(int fd, uid_t uid, gid_t gid)
 
 	for (struct dirent *entry; r == 0 && (entry = readdir(directory)) != NULL;)
 		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
+			strcmp(entry->d_name, STORED_DIRECTORY) != 0 &&
 			fchownat(fd, entry->d_name, uid, gid, AT_SYMLINK_NOFOLLOW) < 0)
 			r = -errno;
 	if (directory != NULL)
@@ -299,7 +275,7 @@ static int put_back(const struct cli_gateway *gateway, const char *path, bool js
 	if (is_used(gateway->state_dir))
 		return complain(CLI_FAILED, gateway->state_dir,
 			"a gateway is running there; stop it first (postern stop), and move its state directory aside");
-	if (uid == 0 && find_owner(gateway->file, scratch, &uid, &gid) != CLI_FINE)
+	if (uid == 0 && cli_owner(gateway, &uid, &gid) != CLI_FINE)
 		return CLI_FAILED;
 	CLEANUP(base_close)
 	int state = open_empty(gateway->state_dir,

@@ -298,7 +298,7 @@ static bool ask_gateway(const char *file, void *owner, int *ret_to, char **ret_p
 	struct cli_gateway gateway = { .file = file };
 	struct frame *answer;
 
-	if (config_places(owner, file, &gateway.state_dir, &gateway.runtime_dir) < 0 ||
+	if (config_places(owner, file, &gateway.state_dir, &gateway.runtime_dir, &gateway.user) < 0 ||
 		!cli_is_running(&gateway) ||
 		cli_ask(&gateway, FRAME_CONTROL_STATUS, STATUS_MS, owner, &answer) != CLI_FINE ||
 		!frame_get_bool(answer))

@@ -3,6 +3,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include <jansson.h>
 
@@ -27,7 +28,7 @@ const struct config *cli_config(const char *file, const void *owner);
 /* Where the gateway of a configuration file lives. */
 struct cli_gateway {
 	const char *file;
-	char *state_dir, *runtime_dir;
+	char *state_dir, *runtime_dir, *user;
 };
 
 /* Find it (owned by `owner`), even when other keys of the file are wrong; false after printing every problem. */
@@ -41,6 +42,12 @@ int cli_ask(const struct cli_gateway *gateway, enum frame_kind kind, int64_t wit
 /* False when no gateway is there; true also when it cannot be asked, which cli_ask() then explains. */
 bool cli_is_running(const struct cli_gateway *gateway);
 
+/* Whose the state directory is: the account that role `queue` runs as, or the caller when that is not root. CLI_FINE, or CLI_FAILED after saying why. */
+int cli_owner(const struct cli_gateway *gateway, uid_t *ret_uid, gid_t *ret_gid);
+
+/* Make the state directory when it is missing, as `run` would; as cli_owner(). */
+int cli_make_state_dir(const struct cli_gateway *gateway);
+
 /* Print one line of JSON (`{}` for NULL), and forget it. */
 void cli_print_json(json_t *json);
 
@@ -49,6 +56,7 @@ void cli_track_print(json_t *record);
 
 /* One function per command. */
 int cli_backup(const char *file, int argc, char **argv);
+int cli_cert(const char *file, int argc, char **argv);
 int cli_check(const char *file, int argc, char **argv);
 int cli_show_config(const char *file, int argc, char **argv);
 int cli_restore(const char *file, int argc, char **argv);

@@ -167,7 +167,7 @@ static void check_certificates(const struct config *config, struct marks *marks)
 		bool named = marks_has(marks, path);
 
 		talloc_free(path);
-		if (named)
+		if (named || listener->certificate != NULL)
 			continue;
 		if (listener->policy != NULL && listener->policy->tls != CONFIG_TLS_NONE)
 			PROBLEM(marks, i, "listeners[%zu].policy",

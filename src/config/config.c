@@ -26,6 +26,7 @@
 #include "config/reader.h"
 #include "config/recipient_list.h"
 #include "config/routes.h"
+#include "config/stored.h"
 #include "config/table.h"
 #include "config/trust_anchors.h"
 
@@ -80,8 +81,9 @@ static void index_domains(struct config *config, const void *owner)
 	}
 }
 
-/* Read and check; problems are noted in `marks`. Never NULL. */
-static struct config *load(const struct bundle *bundle, const char *file, struct marks *marks)
+/* Read and check; problems are noted in `marks`. What the store of certificates says for the whole is added to `gathers`, if it is not NULL. Never NULL. */
+static struct config *load(
+	const struct bundle *bundle, struct bundle *gathers, const char *file, struct marks *marks)
 {
 	struct counted *counted = text_must(talloc_zero(NULL, struct counted));
 	struct config *config = &counted->config;
@@ -101,7 +103,11 @@ static struct config *load(const struct bundle *bundle, const char *file, struct
 	index_domains(config, counted);
 	if (understood) {
 		routes_finish(config);
+		if (gathers != NULL)
+			stored_gather(gathers, config, marks);
+		stored_finish(config, bundle, marks);
 		check_references(config, marks);
+		stored_assign(config, bundle, marks);
 		check_whole(config, marks);
 		routes_check(config, marks);
 	}
@@ -109,16 +115,18 @@ static struct config *load(const struct bundle *bundle, const char *file, struct
 }
 
 /* What is right in the file is read even when something else is wrong. */
-int config_places(const void *owner, const char *file, char **ret_state_dir, char **ret_runtime_dir)
+int config_places(
+	const void *owner, const char *file, char **ret_state_dir, char **ret_runtime_dir, char **ret_user)
 {
 	struct bundle *bundle = bundle_new(NULL, 0);
 	struct marks *marks = marks_new(bundle);
 	int r = bundle_add_file(bundle, file, BUNDLE_ALL);
-	const struct config *config = load(bundle, file, marks);
+	const struct config *config = load(bundle, NULL, file, marks);
 
-	if (r == 0 && (config->state_dir == NULL || config->runtime_dir == NULL))
+	if (r == 0 && (config->state_dir == NULL || config->runtime_dir == NULL || config->user == NULL))
 		r = -ENOENT;
 	if (r == 0) {
+		*ret_user = text_copy(owner, text_of(config->user));
 		*ret_state_dir = text_copy(owner, text_of(config->state_dir));
 		*ret_runtime_dir = text_copy(owner, text_of(config->runtime_dir));
 	}
@@ -130,7 +138,7 @@ int config_places(const void *owner, const char *file, char **ret_state_dir, cha
 const struct config *config_read(const struct bundle *bundle, const char *file, struct problems *problems)
 {
 	struct marks *marks = marks_new(NULL);
-	struct config *config = load(bundle, file, marks);
+	struct config *config = load(bundle, NULL, file, marks);
 
 	/* The labels in the marks belong to the config: flush first. */
 	if (marks_flush(marks, file, problems) > 0) {
@@ -227,6 +235,8 @@ static void gather_files(struct bundle *bundle, const struct config *config, str
 	for (size_t i = 0; i < config->certificate_count; i++) {
 		const struct config_certificate *certificate = &config->certificates[i];
 
+		if (stored_is_missing(config, i, marks))
+			continue;
 		gather_pem(bundle, certificate->chain, BUNDLE_FRONT, marks,
 			text_must(talloc_asprintf(marks, "certificates[%zu].chain", i + 1)));
 		char *key = text_must(talloc_asprintf(marks, "certificates[%zu].key", i + 1));
@@ -265,7 +275,7 @@ struct bundle *config_gather(const void *owner, const char *file, uint64_t gener
 	}
 
 	struct marks *marks = marks_new(NULL);
-	struct config *config = load(bundle, file, marks);
+	struct config *config = load(bundle, bundle, file, marks);
 	gather_files(bundle, config, marks);
 	check_log(config, marks);
 	size_t wrong = marks_flush(marks, file, problems);

@@ -28,6 +28,7 @@ struct config_certificate {
 	const char *name;
 	const char *chain; /* path of the PEM chain, leaf first */
 	const char *key;   /* path of the PEM private key */
+	bool stored;	   /* they are those of the store (config/stored.h) */
 };
 
 struct config_authorities {
@@ -238,9 +239,10 @@ const struct config *config_read(const struct bundle *bundle, const char *file, 
 struct bundle *config_gather(const void *owner, const char *file, uint64_t generation,
 	struct problems *problems, const struct config **ret_config);
 
-/* Where a gateway of `file` lives: just state_dir and runtime_dir, found even when the rest of the file is wrong, so that a running
- * gateway can be asked while its file is being edited. Owned by `owner`. 0, or a negative error when either is missing. */
-int config_places(const void *owner, const char *file, char **ret_state_dir, char **ret_runtime_dir);
+/* Where a gateway of `file` lives and as whom: just state_dir, runtime_dir and user, found even when the rest of the file is wrong, so that a running
+ * gateway can be asked while its file is being edited. Owned by `owner`. 0, or a negative error when one is missing. */
+int config_places(
+	const void *owner, const char *file, char **ret_state_dir, char **ret_runtime_dir, char **ret_user);
 
 /* Another reference; returns config. */
 const struct config *config_hold(const struct config *config);

@@ -1,8 +1,196 @@
+/*
+ * An entry of `certificates` without files means the store. Paths are filled in here, so that everything behind this sees files. Roles do the same with the
+ * same bundle: which certificate is active is a file in it.
+ */
 #include "config/stored.h"
 
+#include <string.h>
+#include <unistd.h>
+
+#include <talloc.h>
+
+#include "base/base.h"
+#include "base/err.h"
+#include "config/bundle.h"
+#include "config/config.h"
+#include "config/marks.h"
 #include "config/names.h"
 
 bool stored_is_name(struct text name)
 {
 	return names_is_name(name) && !text_ends_nocase(name, TEXT(".new"));
+}
+
+bool stored_is_demo(const struct config_certificate *certificate)
+{
+	return certificate->stored && strcmp(certificate->name, STORED_DEMO) == 0;
+}
+
+/* Whether the file says `key` of number `index` of `list`. */
+static bool is_said(const struct marks *marks, const char *list, size_t index, const char *key)
+{
+	char *path = text_must(talloc_asprintf(NULL, "%s[%zu].%s", list, index + 1, key));
+	const bool said = marks_has(marks, path);
+
+	talloc_free(path);
+	return said;
+}
+
+static char *active_path(const void *owner, const struct config *config)
+{
+	return text_must(talloc_asprintf(owner, "%s/" STORED_DIRECTORY "/" STORED_ACTIVE, config->state_dir));
+}
+
+static bool somebody_names_none(const struct config *config, const struct marks *marks)
+{
+	for (size_t i = 0; i < config->listener_count; i++)
+		if (!is_said(marks, "listeners", i, "certificate"))
+			return true;
+	return false;
+}
+
+void stored_gather(struct bundle *bundle, const struct config *config, struct marks *marks)
+{
+	if (config->state_dir == NULL || !somebody_names_none(config, marks))
+		return;
+	char *path = active_path(marks, config);
+	int r = bundle_add_file(bundle, path, BUNDLE_ALL);
+	if (r < 0 && r != -ENOENT && r != -ENOTDIR)
+		marks_warn(marks, MARKS_LOOK_UP, "state_dir",
+			"`%s`, which names the active certificate, cannot be read: %s; run this as the user that runs the gateway",
+			path, err_text(r));
+}
+
+/* The name of the active certificate, owned by `owner`; NULL when there is none, or nobody wants it. */
+static char *active(const void *owner, const struct config *config, const struct bundle *bundle)
+{
+	char *path = config->state_dir == NULL ? NULL : active_path(NULL, config);
+	const struct text bytes = path == NULL ? TEXT("") : bundle_find(bundle, path);
+	const struct text name = bytes.at == NULL ? TEXT("") : text_first(bytes, text_find(bytes, '\n'));
+
+	talloc_free(path);
+	return stored_is_name(name) ? text_copy(owner, name) : NULL;
+}
+
+static struct config_certificate *find(const struct config *config, const char *name)
+{
+	for (size_t i = 0; i < config->certificate_count; i++)
+		if (config->certificates[i].name != NULL && strcmp(config->certificates[i].name, name) == 0)
+			return &config->certificates[i];
+	return NULL;
+}
+
+static void fill(struct config *config, struct config_certificate *certificate)
+{
+	certificate->stored = true;
+	if (config->state_dir == NULL || certificate->name == NULL)
+		return;
+	const char *directory = text_must(talloc_asprintf(config,
+		"%s/" STORED_DIRECTORY "/" STORED_CERTIFICATES "/%s", config->state_dir, certificate->name));
+	certificate->chain = text_must(talloc_asprintf(config, "%s/" STORED_CHAIN, directory));
+	certificate->key = text_must(talloc_asprintf(config, "%s/" STORED_KEY, directory));
+}
+
+static void add(struct config *config, const char *name, unsigned line)
+{
+	config->certificates = text_must(talloc_realloc(config, config->certificates,
+		struct config_certificate, (unsigned)(config->certificate_count + 1)));
+	struct config_certificate *added = &config->certificates[config->certificate_count++];
+	*added = (struct config_certificate){ .line = line, .name = text_must(talloc_strdup(config, name)) };
+	fill(config, added);
+}
+
+/* Chain and key stand in the file, or neither does. */
+static void finish_entry(struct config *config, size_t index, struct marks *marks)
+{
+	struct config_certificate *certificate = &config->certificates[index];
+	const bool chain = is_said(marks, "certificates", index, "chain"),
+		   key = is_said(marks, "certificates", index, "key");
+
+	if (chain != key) {
+		char *path = text_must(
+			talloc_asprintf(marks, "certificates[%zu].%s", index + 1, chain ? "key" : "chain"));
+
+		marks_problem(marks, certificate->line, path,
+			"is missing: expected a path, because `%s` stands here; or leave both out to use the store of `postern cert`",
+			chain ? "chain" : "key");
+	} else if (!chain) {
+		char *path = text_must(talloc_asprintf(marks, "certificates[%zu].name", index + 1));
+
+		if (certificate->name != NULL && !stored_is_name(text_of(certificate->name)))
+			marks_problem(marks, MARKS_LOOK_UP, path,
+				"`%s` cannot be the name of a stored certificate, because it ends with `.new`: choose another one",
+				certificate->name);
+		fill(config, certificate);
+	}
+}
+
+static bool is_demo_wanted(const struct config *config, const struct marks *marks)
+{
+	for (size_t i = 0; i < config->listener_count; i++) {
+		char *path = text_must(talloc_asprintf(NULL, "listeners[%zu].certificate", i + 1));
+		const char *name = marks_has(marks, path) ? marks_value(marks, path) : NULL;
+
+		talloc_free(path);
+		if (name != NULL && strcmp(name, STORED_DEMO) == 0)
+			return true;
+	}
+	return false;
+}
+
+void stored_finish(struct config *config, const struct bundle *bundle, struct marks *marks)
+{
+	char *name = somebody_names_none(config, marks) ? active(NULL, config, bundle) : NULL;
+
+	for (size_t i = 0; i < config->certificate_count; i++)
+		finish_entry(config, i, marks);
+	if (is_demo_wanted(config, marks) && find(config, STORED_DEMO) == NULL)
+		add(config, STORED_DEMO, 0); /* as if it were predefined: the listener's word is enough */
+	if (name != NULL && find(config, name) == NULL)
+		add(config, name,
+			config->listeners[0].line); /* with a line, so that it is shown: nobody names it */
+	talloc_free(name);
+}
+
+void stored_assign(struct config *config, const struct bundle *bundle, const struct marks *marks)
+{
+	char *name = somebody_names_none(config, marks) ? active(NULL, config, bundle) : NULL;
+
+	for (size_t i = 0; name != NULL && i < config->listener_count; i++)
+		if (!is_said(marks, "listeners", i, "certificate"))
+			config->listeners[i].certificate = find(config, name);
+	talloc_free(name);
+}
+
+static void warn_demo(const struct config *config, const struct config_certificate *certificate, bool missing,
+	struct marks *marks)
+{
+	for (size_t i = 0; i < config->listener_count; i++) {
+		char *path = text_must(talloc_asprintf(marks, "listeners[%zu].certificate", i + 1));
+
+		if (config->listeners[i].certificate == certificate)
+			marks_warn(marks, MARKS_LOOK_UP, path,
+				"the demo certificate%s is self-signed, so that no peer can know this gateway by it: make one with `postern cert create`, have"
+				" it signed (`cert csr`, `cert upload`), and name that",
+				missing ? ", which the next start makes," : "");
+	}
+}
+
+bool stored_is_missing(const struct config *config, size_t index, struct marks *marks)
+{
+	const struct config_certificate *certificate = &config->certificates[index];
+	bool missing;
+
+	if (!certificate->stored || certificate->chain == NULL)
+		return certificate->stored;
+	missing = access(certificate->chain, F_OK) < 0 && (errno == ENOENT || errno == ENOTDIR);
+	if (stored_is_demo(certificate))
+		warn_demo(config, certificate, missing, marks);
+	else if (missing)
+		marks_problem(marks, MARKS_LOOK_UP,
+			text_must(talloc_asprintf(marks, "certificates[%zu].name", index + 1)),
+			"there is no certificate `%s` in the store (%s/" STORED_DIRECTORY
+			"): make it with `postern cert create %s --common-name HOST`, import it with `postern cert import`, or name files with `chain` and `key`",
+			certificate->name, config->state_dir, certificate->name);
+	return missing;
 }

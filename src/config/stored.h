@@ -1,9 +1,15 @@
 #pragma once
-/* Where the store of certificates (pki/pki_store) lies. */
+/* Where the store of certificates (pki/pki_store) lies, and what the configuration takes from it. Called by config/config.c around check_references(). */
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "base/text.h"
+
+struct bundle;
+struct config;
+struct config_certificate;
+struct marks;
 
 /* Names below state_dir. */
 #define STORED_DIRECTORY    "pki"
@@ -12,6 +18,25 @@
 #define STORED_KEY	    "key.pem"
 #define STORED_ACTIVE	    "active"
 
+/* The certificate that the gateway makes for itself when a listener names it and it does not exist. */
+#define STORED_DEMO "demo"
+
 /* True when `name` may name a certificate of the store: at most 64 letters, digits, `-`, `_` and `.`; the first is a letter or digit, and `.new` is not its
  * end. */
 bool stored_is_name(struct text name);
+
+/* True for the demo certificate of the store. */
+bool stored_is_demo(const struct config_certificate *certificate);
+
+/* Add the name of the active certificate to `bundle`, if a listener wants it. */
+void stored_gather(struct bundle *bundle, const struct config *config, struct marks *marks);
+
+/* Before references: give entries without files those of the store, and add entries for the demo certificate and the active one where they are used. */
+void stored_finish(struct config *config, const struct bundle *bundle, struct marks *marks);
+
+/* After references: listeners that name no certificate get the active one. */
+void stored_assign(struct config *config, const struct bundle *bundle, const struct marks *marks);
+
+/* True when entry number `index` is of the store and not in it: said as a problem, for the demo certificate as a warning. Listeners that present the demo
+ * certificate are warned about. */
+bool stored_is_missing(const struct config *config, size_t index, struct marks *marks);

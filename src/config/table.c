@@ -91,7 +91,9 @@ static const struct table_row listener_rows[] = {
 	{ "address", TABLE_ADDRESS, AT(listener, address), .required = true,
 		.manual = "Address and port to listen on; port 0 lets the kernel choose one." },
 	{ "certificate", TABLE_REFERENCE, AT(listener, certificate), .inner = &table_certificates,
-		.manual = "The certificate to present; without one STARTTLS is not offered." },
+		.manual =
+			"The certificate to present. Unless said it is the active one of the store (`postern cert activate`); without one "
+			"STARTTLS is not offered. `demo` is made by the gateway itself, and known to nobody." },
 	{ "policy", TABLE_REFERENCE, AT(listener, policy), .required = true, .inner = &policies,
 		.manual = "The mail flow policy of clients that no sender group names." },
 	{ "tls_profile", TABLE_REFERENCE, AT(listener, tls_profile), .standard = "TLS-Server.Standard",

@@ -22,11 +22,14 @@ static const struct table_word pfs_words[] = {
 
 static const struct table_row certificate_rows[] = {
 	{ "name", TABLE_NAME, AT(certificate, name), .required = true,
-		.manual = "Name by which listeners refer to this certificate." },
-	{ "chain", TABLE_PATH, AT(certificate, chain), .required = true,
+		.manual =
+			"Name by which listeners refer to this certificate; without `chain` and `key` also its name in the store "
+			"(`postern cert`)." },
+	{ "chain", TABLE_PATH, AT(certificate, chain),
 		.manual = "PEM file with the certificate and its intermediate certificates, leaf first." },
-	{ "key", TABLE_PATH, AT(certificate, key), .required = true,
-		.manual = "PEM file with the private key of the certificate." },
+	{ "key", TABLE_PATH, AT(certificate, key),
+		.manual =
+			"PEM file with the private key of the certificate. It stands where `chain` does, or neither." },
 };
 
 const struct table_section table_certificates = { "certificates", "name", sizeof(struct config_certificate),

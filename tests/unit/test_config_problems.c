@@ -414,6 +414,14 @@ static const struct {
 		"gateway, so its mail would go in circles: add `- domain: b.a.test` with its `next_hop` to routes, "
 		"or a route for `default`\n"
 		"11: certificates[x].name: `x` stands twice, first as entry 1: remove one\n" },
+	{ "half a certificate, and a name that no stored one can have",
+		BASE "certificates:\n  - {name: a, chain: a}\n  - {name: b, key: b}\n  - {name: c.new}\n",
+		"7: certificates[a].key: is missing: expected a path, because `chain` stands here; or leave both out to use the store of `postern "
+		"cert`\n"
+		"8: certificates[b].chain: is missing: expected a path, because `key` stands here; or leave both out to use the store of `postern "
+		"cert`\n"
+		"9: certificates[c.new].name: `c.new` cannot be the name of a stored certificate, because it ends with `.new`: choose another "
+		"one\n" },
 	{ "two listeners on one address",
 		DIRS POLICY "listeners:\n  - {name: a, type: public, address: '127.0.0.1:25', policy: open}\n"
 			    "  - {name: b, type: public, address: '127.0.0.1:25', policy: open}\n",

@@ -1,0 +1,361 @@
+/* `cert ...`: the table of verbs and what they share. Commands work on the store itself, so that they need no gateway; one that runs is asked to reload. */
+#include "cli/cli_cert_private.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <talloc.h>
+
+#include "base/base.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "config/bundle.h"
+#include "config/config.h"
+#include "config/problems.h"
+#include "config/stored.h"
+#include "net/tls.h"
+#include "pki/make.h"
+
+enum { RELOAD_MS = 200000 };
+
+enum needs {
+	NAME = 1 << 0,
+	CREATE = 1 << 1,
+	UPLOAD = 1 << 2,
+	IMPORT = 1 << 3,
+	EXPORT = 1 << 4,
+	TLSA = 1 << 5,
+	WRITES = 1 << 6
+};
+
+static const struct verb {
+	const char *name;
+	unsigned needs;
+	int (*run)(struct cli_cert *);
+	const char *arguments, *summary;
+} verbs[] = {
+	{ "list", 0, cli_cert_list, "", "one line for each certificate" },
+	{ "show", NAME, cli_cert_show, "NAME", "what stands in it, its chain, and which listeners use it" },
+	{ "create", NAME | CREATE | WRITES, cli_cert_create,
+		"NAME --common-name HOST [--alt NAME,...] [--organization O] [--unit OU] [--city L] [--state ST] [--country CC]\n"
+		"          [--days N] [--key KIND] [--legacy] [--replace] [--validate-fqdn]",
+		"make a private key and a self-signed certificate" },
+	{ "csr", NAME, cli_cert_csr, "NAME", "print a signing request for a CA, with the stored key" },
+	{ "upload", NAME | UPLOAD | WRITES, cli_cert_upload, "NAME --in PEM [--chain PEM] [--validate-fqdn]",
+		"put what the CA signed for that request into the place of the certificate" },
+	{ "import", NAME | IMPORT | WRITES, cli_cert_import,
+		"NAME --in FILE [--key PEM] [--chain PEM] [--passphrase-file FILE] [--replace] [--validate-fqdn]",
+		"store a key with its certificates: a PKCS#12 file, or PEM" },
+	{ "export", NAME | EXPORT, cli_cert_export, "NAME --out FILE [--passphrase-file FILE]",
+		"write key and chain into a new PKCS#12 file" },
+	{ "activate", NAME | WRITES, cli_cert_activate, "NAME",
+		"use it for every listener that names no certificate" },
+	{ "delete", NAME | WRITES, cli_cert_delete, "NAME", "remove certificate and key for ever" },
+	{ "tlsa", NAME | TLSA, cli_cert_tlsa, "NAME --host HOST [--port N]",
+		"print the TLSA record for the DNS" },
+};
+
+static int help(FILE *out, int status)
+{
+	fprintf(out, "usage: postern [-c FILE] cert VERB ... [--json]\n");
+	for (size_t i = 0; i < COUNT(verbs); i++)
+		fprintf(out, "  %s %s\n          %s\n", verbs[i].name, verbs[i].arguments, verbs[i].summary);
+	fprintf(out,
+		"  --key KIND         " MAKE_KEYS " (unless said: rsa:2048); with --legacy also rsa:1024\n"
+		"  --days N           until it expires, from 1 to %d (unless said: 365)\n"
+		"  --alt NAME,...     further names and addresses; the common name is always among them\n"
+		"  --validate-fqdn    refuse common and alternative names that are not fully qualified\n"
+		"  --replace          put it into the place of the certificate that has this name\n"
+		"  --chain PEM        certificates of the issuers, in any order\n"
+		"  --passphrase-file  its first line is the passphrase; - is standard input; unless given, the terminal is asked\n"
+		"A configuration uses a stored certificate by `certificates: [{name: NAME}]`, without chain and key.\n",
+		MAKE_DAYS_MAX);
+	return status;
+}
+
+static const struct verb *find(const char *name)
+{
+	for (size_t i = 0; i < COUNT(verbs); i++)
+		if (strcmp(verbs[i].name, name) == 0)
+			return &verbs[i];
+	return NULL;
+}
+
+int cli_cert_refuse(const char *format, ...)
+{
+	va_list list;
+
+	va_start(list, format);
+	fprintf(stderr, "postern: ");
+	vfprintf(stderr, format, list);
+	fprintf(stderr, "\n");
+	va_end(list);
+	return CLI_FAILED;
+}
+
+void cli_cert_note(struct cli_cert *cert, const char *sentence)
+{
+	cert->notes = text_must(
+		talloc_realloc(cert->scratch, cert->notes, const char *, (unsigned)(cert->note_count + 1)));
+	cert->notes[cert->note_count++] = sentence;
+}
+
+static int usage(const struct verb *verb, const char *what, const char *value)
+{
+	fprintf(stderr, "postern cert %s: %s%s\nusage: postern [-c FILE] cert %s %s\n", verb->name, what,
+		value, verb->name, verb->arguments);
+	return CLI_USAGE;
+}
+
+static bool read_options(const struct verb *verb, int argc, char **argv, struct cli_cert *cert)
+{
+	const struct {
+		unsigned verbs;
+		struct cli_option option;
+	} known[] = {
+		{ ~0u, { .name = "json", .flag = &cert->json } },
+		{ NAME, { .name = NULL, .value = &cert->name } },
+		{ CREATE, { .name = "common-name", .value = &cert->common_name } },
+		{ CREATE, { .name = "organization", .value = &cert->organization } },
+		{ CREATE, { .name = "unit", .value = &cert->unit } },
+		{ CREATE, { .name = "city", .value = &cert->city } },
+		{ CREATE, { .name = "state", .value = &cert->state } },
+		{ CREATE, { .name = "country", .value = &cert->country } },
+		{ CREATE, { .name = "days", .value = &cert->days } },
+		{ CREATE | IMPORT, { .name = "key", .value = &cert->key } },
+		{ CREATE, { .name = "alt", .value = &cert->alt } },
+		{ CREATE, { .name = "legacy", .flag = &cert->legacy } },
+		{ CREATE | IMPORT, { .name = "replace", .flag = &cert->replace } },
+		{ CREATE | UPLOAD | IMPORT, { .name = "validate-fqdn", .flag = &cert->validate_fqdn } },
+		{ UPLOAD | IMPORT, { .name = "in", .value = &cert->in } },
+		{ UPLOAD | IMPORT, { .name = "chain", .value = &cert->chain } },
+		{ EXPORT, { .name = "out", .value = &cert->out } },
+		{ IMPORT | EXPORT, { .name = "passphrase-file", .value = &cert->passphrase_file } },
+		{ TLSA, { .name = "host", .value = &cert->host } },
+		{ TLSA, { .name = "port", .value = &cert->port } },
+	};
+	struct cli_option mine[COUNT(known)];
+	size_t count = 0;
+
+	for (size_t i = 0; i < COUNT(known); i++)
+		if (known[i].verbs & (verb->needs | 1u << 31))
+			mine[count++] = known[i].option;
+	if (cli_options("cert", argc, argv, mine, count))
+		return true;
+	fprintf(stderr, "  %s %s; see postern cert --help\n", verb->name, verb->arguments);
+	return false;
+}
+
+/* What a verb cannot do without. */
+static int check_options(const struct verb *verb, const struct cli_cert *cert)
+{
+	if (verb->needs & NAME && cert->name == NULL)
+		return usage(verb, "the name of the certificate is missing", "");
+	if (verb->needs & NAME && !stored_is_name(text_of(cert->name)))
+		return usage(verb,
+			"a name has at most 64 letters, digits, `-`, `_` and `.`, begins with a letter or digit and does not end with `.new`; not ",
+			cert->name);
+	if (verb->needs & CREATE && cert->common_name == NULL)
+		return usage(verb, "--common-name is missing: the host name that peers know", "");
+	if (verb->needs & (UPLOAD | IMPORT) && cert->in == NULL)
+		return usage(verb, "--in is missing: the file to read", "");
+	if (verb->needs & EXPORT && cert->out == NULL)
+		return usage(verb, "--out is missing: the file to write", "");
+	if (verb->needs & TLSA && cert->host == NULL)
+		return usage(verb, "--host is missing: the name of the server in its MX record", "");
+	return CLI_FINE;
+}
+
+static int store_failed(const struct cli_cert *cert, int r)
+{
+	if (r == -EPERM || r == -EACCES)
+		return cli_cert_refuse(
+			"the store of certificates in %s/" STORED_DIRECTORY
+			" belongs to another user: run this as the one who runs `postern run`, mostly root",
+			cert->gateway.state_dir);
+	if (r == -ENOENT)
+		return cli_cert_refuse(
+			"there is no certificate `%s` in the store; `cert list` shows them all", cert->name);
+	return cli_cert_refuse("the store of certificates in %s/" STORED_DIRECTORY " cannot be used: %s",
+		cert->gateway.state_dir, err_text(r));
+}
+
+static int open_store(const struct verb *verb, struct cli_cert *cert)
+{
+	int r;
+
+	if (verb->needs & WRITES && cli_make_state_dir(&cert->gateway) != CLI_FINE)
+		return CLI_FAILED;
+	r = verb->needs & WRITES ? pki_store_open_writer(cert->scratch, cert->gateway.state_dir, &cert->store)
+				 : pki_store_open(cert->scratch, cert->gateway.state_dir, &cert->store);
+	return r == 0 ? CLI_FINE : store_failed(cert, r);
+}
+
+int cli_cert_read(const struct cli_cert *cert, struct pki_store_pair *ret_pair)
+{
+	int r = pki_store_read(cert->store, cert->scratch, cert->name, ret_pair);
+
+	return r == 0 ? CLI_FINE : store_failed(cert, r);
+}
+
+int cli_cert_file(const struct cli_cert *cert, const char *path, struct text *ret_bytes)
+{
+	struct bundle *bundle = bundle_new(cert->scratch, 0);
+	int r = bundle_add_file(bundle, path, BUNDLE_ALL);
+
+	if (r < 0)
+		return cli_cert_refuse("%s cannot be read: %s", path,
+			r == -EFBIG ? "it is larger than 1 MiB; give only the certificates of this chain"
+				    : err_text(r));
+	*ret_bytes = bundle_find(bundle, path);
+	return CLI_FINE;
+}
+
+bool cli_cert_is_free(const struct cli_cert *cert)
+{
+	if (cert->replace || !pki_store_has(cert->store, cert->name))
+		return true;
+	cli_cert_refuse(
+		"there is a certificate `%s` already; choose another name, or give --replace to put this one with its new key into its place",
+		cert->name);
+	return false;
+}
+
+static const struct config *config_of(struct cli_cert *cert)
+{
+	if (!cert->config_is_read)
+		config_gather(
+			cert->scratch, cert->gateway.file, 0, problems_new(cert->scratch), &cert->config);
+	cert->config_is_read = true;
+	return cert->config;
+}
+
+/* What it says may be different now. */
+static void forget_config(struct cli_cert *cert)
+{
+	config_release(cert->config);
+	cert->config = NULL;
+	cert->config_is_read = false;
+}
+
+json_t *cli_cert_uses(struct cli_cert *cert, const char *name, bool *ret_named)
+{
+	const struct config *config = config_of(cert);
+	json_t *uses = config == NULL ? NULL : json_array();
+
+	*ret_named = false;
+	for (size_t i = 0; config != NULL && i < config->certificate_count; i++)
+		*ret_named = *ret_named || (config->certificates[i].stored &&
+						   strcmp(config->certificates[i].name, name) == 0);
+	for (size_t i = 0; config != NULL && i < config->listener_count; i++) {
+		const struct config_certificate *used = config->listeners[i].certificate;
+
+		if (used != NULL && used->stored && strcmp(used->name, name) == 0)
+			json_array_append_new(uses, json_string(config->listeners[i].name));
+	}
+	return uses;
+}
+
+/* A running gateway reads everything again; false after saying why it did not. */
+static bool reload(const struct cli_cert *cert)
+{
+	struct frame *answer;
+
+	if (cli_ask(&cert->gateway, FRAME_CONTROL_RELOAD, RELOAD_MS, cert->scratch, &answer) != CLI_FINE)
+		return false;
+	const bool ok = frame_get_bool(answer);
+	const struct text text = frame_get_text(answer);
+	if (!ok)
+		fprintf(stderr,
+			"postern: the store is changed, but the running gateway refused to reload and keeps what it had:\n" TEXT_FMT,
+			TEXT_ARG(text));
+	return ok;
+}
+
+static json_t *notes_json(const struct cli_cert *cert)
+{
+	json_t *notes = json_array();
+
+	for (size_t i = 0; i < cert->note_count; i++)
+		json_array_append_new(notes, json_string(cert->notes[i]));
+	return notes;
+}
+
+int cli_cert_changed(struct cli_cert *cert, const char *done, const struct certificate *certificate)
+{
+	char ends[CLOCK_TEXT_MAX] = "";
+	bool named, fine = true, reloaded = false;
+	json_t *uses;
+
+	talloc_free(cert->store); /* and with it the lock: a reload may write the demo certificate */
+	cert->store = NULL;
+	forget_config(cert);
+	uses = cli_cert_uses(cert, cert->name, &named);
+	if ((uses == NULL || json_array_size(uses) > 0) && cli_is_running(&cert->gateway))
+		fine = reloaded = reload(cert);
+	for (size_t i = 0; i < cert->note_count; i++)
+		fprintf(stderr, "postern: warning: %s\n", cert->notes[i]);
+	if (certificate != NULL)
+		clock_iso(certificate->not_after_ms, ends);
+	json_t *json = json_pack("{s:s, s:s, s:s?, s:s?, s:s?, s:o, s:o?, s:b}", "name", cert->name, "done",
+		done, "key", certificate == NULL ? NULL : certificate->key, "not_after",
+		certificate == NULL ? NULL : ends, "fingerprint_sha256",
+		certificate == NULL ? NULL : certificate->fingerprint_sha256, "notes", notes_json(cert),
+		"uses", uses, "reloaded", (int)reloaded);
+	if (cert->json)
+		cli_print_json(json_incref(json));
+	else if (certificate == NULL)
+		printf("%s: %s%s\n", cert->name, done, reloaded ? ", and in use" : "");
+	else
+		printf("%s: %s, %s, ends %s%s\n", cert->name, done, certificate->key, ends,
+			reloaded ? ", and in use" : "");
+	json_decref(json);
+	return fine ? CLI_FINE : CLI_FAILED;
+}
+
+int cli_cert_store(struct cli_cert *cert, const char *done, const char *chain, const char *key)
+{
+	struct certificate *list;
+	const char *why = "";
+	size_t count;
+
+	if (cert->validate_fqdn && certificate_check_names(cert->scratch, text_of(chain), &why) < 0)
+		return cli_cert_refuse(
+			"%s; nothing was stored. Leave --validate-fqdn out to take it as it is", why);
+	if (certificate_list(cert->scratch, text_of(chain), &list, &count, &why) < 0)
+		return cli_cert_refuse("what was to be stored %s", why);
+	int r = pki_store_write(cert->store, cert->name, text_of(chain), text_of(key));
+	return r < 0 ? store_failed(cert, r) : cli_cert_changed(cert, done, &list[0]);
+}
+
+int cli_cert(const char *file, int argc, char **argv)
+{
+	const struct verb *verb = argc == 0 ? NULL : find(argv[0]);
+	struct cli_cert cert = { 0 };
+	int status;
+
+	for (int i = 0; i < argc; i++)
+		if (strcmp(argv[i], "--help") == 0)
+			return help(stdout, CLI_FINE);
+	if (verb == NULL) {
+		if (argc > 0)
+			fprintf(stderr, "postern cert: unknown verb: %s\n", argv[0]);
+		return help(stderr, CLI_USAGE);
+	}
+	cert.verb = verb->name;
+	if (!read_options(verb, argc - 1, argv + 1, &cert))
+		return CLI_USAGE;
+	status = check_options(verb, &cert);
+	if (status != CLI_FINE)
+		return status;
+
+	cert.scratch = talloc_new(NULL);
+	tls_start();
+	status = cli_find(file, cert.scratch, &cert.gateway) ? open_store(verb, &cert) : CLI_FAILED;
+	if (status == CLI_FINE)
+		status = verb->run(&cert);
+	forget_config(&cert);
+	talloc_free(cert.scratch);
+	return status;
+}

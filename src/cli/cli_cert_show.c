@@ -1,0 +1,220 @@
+/* `cert list`, `show`, `tlsa`, `activate` and `delete`: what is there, and which of it counts. */
+#include <stdio.h>
+#include <string.h>
+
+#include <talloc.h>
+
+#include "base/base.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "cli/cli_cert_private.h"
+#include "config/stored.h"
+#include "wire/fqdn.h"
+
+static json_t *strings(const char *const *list, size_t count)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < count; i++)
+		json_array_append_new(array, json_string(list[i]));
+	return array;
+}
+
+static json_t *certificate_json(const struct certificate *certificate)
+{
+	char from[CLOCK_TEXT_MAX], to[CLOCK_TEXT_MAX];
+
+	return json_pack("{s:s, s:s, s:o, s:s, s:s, s:s, s:s, s:s, s:b}", "subject", certificate->subject,
+		"issuer", certificate->issuer, "alt_names",
+		strings(certificate->alt_names, certificate->alt_count), "not_before",
+		clock_iso(certificate->not_before_ms, from), "not_after",
+		clock_iso(certificate->not_after_ms, to), "key", certificate->key, "fingerprint_sha256",
+		certificate->fingerprint_sha256, "spki_sha256", certificate->spki_sha256, "self_signed",
+		(int)certificate->self_signed);
+}
+
+/* Everything about certificate `name`; NULL after saying what is wrong with it. */
+static json_t *describe(struct cli_cert *cert, const char *name)
+{
+	struct pki_store_pair pair;
+	struct certificate *list;
+	const char *why = "", *active = pki_store_active(cert->store, cert->scratch);
+	size_t count;
+	bool named;
+
+	cert->name = name;
+	if (cli_cert_read(cert, &pair) != CLI_FINE)
+		return NULL;
+	if (certificate_list(cert->scratch, text_of(pair.chain), &list, &count, &why) < 0) {
+		cli_cert_refuse("certificate `%s`: its chain %s", name, why);
+		return NULL;
+	}
+	json_t *json = json_pack("{s:s, s:b}", "name", name, "active",
+		       (int)(active != NULL && strcmp(active, name) == 0)),
+	       *first = certificate_json(&list[0]), *chain = json_array(),
+	       *uses = cli_cert_uses(cert, name, &named);
+	for (size_t i = 1; i < count; i++)
+		json_array_append_new(chain, certificate_json(&list[i]));
+	json_object_update(json, first);
+	json_object_set_new(json, "chain", chain);
+	json_object_set_new(json, "uses", uses == NULL ? json_null() : uses);
+	json_decref(first);
+	return json;
+}
+
+static const char *word(json_t *json, const char *key)
+{
+	return json_string_value(json_object_get(json, key));
+}
+
+/* "a, b, c"; `none` when there is none. */
+static char *joined(const void *owner, json_t *array, const char *none)
+{
+	char *text = text_must(talloc_strdup(owner, json_array_size(array) == 0 ? none : ""));
+	json_t *item;
+	size_t i;
+
+	json_array_foreach(array, i, item) text =
+		text_must(talloc_asprintf_append(text, "%s%s", i == 0 ? "" : ", ", json_string_value(item)));
+	return text;
+}
+
+static char *used_by(const void *owner, json_t *json)
+{
+	json_t *uses = json_object_get(json, "uses");
+
+	return json_is_null(uses) ? text_must(talloc_strdup(owner,
+					    "unknown: the configuration has problems, see `postern check`"))
+				  : joined(owner, uses, "nobody");
+}
+
+int cli_cert_list(struct cli_cert *cert)
+{
+	char **names;
+	size_t count;
+	int r = pki_store_list(cert->store, cert->scratch, &names, &count), status = CLI_FINE;
+
+	if (r < 0)
+		return cli_cert_refuse("the store of certificates cannot be read: %s", err_text(r));
+	for (size_t i = 0; i < count; i++) {
+		json_t *json = describe(cert, names[i]);
+
+		if (json == NULL)
+			status = CLI_FAILED;
+		else if (cert->json)
+			cli_print_json(json_incref(json));
+		else
+			printf("%-20s %-8s ends %s  %s%s, used by %s\n", names[i], word(json, "key"),
+				word(json, "not_after"), word(json, "subject"),
+				json_is_true(json_object_get(json, "active")) ? ", active" : "",
+				used_by(cert->scratch, json));
+		json_decref(json);
+	}
+	return status;
+}
+
+static void print_chain(json_t *chain)
+{
+	json_t *item;
+	size_t i;
+
+	json_array_foreach(chain, i, item) printf("%s %s, ends %s\n",
+		i == 0 ? "chain:       " : "             ", word(item, "subject"), word(item, "not_after"));
+}
+
+int cli_cert_show(struct cli_cert *cert)
+{
+	json_t *json = describe(cert, cert->name);
+
+	if (json == NULL)
+		return CLI_FAILED;
+	if (cert->json) {
+		cli_print_json(json);
+		return CLI_FINE;
+	}
+	printf("certificate:  %s%s\nsubject:      %s\nissuer:       %s%s\nnames:        %s\nvalid:        %s to %s\nkey:          %s\n"
+	       "SHA-256:      %s\nkey's SHA-256: %s\n",
+		cert->name, json_is_true(json_object_get(json, "active")) ? " (active)" : "",
+		word(json, "subject"), word(json, "issuer"),
+		json_is_true(json_object_get(json, "self_signed")) ? " (self-signed)" : "",
+		joined(cert->scratch, json_object_get(json, "alt_names"), "none"), word(json, "not_before"),
+		word(json, "not_after"), word(json, "key"), word(json, "fingerprint_sha256"),
+		word(json, "spki_sha256"));
+	print_chain(json_object_get(json, "chain"));
+	printf("used by:      %s\n", used_by(cert->scratch, json));
+	json_decref(json);
+	return CLI_FINE;
+}
+
+int cli_cert_tlsa(struct cli_cert *cert)
+{
+	const char *flaw = fqdn_flaw(text_of(cert->host));
+	uint64_t port = 25;
+
+	if (flaw != NULL || cert->host[0] == '*')
+		return cli_cert_refuse("--host %s %s", cert->host,
+			flaw != NULL ? flaw : "is a wildcard; write the name of one server");
+	if (cert->port != NULL && (text_number(text_of(cert->port), 65535, &port) < 0 || port == 0))
+		return cli_cert_refuse("--port takes a number from 1 to 65535, not %s", cert->port);
+	json_t *json = describe(cert, cert->name);
+	if (json == NULL)
+		return CLI_FAILED;
+	char *record = text_must(talloc_asprintf(cert->scratch, "_%llu._tcp.%s. IN TLSA 3 1 1 %s",
+		(unsigned long long)port, cert->host, word(json, "spki_sha256")));
+	if (cert->json)
+		cli_print_json(json_pack("{s:s, s:s, s:I, s:s}", "name", cert->name, "host", cert->host,
+			"port", (json_int_t)port, "record", record));
+	else
+		printf("%s\n", record);
+	json_decref(json);
+	return CLI_FINE;
+}
+
+int cli_cert_activate(struct cli_cert *cert)
+{
+	struct pki_store_pair pair;
+	struct chain chain;
+	const char *why = "";
+
+	if (cli_cert_read(cert, &pair) != CLI_FINE)
+		return CLI_FAILED;
+	if (chain_build(
+		    cert->scratch, text_of(pair.chain), text_of(pair.key), clock_wall_ms(), &chain, &why) < 0)
+		return cli_cert_refuse(
+			"certificate `%s` cannot be used: %s; make or import it anew with --replace",
+			cert->name, why);
+	if (chain.time != CHAIN_VALID)
+		return cli_cert_refuse("certificate `%s` %s, and was not activated; get a current one",
+			cert->name, chain.time == CHAIN_EXPIRED ? "has expired" : "is not valid yet");
+	int r = pki_store_activate(cert->store, cert->name);
+	if (r < 0)
+		return cli_cert_refuse("certificate `%s` cannot be activated: %s", cert->name, err_text(r));
+	return cli_cert_changed(cert, "active", NULL);
+}
+
+int cli_cert_delete(struct cli_cert *cert)
+{
+	bool named;
+	json_t *uses = cli_cert_uses(cert, cert->name, &named);
+	const bool unknown = uses == NULL;
+	int r = -EBUSY;
+
+	json_decref(uses);
+	if (!pki_store_has(cert->store, cert->name))
+		return cli_cert_refuse(
+			"there is no certificate `%s` in the store; `cert list` shows them all", cert->name);
+	if (unknown)
+		return cli_cert_refuse(
+			"the configuration has problems, so nobody knows whether it needs `%s`; see `postern check` first",
+			cert->name);
+	if (!named)
+		r = pki_store_delete(cert->store, cert->name);
+	if (r == -EBUSY)
+		return cli_cert_refuse(
+			named ? "the configuration names `%s`; take it out of `certificates` (%s), then delete it"
+			      : "`%s` is the active certificate; activate another one first (%s)",
+			cert->name, cert->gateway.file);
+	if (r < 0)
+		return cli_cert_refuse("certificate `%s` cannot be deleted: %s", cert->name, err_text(r));
+	return cli_cert_changed(cert, "deleted", NULL);
+}

@@ -1,0 +1,436 @@
+"""`postern cert`: keys and certificates from their making to their use, with openssl as the authority and as the other program."""
+
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+import pty
+import re
+import shutil
+import smtplib
+import ssl
+import subprocess
+import time
+
+import pytest
+
+import harness
+import smtp
+
+ISSUE_LINE = ("create web --common-name gw.good.test --organization Good --unit IT --city Tokyo --state Tokyo --country JP --days 365 "
+    "--key rsa:2048 --alt www.good.test,*.good.test").split()
+
+
+def openssl(folder, *arguments, good=True):
+    done = subprocess.run(["openssl", *map(str, arguments)], cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        env=harness.environment())
+    assert (done.returncode == 0) == good, (arguments, done.stdout, done.stderr)
+    return done.stdout
+
+
+class Authority:
+    """A root, an intermediate under it, and the files of both; openssl signs."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        new = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+        openssl(folder, "req", "-x509", *new, "-keyout", "ca.key", "-out", "ca.pem", "-days", 30, "-subj", "/CN=Root", "-addext",
+            "keyUsage=critical,keyCertSign,cRLSign")
+        openssl(folder, "req", *new, "-keyout", "middle.key", "-out", "middle.csr", "-subj", "/CN=Middle")
+        (folder / "middle.ext").write_text("basicConstraints=critical,CA:true\nkeyUsage=critical,keyCertSign\n")
+        openssl(folder, "x509", "-req", "-in", "middle.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-set_serial", 7, "-days", 30,
+            "-extfile", "middle.ext", "-out", "middle.pem")
+
+    def sign(self, csr, out, issuer="ca", *more):
+        (self.folder / "request.csr").write_text(csr)
+        openssl(self.folder, "x509", "-req", "-in", "request.csr", "-copy_extensions", "copyall", "-CA", f"{issuer}.pem", "-CAkey",
+            f"{issuer}.key", "-set_serial", 4711, *(more or ("-days", 20)), "-out", out)
+        return self.folder / out
+
+
+@pytest.fixture
+def place():
+    """A directory with gw.yaml, which names certificate `web` of a store that is not there yet."""
+    folder = harness.make_folder()
+    harness.make_user()
+    (folder / "gw.yaml").write_text(harness.to_yaml(harness.settings(certificates=[{"name": "web"}], authorities=None, listeners=[{
+        "name": "inbound", "type": "public", "address": "127.0.0.1:0", "certificate": "web", "policy": "accepted"}])) + "\n")
+    (folder / "F").write_text("correct horse\n")
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def authority(place):
+    return Authority(place)
+
+
+def cert(folder, *arguments, good=True, text="", status=None):
+    """One command, typed in the folder as an operator would; what it printed (on stderr, when it was to fail)."""
+    done = subprocess.run([str(harness.BINARY), "-c", "gw.yaml", "cert", *map(str, arguments)], cwd=folder, input=text,
+        capture_output=True, text=True, env=harness.environment(), start_new_session=True, timeout=harness.PATIENCE)
+    assert not harness.SANITIZER_REPORT.search(done.stderr), done.stderr
+    assert (done.returncode == 0) == good, (done.stdout, done.stderr)
+    assert status is None or done.returncode == status, done
+    assert good or done.stderr.startswith("postern"), done.stderr
+    return done.stdout if good else done.stderr
+
+
+def show(folder, name="web"):
+    return json.loads(cert(folder, "show", name, "--json"))
+
+
+def pem_of(folder, name, file="chain.pem"):
+    return (folder / "state/pki/certificates" / name / file).read_text()
+
+
+def digest_of(pem):
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem[pem.index("-----BEGIN"):])).hexdigest()
+
+
+def presented(gateway):
+    """SHA-256 of the certificate that a new client is shown."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with smtplib.SMTP(*gateway.address(), timeout=harness.PATIENCE) as client:
+        client.starttls(context=context)
+        return hashlib.sha256(client.sock.getpeercert(binary_form=True)).hexdigest()
+
+
+@contextlib.contextmanager
+def running(folder, pki):
+    gateway = harness.Gateway(pki, folder=folder)
+    gateway.file = folder / "gw.yaml"
+    with gateway:
+        yield gateway
+
+
+def test_B7_B13_B15_B17_the_way_from_a_key_to_a_signed_certificate_and_a_copy(place, authority):
+    """The lines of the issue, as they stand there."""
+    cert(place, *ISSUE_LINE)
+    csr = cert(place, "csr", "web")
+    assert csr.startswith("-----BEGIN CERTIFICATE REQUEST-----") and "PRIVATE" not in csr
+    authority.sign(csr, "signed.pem")
+    cert(place, "upload", "web", "--in", "signed.pem", "--chain", "ca.pem")
+    cert(place, "export", "web", "--out", "web.p12", "--passphrase-file", "F")
+    cert(place, "import", "copy", "--in", "web.p12", "--passphrase-file", "F")
+    shown = show(place)
+    assert shown["subject"] == "CN=gw.good.test,OU=IT,O=Good,L=Tokyo,ST=Tokyo,C=JP" and shown["issuer"] == "CN=Root"
+    assert shown["alt_names"] == ["gw.good.test", "www.good.test", "*.good.test"]
+    assert shown["key"] == "rsa:2048" and shown["chain"] == [] and shown["uses"] == ["inbound"]
+    assert re.fullmatch(r"2\d{3}-\d\d-\d\dT[\d:.]+Z", shown["not_before"]) and shown["not_before"] < shown["not_after"]
+    assert shown["fingerprint_sha256"] == digest_of((place / "signed.pem").read_text())
+    spki = subprocess.run("openssl x509 -in signed.pem -noout -pubkey | openssl pkey -pubin -outform der | sha256sum", shell=True, cwd=place,
+        capture_output=True, text=True, check=True).stdout.split()[0]
+    assert shown["spki_sha256"] == spki
+    assert cert(place, "tlsa", "web", "--host", "gw.good.test", "--port", "25") == f"_25._tcp.gw.good.test. IN TLSA 3 1 1 {spki}\n"
+    assert show(place, "copy")["fingerprint_sha256"] == shown["fingerprint_sha256"] and pem_of(place, "copy", "key.pem") == pem_of(place,
+        "web", "key.pem")
+    (place / "web.pem").write_text(pem_of(place, "web"))
+    openssl(place, "verify", "-CAfile", "ca.pem", "-purpose", "sslserver", "-verify_hostname", "mail.good.test", "web.pem")
+    names = [json.loads(line)["name"] for line in cert(place, "list", "--json").splitlines()]
+    assert names == ["copy", "web"]
+    assert "copy" in cert(place, "list") and "SHA-256" in cert(place, "show", "web")
+
+
+@pytest.mark.parametrize("kind", ["rsa:2048", "rsa:3072", "rsa:4096", "p256", "p384"])
+def test_B10_self_signed_certificates_stand_before_openssl(place, kind):
+    cert(place, "create", "own", "--common-name", "gw.good.test", "--key", kind, "--days", 3)
+    (place / "own.pem").write_text(pem_of(place, "own"))
+    openssl(place, "verify", "-CAfile", "own.pem", "-purpose", "sslserver", "-verify_hostname", "gw.good.test", "own.pem")
+    openssl(place, "x509", "-in", "own.pem", "-noout", "-checkend", 3 * 86400 - 600)
+    openssl(place, "x509", "-in", "own.pem", "-noout", "-checkend", 3 * 86400 + 600, good=False)
+    (place / "own.csr").write_text(cert(place, "csr", "own"))
+    openssl(place, "req", "-in", "own.csr", "-verify", "-noout")
+
+
+def test_B10_B12_B16_what_cannot_be_made_is_refused_with_its_cure(place):
+    own = ("create", "own", "--common-name")
+    for arguments, word in (
+        (("gw.good.test", "--country", "JPN"), "two letters"),
+        (("gw.good.test", "--country", "1P"), "two letters"),
+        (("gw.good.test", "--days", "0"), "from 1 to"),
+        (("gw.good.test", "--days", "x"), "from 1 to"),
+        (("gw.good.test", "--key", "rsa:1024"), "--legacy"),
+        (("gw.good.test", "--key", "rsa:512", "--legacy"), "rsa:2048"),
+        (("a b",), "xn--"),
+        (("x" * 65,), "--alt"),
+        (("gateway", "--validate-fqdn"), "one label"),
+        (("gw.good.test", "--alt", "gateway", "--validate-fqdn"), "alternative name `gateway`"),
+        (("127.0.0.1", "--validate-fqdn"), "address"),
+    ):
+        assert word in cert(place, *own, *arguments, good=False, status=1), arguments
+    assert cert(place, "list") == ""
+    assert "--common-name is missing" in cert(place, "create", "own", good=False, status=2)
+    assert "letters, digits" in cert(place, "create", "../own", "--common-name", "gw.good.test", good=False, status=2)
+    assert "unknown argument" in cert(place, *own, "gw.good.test", "--in", "x", good=False, status=2)
+    assert "unknown verb" in cert(place, "make", good=False, status=2)
+    assert "1024" in json.loads(cert(place, *own, "gateway", "--key", "rsa:1024", "--legacy", "--json"))["notes"][0]
+    assert "--replace" in cert(place, *own, "gw.good.test", good=False)
+    cert(place, *own, "gw.good.test", "--replace", "--country", "jp")
+    assert show(place, "own")["key"] == "rsa:2048" and show(place, "own")["subject"] == "CN=gw.good.test,C=JP"
+    help_text = cert(place, "--help")
+    assert all(f"  {verb} " in help_text for verb in "list show create csr upload import export activate delete tlsa".split())
+
+
+def test_B3_B15_upload_takes_only_what_was_signed_for_this_key(place, authority):
+    cert(place, *ISSUE_LINE)
+    cert(place, "create", "other", "--common-name", "other.good.test")
+    before = pem_of(place, "web")
+    authority.sign(cert(place, "csr", "other"), "other.pem")
+    assert "belongs to the key" in cert(place, "upload", "web", "--in", "other.pem", "--chain", "ca.pem", good=False)
+    assert "no certificate" in cert(place, "upload", "web", "--in", "F", good=False)
+    assert "private key" in cert(place, "upload", "web", "--in", "ca.key", good=False)
+    assert "cannot be read" in cert(place, "upload", "web", "--in", "nowhere.pem", good=False)
+    assert "there is no certificate `nobody`" in cert(place, "upload", "nobody", "--in", "ca.pem", good=False)
+    signed = authority.sign(cert(place, "csr", "web"), "signed.pem")
+    (place / "cut.pem").write_text(signed.read_text()[:400])
+    assert "damaged" in cert(place, "upload", "web", "--in", "cut.pem", good=False)
+    (place / "mixed.pem").write_text(signed.read_text() + (place / "middle.pem").read_text()[:300])
+    assert "damaged" in cert(place, "upload", "web", "--in", "mixed.pem", good=False)
+    (place / "big.pem").write_text(signed.read_text() + "x" * (1 << 20))
+    assert "1 MiB" in cert(place, "upload", "web", "--in", "big.pem", good=False)
+    assert pem_of(place, "web") == before
+
+
+def test_8_13_chains_are_mended_or_what_is_wrong_is_said(place, authority):
+    cert(place, *ISSUE_LINE)
+    csr = cert(place, "csr", "web")
+    signed = authority.sign(csr, "signed.pem", "middle")
+    leaf, middle, root = (p.read_text()[p.read_text().index("-----BEGIN"):] for p in (signed, place / "middle.pem", place / "ca.pem"))
+
+    def notes(*arguments):
+        return " ".join(json.loads(cert(place, "upload", "web", *arguments, "--json"))["notes"])
+
+    assert "the issuer of" in notes("--in", "signed.pem") and pem_of(place, "web") == leaf
+    (place / "all.pem").write_text((root + middle + leaf).replace("\n", "\r\n"))
+    said = notes("--in", "all.pem")
+    assert "order was mended" in said and "root `CN=Root` was left out" in said and "the issuer of `" not in said
+    assert pem_of(place, "web") == leaf + middle
+    assert [c["subject"] for c in show(place)["chain"]] == ["CN=Middle"]
+    assert notes("--in", "signed.pem", "--chain", "middle.pem").startswith("the issuer of `CN=Middle`")
+    cert(place, "create", "stranger", "--common-name", "x.test")
+    (place / "stranger.pem").write_text(root + middle + pem_of(place, "stranger"))
+    assert "`CN=x.test` does not belong" in notes("--in", "signed.pem", "--chain", "stranger.pem")
+
+    authority.sign(csr, "old.pem", "middle", "-days", "-1")
+    assert "has expired" in cert(place, "upload", "web", "--in", "old.pem", good=False)
+    assert pem_of(place, "web") == leaf + middle
+
+
+def test_8_23_keys_are_for_their_owner_only(place):
+    cert(place, *ISSUE_LINE)
+    top = place / "state/pki"
+    for path in (top, top / "certificates", top / "certificates/web"):
+        assert path.stat().st_mode & 0o777 == 0o700, path
+    assert (top / "certificates/web/key.pem").stat().st_mode & 0o777 == 0o600
+    assert "PRIVATE" not in cert(place, "show", "web", "--json") + cert(place, "list", "--json")
+    cert(place, "export", "web", "--out", "web.p12", "--passphrase-file", "F")
+    assert (place / "web.p12").stat().st_mode & 0o777 == 0o600
+    assert "exists already" in cert(place, "export", "web", "--out", "web.p12", "--passphrase-file", "F", good=False)
+    if os.geteuid() == 0:
+        os.chown(top, 1, 1)
+        assert "another user" in cert(place, "create", "own", "--common-name", "gw.good.test", good=False)
+
+
+@pytest.mark.parametrize("encoding", [[], ["-legacy"], ["-legacy", "-descert"]])
+def test_B16_pkcs12_of_openssl_is_imported(place, authority, encoding):
+    cert(place, *ISSUE_LINE)
+    authority.sign(cert(place, "csr", "web"), "signed.pem", "middle")
+    (place / "key.pem").write_text(pem_of(place, "web", "key.pem"))
+    (place / "others.pem").write_text((place / "ca.pem").read_text() + (place / "middle.pem").read_text())
+    openssl(place, "pkcs12", "-export", *encoding, "-in", "signed.pem", "-inkey", "key.pem", "-certfile", "others.pem", "-passout", "file:F",
+        "-out", "in.p12")
+    answer = json.loads(cert(place, "import", "copy", "--in", "in.p12", "--passphrase-file", "F", "--json"))
+    assert answer["fingerprint_sha256"] == digest_of((place / "signed.pem").read_text())
+    assert [c["subject"] for c in show(place, "copy")["chain"]] == ["CN=Middle"]
+    assert pem_of(place, "copy", "key.pem") == pem_of(place, "web", "key.pem")
+
+    assert "does not open with this passphrase" in cert(place, "import", "no", "--in", "in.p12", "--passphrase-file", "gw.yaml", good=False)
+    whole = (place / "in.p12").read_bytes()
+    (place / "cut.p12").write_bytes(whole[:-20])
+    assert "damaged" in cert(place, "import", "no", "--in", "cut.p12", "--passphrase-file", "F", good=False)
+    openssl(place, "pkcs12", "-export", *encoding, "-nokeys", "-in", "signed.pem", "-passout", "file:F", "-out", "nokey.p12")
+    assert "holds no private key" in cert(place, "import", "no", "--in", "nokey.p12", "--passphrase-file", "F", good=False)
+    openssl(place, "pkcs12", "-export", *encoding, "-nocerts", "-inkey", "key.pem", "-in", "key.pem", "-passout", "file:F", "-out",
+        "nocert.p12")
+    assert "holds no certificate" in cert(place, "import", "no", "--in", "nocert.p12", "--passphrase-file", "F", good=False)
+    assert json.loads(cert(place, "list", "--json").splitlines()[-1])["name"] == "web"
+
+
+def test_B17_openssl_reads_what_was_exported(place, authority):
+    cert(place, *ISSUE_LINE)
+    authority.sign(cert(place, "csr", "web"), "signed.pem", "middle")
+    cert(place, "upload", "web", "--in", "signed.pem", "--chain", "middle.pem")
+    cert(place, "export", "web", "--out", "web.p12", "--passphrase-file", "F")
+    out = openssl(place, "pkcs12", "-in", "web.p12", "-passin", "file:F", "-nodes")
+    assert out.count("BEGIN CERTIFICATE") == 2 and "BEGIN PRIVATE KEY" in out and "friendlyName: web" in out
+    told = subprocess.run(["openssl", "pkcs12", "-in", "web.p12", "-passin", "file:F", "-info", "-noout"], cwd=place, capture_output=True,
+        text=True).stderr
+    assert "AES-256-CBC" in told and "sha256" in told.lower() and "Iteration 100000" in told, told
+    openssl(place, "pkcs12", "-in", "web.p12", "-passin", "pass:wrong", "-nodes", good=False)
+
+
+def test_C50_pem_is_imported_too(place, authority):
+    cert(place, *ISSUE_LINE)
+    (place / "key.pem").write_text(pem_of(place, "web", "key.pem"))
+    authority.sign(cert(place, "csr", "web"), "signed.pem")
+    cert(place, "import", "two", "--in", "signed.pem", "--key", "key.pem", "--chain", "ca.pem")
+    (place / "both.pem").write_text((place / "key.pem").read_text() + (place / "signed.pem").read_text())
+    cert(place, "import", "one", "--in", "both.pem")
+    assert show(place, "one")["fingerprint_sha256"] == show(place, "two")["fingerprint_sha256"]
+    assert pem_of(place, "one", "key.pem") == pem_of(place, "two", "key.pem") == pem_of(place, "web", "key.pem")
+    assert "PRIVATE" not in pem_of(place, "one")
+    assert "no private key" in cert(place, "import", "no", "--in", "signed.pem", good=False)
+    assert "belongs to the private key" in cert(place, "import", "no", "--in", "signed.pem", "--key", "ca.key", good=False)
+    openssl(place, "pkey", "-in", "key.pem", "-aes256", "-passout", "file:F", "-out", "locked.pem")
+    assert "encrypted private key" in cert(place, "import", "no", "--in", "signed.pem", "--key", "locked.pem", good=False)
+
+
+def type_at_terminal(folder, arguments, lines):
+    """Run a command at a terminal of its own and answer its prompts; its exit code and what the terminal showed."""
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.chdir(folder)
+        os.execve(harness.BINARY, ["postern", "-c", "gw.yaml", "cert", *arguments], harness.environment())
+    shown = b""
+    try:
+        for prompt, line in lines:
+            deadline = time.monotonic() + harness.PATIENCE
+            while prompt not in shown and time.monotonic() < deadline:
+                shown += os.read(fd, 4096)
+            os.write(fd, line)
+        while chunk := os.read(fd, 4096):
+            shown += chunk
+    except OSError:
+        pass  # the other end was closed
+    finally:
+        _, status = os.waitpid(pid, 0)
+        os.close(fd)
+    return os.waitstatus_to_exitcode(status), shown.decode()
+
+
+def test_B17_passphrases_come_from_the_terminal_a_file_or_standard_input(place):
+    cert(place, *ISSUE_LINE)
+    twice = [(b"Passphrase: ", b"typed secret\n"), (b"again: ", b"typed secret\n")]
+    status, shown = type_at_terminal(place, ["export", "web", "--out", "typed.p12"], twice)
+    assert status == 0 and "typed secret" not in shown, shown
+    openssl(place, "pkcs12", "-in", "typed.p12", "-passin", "pass:typed secret", "-nodes")
+    status, shown = type_at_terminal(place, ["import", "typed", "--in", "typed.p12"], twice[:1])
+    assert status == 0 and "typed secret" not in shown, shown
+    status, shown = type_at_terminal(place, ["export", "web", "--out", "no.p12"], [twice[0], (b"again: ", b"another\n")])
+    assert status == 1 and "differ" in shown and not (place / "no.p12").exists()
+    status, shown = type_at_terminal(place, ["export", "web", "--out", "no.p12"], [(b"Passphrase: ", b"abc\x03")])
+    assert status == 1 and "nothing was done" in shown and not (place / "no.p12").exists()
+
+    cert(place, "export", "web", "--out", "piped.p12", "--passphrase-file", "-", text="from a pipe\n")
+    openssl(place, "pkcs12", "-in", "piped.p12", "-passin", "pass:from a pipe", "-nodes")
+    assert "empty" in cert(place, "export", "web", "--out", "no.p12", "--passphrase-file", "-", text="\n", good=False)
+    assert "no terminal" in cert(place, "export", "web", "--out", "no.p12", good=False, status=2)
+    assert "unknown argument" in cert(place, "export", "web", "--out", "no.p12", "--passphrase", "secret", good=False, status=2)
+    assert "cannot be read" in cert(place, "export", "web", "--out", "no.p12", "--passphrase-file", "nowhere", good=False)
+    assert not (place / "no.p12").exists()
+
+
+def test_8_21_B7_upload_changes_what_new_clients_see_and_drops_nobody(place, authority, pki):
+    cert(place, *ISSUE_LINE)
+    before = show(place)["fingerprint_sha256"]
+    with running(place, pki) as gateway:
+        assert presented(gateway) == before
+        with smtp.Client(gateway.address()) as c:
+            c.ehlo()
+            c.starttls()
+            c.ehlo()
+            c.expect("MAIL FROM:<a@sender.test>", 250)
+            authority.sign(cert(place, "csr", "web"), "signed.pem")
+            answer = json.loads(cert(place, "upload", "web", "--in", "signed.pem", "--chain", "ca.pem", "--json"))
+            assert answer["reloaded"] and answer["uses"] == ["inbound"]
+            assert presented(gateway) == answer["fingerprint_sha256"] != before
+            c.expect("RCPT TO:<bob@good.test>", 250)
+            c.quit()
+        assert gateway.generation() == 2
+        cert(place, "create", "unused", "--common-name", "x.good.test")
+        assert gateway.generation() == 2, "nobody uses it"
+
+        # what was made by somebody else's hand and is broken leaves the old pair in use
+        chain = place / "state/pki/certificates/web/chain.pem"
+        good = chain.read_text()
+        chain.write_text("broken")
+        assert gateway.command("reload").returncode == 1
+        assert presented(gateway) == answer["fingerprint_sha256"]
+        chain.write_text(good)
+        cert(place, "create", "web", "--common-name", "gw.good.test", "--replace", "--key", "p384")
+        assert presented(gateway) == show(place)["fingerprint_sha256"]
+        assert gateway.generation() == 3
+
+
+def test_C45_delete_refuses_what_is_needed(place, pki):
+    cert(place, *ISSUE_LINE)
+    cert(place, "create", "spare", "--common-name", "gw.good.test")
+    cert(place, "create", "third", "--common-name", "gw.good.test")
+    assert "the configuration names `web`" in cert(place, "delete", "web", good=False)
+    cert(place, "activate", "spare")
+    assert "active certificate" in cert(place, "delete", "spare", good=False)
+    assert show(place, "spare")["active"] and not show(place)["active"]
+    cert(place, "delete", "third")
+    assert "there is no certificate `third`" in cert(place, "delete", "third", good=False)
+    (place / "gw.yaml").write_text((place / "gw.yaml").read_text() + "nonsense: 1\n")
+    cert(place, "create", "fourth", "--common-name", "gw.good.test")
+    assert "postern check" in cert(place, "delete", "fourth", good=False)
+    assert show(place)["uses"] is None
+    assert not (place / "state/pki/certificates/third").exists()
+
+
+def test_C49_the_active_certificate_serves_listeners_that_name_none(place, pki):
+    configuration = harness.settings(certificates=None, authorities=None, listeners=[{"name": "inbound", "type": "public",
+        "address": "127.0.0.1:0", "policy": "accepted"}], listener_tls="none")
+    (place / "gw.yaml").write_text(harness.to_yaml(configuration) + "\n")
+    with running(place, pki) as gateway:
+        with smtp.Client(gateway.address()) as c:
+            assert "STARTTLS" not in c.ehlo().offers
+        cert(place, "create", "own", "--common-name", "gw.good.test")
+        cert(place, "activate", "own")
+        (place / "gw.yaml").write_text((place / "gw.yaml").read_text().replace("tls: none", "tls: preferred"))
+        gateway.command("reload")
+        assert presented(gateway) == show(place, "own")["fingerprint_sha256"]
+        cert(place, "create", "next", "--common-name", "gw.good.test")
+        assert json.loads(cert(place, "activate", "next", "--json"))["reloaded"]
+        assert presented(gateway) == show(place, "next")["fingerprint_sha256"]
+        assert show(place, "next")["uses"] == ["inbound"] and show(place, "own")["uses"] == []
+        assert gateway.status()["certificates"][0]["name"] == "next"
+        # what is shown says the same when it is read
+        shown = gateway.command("config", "show").stdout
+        (place / "again.yaml").write_text(shown)
+        assert harness.postern("-c", place / "again.yaml", "config", "show").stdout == shown
+    assert "cert list" in cert(place, "activate", "nobody", good=False)
+
+
+def test_a_name_points_to_files_or_to_the_store(place, pki):
+    def problems():
+        answer = harness.postern("-c", place / "gw.yaml", "check", "--json")
+        return [(p["key"], p["text"]) for p in json.loads(answer.stdout)["problems"]]
+
+    ((key, text),) = problems()
+    assert key == "certificates[web].name" and "postern cert create web" in text
+    cert(place, *ISSUE_LINE)
+    assert problems() == []
+    text = (place / "gw.yaml").read_text()
+    for half, other in (("chain", "key"), ("key", "chain")):
+        (place / "gw.yaml").write_text(text.replace("- name: web\n", f"- name: web\n    {half}: x.pem\n", 1))
+        assert any(key == f"certificates[web].{other}" and "is missing" in said for key, said in problems()), problems()
+    pki.copy_to(place / "pki")
+    (place / "gw.yaml").write_text(text.replace("- name: web\n", "- name: web\n    chain: pki/server.pem\n    key: pki/server.key\n", 1))
+    with running(place, pki) as gateway:
+        assert presented(gateway) == pki.fingerprint()
+        assert show(place)["uses"] == [], "the store's certificate of the same name is another one"
+
+
+def test_two_commands_at_once_leave_one_whole_certificate(place):
+    commands = [subprocess.Popen([str(harness.BINARY), "-c", "gw.yaml", "cert", "create", "web", "--common-name", f"gw{i}.good.test",
+        "--replace", "--key", "p256"], cwd=place, env=harness.environment(), stdout=subprocess.DEVNULL) for i in range(4)]
+    assert [c.wait(timeout=harness.PATIENCE) for c in commands] == [0] * 4
+    (place / "web.pem").write_text(pem_of(place, "web"))
+    (place / "key.pem").write_text(pem_of(place, "web", "key.pem"))
+    assert openssl(place, "x509", "-in", "web.pem", "-noout", "-pubkey") == openssl(place, "pkey", "-in", "key.pem", "-pubout")
+    assert [path.name for path in pathlib.Path(place / "state/pki/certificates").iterdir()] == ["web"]
