@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/file.h>
 
 #include <jansson.h>
@@ -45,8 +46,13 @@ static void print_places(json_t *json)
 	printf("log: %s\n", file != NULL ? file : json_string_value(json_object_get(log, "to")));
 	printf("certificates:\n");
 	json_array_foreach(json_object_get(json, "certificates"), i, item)
-		printf("  %-12s expires %s\n", json_string_value(json_object_get(item, "name")),
-			json_string_value(json_object_get(item, "expires")));
+		printf("  %-12s %s %s%s\n", json_string_value(json_object_get(item, "name")),
+			strcmp(json_string_value(json_object_get(item, "state")), "expired") == 0 ? "expired"
+												  : "expires",
+			json_string_value(json_object_get(item, "expires")),
+			json_is_true(json_object_get(item, "demo"))
+				? ", the demo certificate: no peer can know this gateway by it"
+				: "");
 }
 
 /* What role `queue` says of itself; NULL when it cannot be asked now. */

@@ -16,7 +16,6 @@
 #include "ipc/frame.h"
 #include "master/master_private.h"
 #include "net/socket.h"
-#include "pki/expiry.h"
 #include "report/metrics.h"
 
 enum { CLIENT_MS = 2000 };
@@ -120,26 +119,6 @@ static json_t *listeners_json(const struct master *master)
 	return listeners;
 }
 
-static json_t *certificates_json(const struct master *master)
-{
-	const struct config *config = master->config;
-	json_t *certificates = json_array();
-
-	for (size_t i = 0; i < config->certificate_count; i++) {
-		const struct config_certificate *certificate = &config->certificates[i];
-		int64_t now = clock_wall_ms(), left;
-		char text[CLOCK_TEXT_MAX];
-
-		if (expiry_of_chain(bundle_find(master->bundle, certificate->chain), now, &left) < 0)
-			continue;
-		json_array_append_new(
-			certificates, json_pack("{s:s, s:s, s:I}", "name", certificate->name, "expires",
-					      clock_iso((now / 1000 + left) * 1000, text), "seconds_left",
-					      (json_int_t)left));
-	}
-	return certificates;
-}
-
 /* Where to look for events: `postern log follow` asks. */
 static json_t *log_json(const struct config *config)
 {
@@ -165,7 +144,7 @@ static void put_status(struct master *master, struct frame *answer)
 	json_t *json = json_pack("{s:s, s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o}", "version", POSTERN_VERSION,
 		"hostname", master->config->hostname, "generation", (json_int_t)master->generation,
 		"reloads_refused", (json_int_t)master->reloads_refused, "roles", roles, "listeners",
-		listeners_json(master), "certificates", certificates_json(master), "log",
+		listeners_json(master), "certificates", master_certificates_json(master), "log",
 		log_json(master->config), "counters", counters_json(&sum));
 	if (master_wants(master->config, CHILD_ADMIN))
 		json_object_set_new(

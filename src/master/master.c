@@ -26,6 +26,7 @@
 #include "master/master_private.h"
 #include "net/socket.h"
 #include "net/tls.h"
+#include "pki/demo.h"
 #include "pki/identity.h"
 #include "roles/role.h"
 
@@ -37,12 +38,15 @@ static void print_problems(const struct problems *problems)
 		fprintf(stderr, "postern: %s\n", problems_format(problems, &problems->list[i]));
 }
 
-/* Read and check everything before anything is changed. */
+/* Read and check everything before anything is changed; and once more when there is a state directory for a demo certificate. */
 static int read_configuration(struct master *master)
 {
 	struct problems *problems = problems_new(master);
 
-	master->bundle = config_gather(master, master->file, 1, problems, &master->config);
+	config_release(master->config);
+	talloc_free(master->bundle);
+	master->config = NULL;
+	master->bundle = master_gather(master, master, 1, problems, &master->config);
 	if (master->bundle != NULL) {
 		identity_check(master->config, master->bundle, problems);
 		tls_check(master->config, master->bundle, problems);
@@ -219,7 +223,9 @@ static void watch(struct master *master)
 
 	while (!master->stopping) {
 		int timeout = restart_due(master);
+		const int look = master_tell_expiry(master);
 
+		timeout = timeout < 0 ? look : MIN(timeout, look);
 		polled[2].fd = master->admin_fd;
 		poll(polled, 3, timeout);
 		if (polled[1].revents != 0)
@@ -281,6 +287,8 @@ int master_run(const char *file)
 		r = bind_sockets(master);
 	if (r == 0)
 		r = master_prepare_directories(master);
+	if (r == 0 && demo_is_wanted(master->config, master->bundle))
+		r = read_configuration(master);
 	if (r == 0)
 		r = bind_control(master);
 	if (r == 0)
@@ -292,6 +300,7 @@ int master_run(const char *file)
 	if (r == 0) {
 		log_event(LOG_INFO, "started", log_str("version", POSTERN_VERSION), log_num("pid", getpid()),
 			log_num("start", (int64_t)master->start));
+		master_tell_demo(master);
 		watch(master);
 		log_event(LOG_INFO, "stopping", log_num("pid", getpid()));
 	}

@@ -6,6 +6,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include <jansson.h>
+
 #include "base/ip.h"
 #include "master/child.h"
 
@@ -41,6 +43,10 @@ struct master {
 	int admin_fd;	/* role `admin` asks for the status on it */
 	int log_fd;	/* every role gets a copy; a reload opens it anew */
 	uint64_t reloads_refused;
+	struct told *told; /* certificates.c: of which certificates an end was told */
+	size_t told_count;
+	uint64_t told_generation;
+	int64_t told_until; /* monotonic: the next look */
 	bool stopping;
 	bool changes_user;
 	struct {
@@ -78,6 +84,16 @@ void master_close_sockets(const struct master *master, struct bound *bound, size
  * words and as a list, is owned by `owner`. */
 bool master_reload(
 	struct master *master, const void *owner, char **ret_text, const struct problems **ret_problems);
+
+/* certificates.c: tell in the log what certificates have passed a step towards their end; milliseconds until the next look. And which listeners present the
+ * demo certificate. */
+int master_tell_expiry(struct master *master);
+void master_tell_demo(const struct master *master);
+/* For the status. */
+json_t *master_certificates_json(const struct master *master);
+/* config_gather(), after the demo certificate was made where one is wanted (not before the state directory is there). */
+struct bundle *master_gather(const struct master *master, const void *owner, uint64_t generation,
+	struct problems *problems, const struct config **ret_config);
 
 /* control.c: serve one client of the control socket; and one ask of role `admin`. */
 void master_serve_control(struct master *master);

@@ -152,8 +152,7 @@ bool master_reload(
 	struct bound *bound = NULL;
 	bool started[CHILD_COUNT] = { false };
 	size_t count = 0;
-	struct bundle *bundle =
-		config_gather(master, master->file, master->generation + 1, problems, &config);
+	struct bundle *bundle = master_gather(master, master, master->generation + 1, problems, &config);
 
 	if (bundle != NULL) {
 		identity_check(config, bundle, problems);
@@ -186,6 +185,7 @@ bool master_reload(
 	master->bundle = bundle;
 	master_use_log(master, offer.log_fd);
 	log_event(LOG_INFO, "reloaded", log_num("generation", (int64_t)master->generation));
+	master_tell_demo(master);
 	*ret_text = text_must(talloc_asprintf(
 		owner, "generation %llu is in use\n", (unsigned long long)master->generation));
 	return true;

@@ -406,6 +406,40 @@ def test_C49_the_active_certificate_serves_listeners_that_name_none(place, pki):
     assert "cert list" in cert(place, "activate", "nobody", good=False)
 
 
+def test_B14_the_demo_certificate_is_made_at_the_first_start_with_warnings(place, pki):
+    configuration = harness.settings(certificates=None, authorities=None, listeners=[{"name": "inbound", "type": "public",
+        "address": "127.0.0.1:0", "certificate": "demo", "policy": "accepted"}])
+    (place / "gw.yaml").write_text(harness.to_yaml(configuration) + "\n")
+
+    def warning():
+        done = harness.postern("-c", place / "gw.yaml", "check")
+        assert done.returncode == 0 and "no peer can know this gateway" in done.stderr, done.stderr
+        return done.stderr
+
+    assert "the next start makes" in warning()
+    assert not (place / "state").exists()
+    with running(place, pki) as gateway:
+        made = show(place, "demo")
+        assert made["alt_names"] == ["gw.good.test"] and made["self_signed"] and made["uses"] == ["inbound"]
+        assert presented(gateway) == made["fingerprint_sha256"]
+        assert "certificate_demo listener=inbound" in gateway.stderr()
+        (told,) = gateway.status()["certificates"]
+        assert told["name"] == "demo" and told["demo"] and told["stored"] and told["state"] == "fine"
+        assert "demo certificate" in gateway.command("status").stdout
+    assert "the next start makes" not in warning()
+    with running(place, pki) as gateway:
+        assert presented(gateway) == made["fingerprint_sha256"], "it stays"
+
+
+def test_B14_a_reload_makes_the_demo_certificate_too(place, pki):
+    cert(place, *ISSUE_LINE)
+    with running(place, pki) as gateway:
+        (place / "gw.yaml").write_text((place / "gw.yaml").read_text().replace("certificate: web", "certificate: demo"))
+        done = gateway.command("reload")
+        assert done.returncode == 0, done.stderr
+        assert presented(gateway) == show(place, "demo")["fingerprint_sha256"]
+
+
 def test_a_name_points_to_files_or_to_the_store(place, pki):
     def problems():
         answer = harness.postern("-c", place / "gw.yaml", "check", "--json")
@@ -424,6 +458,30 @@ def test_a_name_points_to_files_or_to_the_store(place, pki):
     with running(place, pki) as gateway:
         assert presented(gateway) == pki.fingerprint()
         assert show(place)["uses"] == [], "the store's certificate of the same name is another one"
+
+
+def test_B20_the_end_of_a_certificate_is_told_before_and_after(place, authority, pki):
+    cert(place, *ISSUE_LINE)
+    for days, event, state in ((40, None, "fine"), (20, "certificate_expires certificate=web ends=", "expires")):
+        cert(place, "create", "web", "--common-name", "gw.good.test", "--replace", "--days", days)
+        with running(place, pki) as gateway:
+            (found,) = gateway.status()["certificates"]
+            assert found["state"] == state and (days - 1) * 86400 < found["seconds_left"] <= days * 86400
+            told = [line for line in gateway.stderr().splitlines() if " certificate_expire" in line]
+            assert len(told) == (event is not None), told
+            if event:
+                assert " warn " in told[0] and event in told[0] and re.search(rf"days=({days - 1}|{days})$", told[0])
+            gateway.command("reload")
+            assert gateway.stderr().count(" certificate_expire") == len(told), "each step is told once"
+            cert(place, "create", "web", "--common-name", "gw.good.test", "--replace", "--days", 5)
+            harness.wait_for("the new one is told of", lambda: re.search("days=[45]$", gateway.stderr(), re.M))
+        (place / "stderr").unlink()
+    authority.sign(cert(place, "csr", "web"), "late.pem", "ca", "-days", "-1")
+    (place / "state/pki/certificates/web/chain.pem").write_text((place / "late.pem").read_text())
+    with running(place, pki) as gateway:
+        assert gateway.status()["certificates"][0]["state"] == "expired"
+        assert re.search(r" error master certificate_expired certificate=web ends=\S+ days=1\b", gateway.stderr()), gateway.stderr()
+        assert "  web          expired 2" in gateway.command("status").stdout
 
 
 def test_two_commands_at_once_leave_one_whole_certificate(place):

@@ -1,0 +1,140 @@
+/*
+ * What master says of the certificates that listeners present: when they end, and that the demo certificate is none. Each step towards an end is told once;
+ * after a start and with a new certificate it begins anew.
+ */
+#include <stdlib.h>
+
+#include <talloc.h>
+
+#include "base/base.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "config/bundle.h"
+#include "config/config.h"
+#include "config/problems.h"
+#include "config/stored.h"
+#include "master/master_private.h"
+#include "pki/demo.h"
+#include "pki/expiry.h"
+
+enum { LOOK_S = 3600, DAY_S = 86400 }; /* an hour: the wall clock may be set */
+
+/* What was told of a certificate. */
+struct told {
+	char *name;
+	int64_t ends_s; /* wall clock: another one has another end */
+	int step;
+};
+
+static struct told *told_of(struct master *master, const char *name, int64_t ends_s)
+{
+	for (size_t i = 0; i < master->told_count; i++)
+		if (strcmp(master->told[i].name, name) == 0 && master->told[i].ends_s == ends_s)
+			return &master->told[i];
+	master->told = text_must(
+		talloc_realloc(master, master->told, struct told, (unsigned)(master->told_count + 1)));
+	struct told *told = &master->told[master->told_count++];
+	*told = (struct told){ .name = text_copy(master->told, text_of(name)), .ends_s = ends_s };
+	return told;
+}
+
+static void tell(struct told *told, int64_t now_s)
+{
+	const int64_t left = told->ends_s - now_s;
+	const int step = expiry_step(left);
+	char text[CLOCK_TEXT_MAX];
+
+	clock_iso(told->ends_s * 1000, text);
+	if (step == EXPIRY_FINE || step == told->step)
+		;
+	else if (step < EXPIRY_ENDED)
+		log_event(LOG_WARN, "certificate_expires", log_str("certificate", told->name),
+			log_str("ends", text), log_num("days", left / DAY_S));
+	else
+		log_event(LOG_ERROR, "certificate_expired", log_str("certificate", told->name),
+			log_str("ends", text), log_num("days", -left / DAY_S));
+	told->step = step;
+}
+
+/* Milliseconds until a certificate passes its next step, an hour at most. */
+static int look(struct master *master)
+{
+	const struct config *config = master->config;
+	const int64_t now_ms = clock_wall_ms();
+	int64_t wait_s = LOOK_S, left;
+
+	for (size_t i = 0; i < config->certificate_count; i++) {
+		const struct config_certificate *certificate = &config->certificates[i];
+
+		if (expiry_of_chain(bundle_find(master->bundle, certificate->chain), now_ms, &left) < 0)
+			continue;
+		tell(told_of(master, certificate->name, now_ms / 1000 + left), now_ms / 1000);
+		wait_s = MIN(wait_s, expiry_next(left));
+	}
+	return (int)wait_s * 1000;
+}
+
+int master_tell_expiry(struct master *master)
+{
+	const int64_t now = clock_mono_ms();
+
+	if (master->told_generation != master->generation || now >= master->told_until) {
+		master->told_generation = master->generation;
+		master->told_until = now + look(master);
+	}
+	return (int)(master->told_until - now);
+}
+
+void master_tell_demo(const struct master *master)
+{
+	const struct config *config = master->config;
+
+	for (size_t i = 0; i < config->listener_count; i++)
+		if (config->listeners[i].certificate != NULL &&
+			stored_is_demo(config->listeners[i].certificate))
+			log_event(
+				LOG_WARN, "certificate_demo", log_str("listener", config->listeners[i].name));
+}
+
+json_t *master_certificates_json(const struct master *master)
+{
+	const struct config *config = master->config;
+	json_t *certificates = json_array();
+
+	for (size_t i = 0; i < config->certificate_count; i++) {
+		const struct config_certificate *certificate = &config->certificates[i];
+		int64_t now = clock_wall_ms(), left;
+		char text[CLOCK_TEXT_MAX];
+
+		if (expiry_of_chain(bundle_find(master->bundle, certificate->chain), now, &left) < 0)
+			continue;
+		json_array_append_new(certificates,
+			json_pack("{s:s, s:s, s:I, s:s, s:b, s:b}", "name", certificate->name, "expires",
+				clock_iso((now / 1000 + left) * 1000, text), "seconds_left", (json_int_t)left,
+				"state", expiry_word(left), "stored", (int)certificate->stored, "demo",
+				(int)stored_is_demo(certificate)));
+	}
+	return certificates;
+}
+
+/* Read and gather once more after the demo certificate was made. */
+struct bundle *master_gather(const struct master *master, const void *owner, uint64_t generation,
+	struct problems *problems, const struct config **ret_config)
+{
+	const struct config *config = NULL;
+	struct bundle *bundle = config_gather(owner, master->file, generation, problems, &config);
+	int r = bundle == NULL || master->state_fd < 0 ? 0 : demo_make(config, bundle);
+
+	if (r < 0)
+		problems_add(problems, master->file, 0, "state_dir",
+			"the demo certificate cannot be stored: %s", err_text(r));
+	if (r > 0) {
+		config_release(config);
+		talloc_free(bundle);
+		config = NULL;
+		bundle = config_gather(owner, master->file, generation, problems, &config);
+	}
+	*ret_config = config;
+	return bundle;
+}

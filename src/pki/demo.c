@@ -1,0 +1,59 @@
+/* Every gateway makes its own: a key that comes with a program is everybody's. */
+#include "pki/demo.h"
+
+#include <talloc.h>
+
+#include "base/base.h"
+#include "base/err.h"
+#include "config/bundle.h"
+#include "config/config.h"
+#include "config/stored.h"
+#include "pki/make.h"
+#include "pki/pki_store.h"
+
+enum { DAYS = 365 };
+
+bool demo_is_wanted(const struct config *config, const struct bundle *bundle)
+{
+	for (size_t i = 0; i < config->listener_count; i++) {
+		const struct config_certificate *used = config->listeners[i].certificate;
+
+		if (used != NULL && stored_is_demo(used) && bundle_find(bundle, used->chain).at == NULL)
+			return true;
+	}
+	return false;
+}
+
+static int make(const struct config *config, void *scratch)
+{
+	/* a common name has 64 characters at most; a host name may have more, and stands among the names then */
+	const bool fits = strlen(config->hostname) <= 64;
+	const struct make_subject subject = { .common_name = fits ? config->hostname : "gateway.invalid",
+		.organization = "Postern demo certificate",
+		.alt = &config->hostname,
+		.alt_count = 1,
+		.days = DAYS };
+	char *key = make_key(scratch, "p256"), *chain;
+	struct pki_store *store;
+	const char *why;
+	int r = make_certificate(scratch, text_of(key), &subject, &chain, &why);
+
+	if (r == 0)
+		r = pki_store_open_writer(scratch, config->state_dir, &store);
+	if (r == 0 && !pki_store_has(store, STORED_DEMO))
+		r = pki_store_write(store, STORED_DEMO, text_of(chain), text_of(key));
+	return r;
+}
+
+int demo_make(const struct config *config, const struct bundle *bundle)
+{
+	void *scratch;
+	int r;
+
+	if (!demo_is_wanted(config, bundle))
+		return 0;
+	scratch = talloc_new(NULL);
+	r = make(config, scratch);
+	talloc_free(scratch);
+	return r == 0 ? 1 : r;
+}
