@@ -29,6 +29,7 @@
 #include "config/stored.h"
 #include "config/table.h"
 #include "config/trust_anchors.h"
+#include "config/trust_files.h"
 
 struct counted {
 	struct config config; /* first: a config is cast back to its struct counted */
@@ -243,7 +244,10 @@ static void gather_files(struct bundle *bundle, const struct config *config, str
 		gather_pem(bundle, certificate->key, BUNDLE_FRONT, marks, key);
 		check_key_mode(certificate->key, marks, key);
 	}
-	gather_pem(bundle, config->authorities.custom, BUNDLE_DELIVER, marks, "authorities.custom");
+	trust_files_gather(bundle, config, marks);
+	gather_pem(bundle, config->authorities.custom,
+		trust_files_is_on(config, bundle, TRUST_CUSTOM) ? BUNDLE_DELIVER : 0, marks,
+		"authorities.custom");
 	gather_anchors(bundle, config, marks);
 	gather_list(bundle, config->recipients.file, BUNDLE_FRONT, marks, "recipients.file");
 	routes_gather(bundle, config, marks);

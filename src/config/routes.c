@@ -171,8 +171,7 @@ static void check_sources(const struct config_route *route, size_t i, struct mar
 			route->next_hop);
 }
 
-static void check_credentials(
-	const struct config *config, const struct config_route *route, size_t i, struct marks *marks)
+static void check_credentials(const struct config_route *route, size_t i, struct marks *marks)
 {
 	if (route->username == NULL && route->password_file != NULL)
 		PROBLEM(marks, i, "password_file",
@@ -186,10 +185,6 @@ static void check_credentials(
 		PROBLEM(marks, i, "username",
 			"credentials go only to a server that is named here, not to whatever MX records say: write "
 			"the host's name as next_hop");
-	if (!config->authorities.system && config->authorities.custom == NULL)
-		PROBLEM(marks, i, "username",
-			"credentials go only to a server whose certificate was verified, and no authority is "
-			"trusted: write `authorities: {system: true}`, or name a file as authorities.custom");
 }
 
 /* `tls: none` and a route that cannot do without would defer all mail. */
@@ -245,7 +240,7 @@ void routes_check(const struct config *config, struct marks *marks)
 		if (route->next_hop == NULL)
 			continue;
 		check_sources(route, i, marks);
-		check_credentials(config, route, i, marks);
+		check_credentials(route, i, marks);
 		check_levels(config, route, i, marks);
 		check_own_name(config, route, i, marks);
 	}
@@ -303,29 +298,10 @@ static void gather_password(
 			PASSWORD_MAX);
 }
 
-/* What credentials are sent for needs somebody to vouch for the server. */
-static void gather_authorities(struct bundle *bundle, const struct config *config, struct marks *marks)
-{
-	bool needed = false;
-	int r;
-
-	for (size_t i = 0; i < config->route_count; i++)
-		needed = needed || config->routes[i].username != NULL;
-	if (!needed || !config->authorities.system)
-		return;
-	r = bundle_add_file(bundle, CONFIG_SYSTEM_AUTHORITIES, BUNDLE_DELIVER);
-	if (r < 0)
-		marks_problem(marks, MARKS_LOOK_UP, "authorities.system",
-			"`" CONFIG_SYSTEM_AUTHORITIES
-			"` cannot be read: %s; install ca-certificates, or write false and name a file as custom",
-			err_text(r));
-}
-
 void routes_gather(struct bundle *bundle, const struct config *config, struct marks *marks)
 {
 	for (size_t i = 0; i < config->route_count; i++) {
 		warn_sources(&config->routes[i], i, marks);
 		gather_password(bundle, &config->routes[i], i, marks);
 	}
-	gather_authorities(bundle, config, marks);
 }

@@ -510,11 +510,6 @@ static const struct {
 		"8: routes[b.test].password_file: there is no `username` to use it for: add it, or remove this\n"
 		"9: routes[c.test].username: credentials go only to a server that is named here, not to whatever MX "
 		"records say: write the host's name as next_hop\n" },
-	{ "credentials without an authority",
-		BASE "authorities: {system: false}\n"
-		     "routes: [{domain: a.test, next_hop: mx.a.test, username: u, password_file: p}]\n",
-		"7: routes[a.test].username: credentials go only to a server whose certificate was verified, and no "
-		"authority is trusted: write `authorities: {system: true}`, or name a file as authorities.custom\n" },
 	{ "limits of a destination",
 		BASE "destinations:\n  - {domain: a.test, concurrency: 65, rate: 1000001}\n"
 		     "  - {domain: b.test, concurrency: 0, rate: some}\n  - {domain: '192.0.2.1:25'}\n"

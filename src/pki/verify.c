@@ -1,0 +1,242 @@
+/*
+ * OpenSSL verifies the path; what it does not look at stands here: exponents of RSA keys, wildcards against excluded names, revocation by lists of
+ * which there is one for each issuer. Authorities are anchors whoever issued them, so a list may hold an intermediate one alone.
+ */
+#include "pki/verify.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include <openssl/bn.h>
+#include <openssl/core_names.h>
+#include <openssl/err.h>
+#include <openssl/rsa.h>
+#include <openssl/x509_vfy.h>
+#include <openssl/x509v3.h>
+
+#include "base/base.h"
+#include "pki/peer_chain.h"
+#include "pki/crl_set.h"
+#include "pki/trust.h"
+#include "pki/verify_names.h"
+
+enum { LEVEL = 2, LEVEL_WEAK = 1, DEPTH_MAX = 10 };
+
+static const char *const results[] = { [VERIFY_FINE] = "verified",
+	[VERIFY_HOST_MISMATCH] = "certificate-host-mismatch",
+	[VERIFY_EXPIRED] = "certificate-expired",
+	[VERIFY_NOT_TRUSTED] = "certificate-not-trusted",
+	[VERIFY_FAILURE] = "validation-failure" };
+
+const char *verify_result_word(enum verify_result result)
+{
+	return results[result];
+}
+
+const char *verify_check_word(unsigned check)
+{
+	static const char *const words[VERIFY_CHECK_COUNT] = { "chain", "dates", "purpose", "strength",
+		"names", "fqdn", "revocation" };
+
+	for (size_t i = 0; i < COUNT(words); i++)
+		if (check == 1u << i)
+			return words[i];
+	return "";
+}
+
+/* Of `result`, about the certificate at `depth`. */
+static void refuse(struct verify_verdict *verdict, enum verify_result result, const char *why, int depth,
+	const X509 *whose)
+{
+	char subject[PEER_CHAIN_SUBJECT_MAX];
+
+	verdict->result = result;
+	if (whose == NULL)
+		snprintf(verdict->reason, sizeof verdict->reason, "%s", why);
+	else
+		snprintf(verdict->reason, sizeof verdict->reason, "%s: certificate %d of the chain, %s", why,
+			depth, peer_chain_subject(whose, subject));
+}
+
+/* What was looked at is found in order. */
+static void pass(struct verify_verdict *verdict, unsigned checks)
+{
+	verdict->checked |= checks;
+	verdict->unchecked &= ~checks;
+}
+
+/* The path */
+
+static void prepare(X509_STORE_CTX *context, const struct verify_facts *facts)
+{
+	X509_VERIFY_PARAM *parameters = X509_STORE_CTX_get0_param(context);
+
+	X509_STORE_CTX_set_default(context, facts->purpose == VERIFY_SERVER ? "ssl_server" : "ssl_client");
+	X509_VERIFY_PARAM_set_time(parameters, (time_t)(facts->now_ms / 1000));
+	X509_VERIFY_PARAM_set_flags(parameters, X509_V_FLAG_PARTIAL_CHAIN);
+	X509_VERIFY_PARAM_set_auth_level(parameters, facts->weak ? LEVEL_WEAK : LEVEL);
+	X509_VERIFY_PARAM_set_depth(parameters, DEPTH_MAX);
+}
+
+static enum verify_result result_of(int error)
+{
+	switch (error) {
+	case X509_V_ERR_CERT_HAS_EXPIRED:
+		return VERIFY_EXPIRED;
+	case X509_V_ERR_UNSPECIFIED:
+	case X509_V_ERR_OUT_OF_MEM:
+	case X509_V_ERR_INVALID_CALL:
+	case X509_V_ERR_STORE_LOOKUP:
+		return VERIFY_FAILURE;
+	default:
+		return VERIFY_NOT_TRUSTED;
+	}
+}
+
+/* The verified path, the peer's certificate first and the authority last, owned by the caller; NULL after refusing. */
+static STACK_OF(X509) * verify_path(const struct verify_facts *facts, struct verify_verdict *verdict)
+{
+	X509_STORE_CTX *context = text_must(X509_STORE_CTX_new());
+	STACK_OF(X509) *path = NULL;
+
+	if (facts->trust == NULL)
+		refuse(verdict, VERIFY_NOT_TRUSTED, "no authority is trusted", 0, NULL);
+	else if (X509_STORE_CTX_init(context, trust_native(facts->trust), sk_X509_value(facts->chain, 0),
+			 (STACK_OF(X509) *)facts->chain) == 1) {
+		prepare(context, facts);
+		int fine = X509_verify_cert(context);
+		int error = X509_STORE_CTX_get_error(context);
+
+		if (fine != 1 && error == X509_V_OK)
+			error = X509_V_ERR_UNSPECIFIED;
+		if (error == X509_V_OK)
+			path = X509_STORE_CTX_get1_chain(context);
+		else
+			refuse(verdict, result_of(error), X509_verify_cert_error_string(error),
+				X509_STORE_CTX_get_error_depth(context),
+				X509_STORE_CTX_get_current_cert(context));
+	}
+	if (path == NULL && verdict->reason[0] == '\0')
+		refuse(verdict, VERIFY_FAILURE, "the certificate could not be verified", 0, NULL);
+	X509_STORE_CTX_free(context);
+	return path;
+}
+
+/* What OpenSSL leaves out */
+
+/* With an exponent of 1 everybody can sign. */
+static bool is_sound_key(const X509 *certificate)
+{
+	EVP_PKEY *key = X509_get0_pubkey(certificate);
+	BIGNUM *exponent = NULL;
+	bool sound;
+
+	if (key == NULL)
+		return false;
+	if (!EVP_PKEY_is_a(key, "RSA") && !EVP_PKEY_is_a(key, "RSA-PSS"))
+		return true;
+	sound = EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_RSA_E, &exponent) == 1 && BN_is_odd(exponent) &&
+		!BN_is_one(exponent);
+	BN_free(exponent);
+	return sound;
+}
+
+static bool check_strength(const STACK_OF(X509) * path, struct verify_verdict *verdict)
+{
+	for (int i = 0; i < sk_X509_num(path); i++)
+		if (!is_sound_key(sk_X509_value(path, i))) {
+			refuse(verdict, VERIFY_NOT_TRUSTED, "RSA key with an unsound exponent", i,
+				sk_X509_value(path, i));
+			return false;
+		}
+	return true;
+}
+
+/* Of each certificate but the authority; false after refusing. What passes without having been checked leaves its reason. */
+static bool check_revocation(
+	const struct verify_facts *facts, const STACK_OF(X509) * path, struct verify_verdict *verdict)
+{
+	bool all = true;
+
+	for (int i = 0; i + 1 < sk_X509_num(path); i++) {
+		enum revocation_finding finding = crl_set_find(
+			facts->crls, sk_X509_value(path, i), sk_X509_value(path, i + 1), facts->now_ms);
+		struct revocation_decision decision = revocation_decide(finding, facts->revocation);
+
+		if (decision.refused) {
+			refuse(verdict, VERIFY_NOT_TRUSTED, decision.reason, i, sk_X509_value(path, i));
+			return false;
+		}
+		if (!decision.checked && all)
+			refuse(verdict, VERIFY_FINE, decision.reason, i, sk_X509_value(path, i));
+		all = all && decision.checked;
+	}
+	if (all)
+		pass(verdict, VERIFY_REVOCATION);
+	return true;
+}
+
+static bool check_names(
+	const struct verify_facts *facts, const STACK_OF(X509) * path, struct verify_verdict *verdict)
+{
+	if (!verify_names_permitted(facts, path, verdict)) {
+		verdict->result = VERIFY_NOT_TRUSTED;
+		verdict->checked &= ~(unsigned)VERIFY_CHAIN;
+		verdict->unchecked |= VERIFY_CHAIN;
+		return false;
+	}
+	if (verdict->unchecked & VERIFY_NAMES && !verify_names_match(facts, path, verdict)) {
+		verdict->result = VERIFY_HOST_MISMATCH;
+		return false;
+	}
+	pass(verdict, verdict->unchecked & VERIFY_NAMES);
+	if (facts->fqdn && !verify_names_qualified(facts, path, verdict)) {
+		verdict->result = VERIFY_NOT_TRUSTED;
+		return false;
+	}
+	pass(verdict, verdict->unchecked & VERIFY_FQDN);
+	return true;
+}
+
+static void check_path(
+	const struct verify_facts *facts, const STACK_OF(X509) * path, struct verify_verdict *verdict)
+{
+	peer_chain_subject(sk_X509_value(path, sk_X509_num(path) - 1), verdict->authority);
+	pass(verdict, VERIFY_CHAIN | VERIFY_DATES | VERIFY_USE);
+	if (!check_strength(path, verdict))
+		return;
+	pass(verdict, VERIFY_STRENGTH);
+	if (!check_names(facts, path, verdict))
+		return;
+	verdict->result = VERIFY_FINE;
+	if (facts->revocation != REVOCATION_OFF)
+		check_revocation(facts, path, verdict);
+}
+
+static unsigned wanted(const struct verify_facts *facts)
+{
+	bool named = facts->host_count > 0 || facts->address.family != 0;
+
+	return (unsigned)(VERIFY_CHAIN | VERIFY_DATES | VERIFY_USE | VERIFY_STRENGTH |
+			  (named ? VERIFY_NAMES : 0) | (facts->fqdn ? VERIFY_FQDN : 0) |
+			  (facts->revocation != REVOCATION_OFF ? VERIFY_REVOCATION : 0));
+}
+
+void verify_peer(const struct verify_facts *facts, struct verify_verdict *ret_verdict)
+{
+	STACK_OF(X509) * path;
+
+	memset(ret_verdict, 0, sizeof *ret_verdict);
+	ret_verdict->result = VERIFY_FAILURE;
+	ret_verdict->unchecked = wanted(facts);
+	if (sk_X509_num(facts->chain) < 1) {
+		refuse(ret_verdict, VERIFY_FAILURE, "the peer showed no certificate", 0, NULL);
+		return;
+	}
+	ERR_clear_error();
+	path = verify_path(facts, ret_verdict);
+	if (path != NULL)
+		check_path(facts, path, ret_verdict);
+	peer_chain_free(path);
+	ERR_clear_error();
+}

@@ -1,0 +1,74 @@
+#pragma once
+/* May this peer be believed? The one function that says so, for whatever side and protocol. It looks nothing up and calls nobody: facts in, verdict
+ * out. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/ip.h"
+#include "policy/revocation.h"
+
+struct crl_set;
+struct trust;
+struct stack_st_X509;
+
+enum verify_purpose { VERIFY_SERVER, VERIFY_CLIENT };
+
+/* In the words of TLSRPT (RFC 8460 section 4.3). */
+enum verify_result {
+	VERIFY_FINE,
+	VERIFY_HOST_MISMATCH,
+	VERIFY_EXPIRED,
+	VERIFY_NOT_TRUSTED, /* whatever else is wrong with the certificates */
+	VERIFY_FAILURE	    /* it could not be found out */
+};
+
+/* What can be looked at; a set. */
+enum {
+	VERIFY_CHAIN =
+		1
+		<< 0, /* signatures up to an authority we trust, CA rights, constraints, critical extensions */
+	VERIFY_DATES = 1 << 1,	    /* of each certificate */
+	VERIFY_USE = 1 << 2,	    /* as server or client */
+	VERIFY_STRENGTH = 1 << 3,   /* keys and signature algorithms */
+	VERIFY_NAMES = 1 << 4,	    /* that it is for one of the names */
+	VERIFY_FQDN = 1 << 5,	    /* that its names are fully qualified */
+	VERIFY_REVOCATION = 1 << 6, /* of each certificate below the authority */
+	VERIFY_CHECK_COUNT = 7
+};
+
+struct verify_facts {
+	const struct stack_st_X509 *chain; /* as the peer showed it, its own certificate first; NULL = none */
+	const struct trust *trust;	   /* NULL = nobody */
+	enum verify_purpose purpose;
+	const char *const *hosts; /* it is to be for one of these: names in ASCII (A-labels) ... */
+	size_t host_count;
+	struct ip address;	    /* ... or for this address; family 0 = none */
+	int64_t now_ms;		    /* clock_wall_ms() */
+	const struct crl_set *crls; /* NULL = none */
+	enum revocation_mode revocation;
+	bool cn_fallback; /* without any dNSName, and without a constrained authority, the common name counts */
+	bool fqdn;	  /* its names must be fully qualified */
+	bool weak; /* security level 1 instead of 2: for what is only recorded, never for what is demanded */
+};
+
+enum { VERIFY_REASON_MAX = 400, VERIFY_NAME_MAX = 256 };
+
+struct verify_verdict {
+	enum verify_result result;
+	unsigned checked;   /* what was looked at and found in order, of VERIFY_CHAIN, ... */
+	unsigned unchecked; /* what was to be looked at, and was not, or not to the end */
+	char reason
+		[VERIFY_REASON_MAX]; /* why not, which certificate, and whose; printable; empty when it is fine and all was looked at */
+	char matched[VERIFY_NAME_MAX]; /* the name or address that it is for; empty when none was asked for */
+	char authority[VERIFY_NAME_MAX]; /* the subject of who vouches for it; empty when nobody does */
+};
+
+void verify_peer(const struct verify_facts *facts, struct verify_verdict *ret_verdict);
+
+/* `certificate-expired`, as TLSRPT calls it, or `verified`. Static. */
+const char *verify_result_word(enum verify_result result);
+
+/* One bit of VERIFY_CHAIN, ... in a word: `chain`. Static. */
+const char *verify_check_word(unsigned check);
