@@ -37,6 +37,13 @@ struct config_authorities {
 	const char *custom; /* path of a PEM file with further CAs, or NULL */
 };
 
+/* tls: what holds for every certificate that is verified. */
+struct config_tls_settings {
+	unsigned line;
+	bool cn_fallback;     /* the common name counts where a certificate has no host name */
+	bool fqdn_validation; /* names in certificates must be fully qualified */
+};
+
 /* Where Debian keeps the certificates of the system's authorities. */
 #define CONFIG_SYSTEM_AUTHORITIES "/etc/ssl/certs/ca-certificates.crt"
 
@@ -203,6 +210,7 @@ struct config {
 	const char *user;
 	struct config_certificate *certificates;
 	size_t certificate_count;
+	struct config_tls_settings tls;
 	struct config_authorities authorities;
 	struct config_listener *listeners;
 	size_t listener_count;

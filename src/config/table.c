@@ -264,6 +264,7 @@ static const struct table_row top_rows[] = {
 	{ "user", TABLE_NAME, TOP(user), .standard = "postern",
 		.manual = "User that the roles run as when the gateway is started by root." },
 	{ "certificates", TABLE_LIST, TOP_LIST(certificate, certificates), .inner = &table_certificates },
+	{ "tls", TABLE_SECTION, TOP(tls), .inner = &table_tls },
 	{ "authorities", TABLE_SECTION, TOP(authorities), .inner = &table_authorities },
 	{ "tls_profiles", TABLE_LIST, TOP_LIST(tls_profile, tls_profiles), .inner = &table_profiles,
 		.predefined = table_predefined_profiles, .predefined_count = TABLE_PREDEFINED_PROFILES },
@@ -283,7 +284,7 @@ static const struct table_row top_rows[] = {
 	{ "log", TABLE_SECTION, TOP(log), .inner = &logging },
 };
 
-static const char *const top_later[] = { "tls", "crl_sources", "acme", "interfaces", "destination_settings",
+static const char *const top_later[] = { "crl_sources", "acme", "interfaces", "destination_settings",
 	"mta_sts", "smtp_auth_profiles", "ldap_servers", "radius_servers", "users_file", "aaa_groups",
 	"group_policies", "email_proxy", "proxy_actions", "content_rules", "alerts", "reports", "admin",
 	"store", NULL };

@@ -22,7 +22,7 @@
 /* table_tls.c: certificates, trust, and how handshakes are done. */
 enum { TABLE_PREDEFINED_PROFILES = 2 };
 extern const struct config_tls_profile table_predefined_profiles[TABLE_PREDEFINED_PROFILES];
-extern const struct table_section table_certificates, table_authorities, table_profiles;
+extern const struct table_section table_certificates, table_authorities, table_tls, table_profiles;
 
 /* table_delivery.c: where mail goes, how, and when. */
 extern const struct table_word table_tls_levels[];

@@ -42,11 +42,26 @@ static const struct table_row authority_rows[] = {
 		.manual = "PEM file with further certificate authorities to trust." },
 };
 
-const struct table_section table_authorities = {
-	"authorities", NULL, sizeof(struct config_authorities), ROWS(authority_rows),
+const struct table_section table_authorities = { "authorities", NULL, sizeof(struct config_authorities),
+	ROWS(authority_rows),
 	.manual =
-		"Certificate authorities that the gateway trusts; used for servers that routes log in to. The verifying levels are not built yet."
+		"Certificate authorities that the gateway trusts; used for servers that routes log in to. Each is trusted whoever issued it, so an intermediate one is enough. `postern ca` keeps "
+		"more of them, and switches the lists on and off. The verifying levels are not built yet." };
+
+static const struct table_row tls_rows[] = {
+	{ "cn_fallback", TABLE_BOOL, AT(tls_settings, cn_fallback), .standard = "false",
+		.manual =
+			"Let the common name of a certificate count where it holds no host name (subjectAltName) at all, and no authority above it is "
+			"constrained to some names. Off, it never counts (RFC 9525)." },
+	{ "fqdn_validation", TABLE_BOOL, AT(tls_settings, fqdn_validation), .standard = "false",
+		.manual =
+			"Accept only certificates whose host names are all fully qualified: letters, digits and hyphens, two labels at least." },
 };
+
+static const char *const tls_later[] = { "starttls_when_possible", NULL };
+
+const struct table_section table_tls = { "tls", NULL, sizeof(struct config_tls_settings), ROWS(tls_rows),
+	tls_later, "What holds for every certificate that is verified." };
 
 /* Read-only (E43); where they differ from the defaults of a new profile is seen here. */
 const struct config_tls_profile table_predefined_profiles[TABLE_PREDEFINED_PROFILES] = {

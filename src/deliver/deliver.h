@@ -14,6 +14,7 @@ struct route_stop;
 struct tls_context;
 struct tls_decision;
 struct tls_sessions;
+struct trust;
 
 /* What deliveries need of the house; borrowed while they run. */
 struct deliver_house {
@@ -21,6 +22,7 @@ struct deliver_house {
 	struct peer *resolver; /* for lookup/dns.h */
 	struct tls_context *tls;
 	struct tls_sessions *sessions;	 /* NULL = none are kept */
+	const struct trust *trust;	 /* who vouches for servers that are verified; NULL = none is */
 	const struct accounts *accounts; /* NULL = no route logs in */
 	struct metrics *metrics;
 	uint64_t incarnation;

@@ -18,6 +18,8 @@
 #include "deliver/auth.h"
 #include "deliver/deliver.h"
 #include "net/tls.h"
+#include "pki/trust.h"
+#include "pki/verify.h"
 #include "report/metrics.h"
 
 enum { LINE_MAX = 2048, QUIT_MS = 1000 };
@@ -214,8 +216,8 @@ static int say_hello(struct link *link, bool may_helo, bool *ret_esmtp, struct f
 	return -ECONNREFUSED;
 }
 
-/* Everything that the verdict of the handshake depends on: a resumed session brings that verdict along (conformance 2.16). The profile and the
- * authorities are those of the generation, to which the kept sessions belong. */
+/* Everything that the handshake and what came of it depends on (conformance 2.16). The profile and the authorities are those of the generation, to
+ * which the kept sessions belong. */
 static char *session_key(const void *owner, const struct link_target *target, const char *name)
 {
 	char address[IP_TEXT_MAX];
@@ -225,7 +227,56 @@ static char *session_key(const void *owner, const struct link_target *target, co
 		target->decision.verify ? "verified" : ""));
 }
 
-/* The handshake; what came of it, with the TLS error in `detail`. */
+/* The words of a set of checks, divided by spaces. */
+static void put_checks(unsigned checks, char *out, size_t size)
+{
+	size_t len = 0;
+
+	out[0] = '\0';
+	for (int i = 0; i < VERIFY_CHECK_COUNT; i++)
+		if (checks & 1u << i && len < size)
+			len += (size_t)snprintf(out + len, size - len, "%s%s", len > 0 ? " " : "",
+				verify_check_word(1u << i));
+}
+
+static void note_verdict(const struct verify_verdict *verdict, struct evidence_verification *out)
+{
+	snprintf(out->result, sizeof out->result, "%s", verify_result_word(verdict->result));
+	snprintf(out->reason, sizeof out->reason, "%s", verdict->reason);
+	snprintf(out->matched, sizeof out->matched, "%s", verdict->matched);
+	snprintf(out->authority, sizeof out->authority, "%s", verdict->authority);
+	put_checks(verdict->checked, out->checked, sizeof out->checked);
+	put_checks(verdict->unchecked, out->unchecked, sizeof out->unchecked);
+}
+
+/* The handshake is done: may the server be believed? With the reason in `detail` if not. */
+static enum tls_outcome verify_server(
+	const struct deliver_house *house, struct link *link, const char *name, char *detail, size_t size)
+{
+	const struct config_tls_settings *settings = &house->config->tls;
+	const struct verify_facts facts = { .chain = conn_tls_chain(link->conn),
+		.trust = house->trust,
+		.purpose = VERIFY_SERVER,
+		.hosts = &name,
+		.host_count = name != NULL,
+		.address = name == NULL ? link->target.address : (struct ip){ 0 },
+		.now_ms = clock_wall_ms(),
+		.cn_fallback = settings->cn_fallback,
+		.fqdn = settings->fqdn_validation };
+	struct verify_verdict verdict;
+
+	verify_peer(&facts, &verdict);
+	note_verdict(&verdict, &link->conn->evidence.verification);
+	if (verdict.result == VERIFY_FINE) {
+		conn_tls_approve(link->conn);
+		return TLS_OUTCOME_VERIFIED;
+	}
+	metrics_count(house->metrics, METRIC_TLS_OUT_FAILED);
+	snprintf(detail, size, "%s", verdict.reason);
+	return TLS_OUTCOME_NOT_VERIFIED;
+}
+
+/* The handshake, and the look at the certificate; what came of it, with what is wrong in `detail`. */
 static enum tls_outcome shake_hands(
 	const struct deliver_house *house, struct link *link, char *detail, size_t size)
 {
@@ -233,13 +284,12 @@ static enum tls_outcome shake_hands(
 	const char *name = target->literal ? NULL : target->host;
 	const struct tls_peer peer = { .name = name,
 		.verify = target->decision.verify,
-		.address = target->address,
 		.sessions = house->sessions,
 		.key = session_key(link, target, name) };
 	int r = conn_tls_connect(link->conn, house->tls, &peer);
 
 	if (r == 0)
-		return peer.verify ? TLS_OUTCOME_VERIFIED : TLS_OUTCOME_UP;
+		return peer.verify ? verify_server(house, link, name, detail, size) : TLS_OUTCOME_UP;
 	metrics_count(house->metrics, METRIC_TLS_OUT_FAILED);
 	snprintf(detail, size, "%s", r == ERR_TLS ? link->conn->evidence.reason : err_text(r));
 	return TLS_OUTCOME_HANDSHAKE_FAILED;
@@ -281,9 +331,11 @@ static int judge(const struct deliver_house *house, struct link *link, enum tls_
 		[TLS_STEP_DROP] = METRIC_POLICY_REFUSED };
 	const struct tls_decision *decision = &link->target.decision;
 	struct evidence *evidence = &link->conn->evidence;
+	const char *why, *result = tls_decide_word(outcome);
 	char reason[EVIDENCE_REASON_MAX];
-	const char *why;
 
+	if (result == NULL)
+		result = evidence->verification.result;
 	enum tls_step step = tls_decide_step(decision, outcome, &why);
 	snprintf(reason, sizeof reason, "%s; %s%s%.100s", decision->reason, why,
 		detail[0] == '\0' ? "" : ": ", detail);
@@ -299,7 +351,7 @@ static int judge(const struct deliver_house *house, struct link *link, enum tls_
 		link->broken = true;
 		log_event(LOG_WARN, "tls_failed", log_str("dcid", link->dcid),
 			log_str("destination", link->target.destination), log_str("host", link->target.host),
-			log_str("reason", reason));
+			log_str("reason", reason), log_str("result", result));
 		fail(failure, link, "450 4.7.5", "TLS", reason);
 		failure->unreachable = false; /* other domains behind this next hop may ask for less */
 		return ERR_TLS;

@@ -21,6 +21,7 @@
 #include "base/err.h"
 #include "base/io.h"
 #include "net/tls.h"
+#include "net/tls_sessions.h"
 
 enum { BUFFER = 16384, DRAIN_MS = 1000, DRAIN_MAX = 4 * 1024 * 1024 };
 
@@ -394,7 +395,7 @@ static int handshake(
 			break;
 	}
 	if (r == ERR_TLS || r == ERR_CLOSED) {
-		tls_error_text(p->ssl, conn->evidence.reason, sizeof conn->evidence.reason);
+		tls_error_text(conn->evidence.reason, sizeof conn->evidence.reason);
 		SSL_free(p->ssl);
 		p->ssl = NULL;
 		return ERR_TLS;
@@ -419,4 +420,15 @@ int conn_tls_accept(struct conn *conn, struct tls_context *context)
 int conn_tls_connect(struct conn *conn, struct tls_context *context, const struct tls_peer *peer)
 {
 	return handshake(conn, context, SSL_connect, peer);
+}
+
+const STACK_OF(X509) * conn_tls_chain(const struct conn *conn)
+{
+	return conn->private->ssl == NULL ? NULL : SSL_get_peer_cert_chain(conn->private->ssl);
+}
+
+void conn_tls_approve(struct conn *conn)
+{
+	conn->evidence.obtained = "verified";
+	tls_sessions_approve(conn->private->ssl);
 }

@@ -10,6 +10,7 @@
 #include "base/ip.h"
 #include "net/evidence.h"
 
+struct stack_st_X509;
 struct tls_context;
 struct tls_peer;
 
@@ -74,3 +75,10 @@ void conn_drain(struct conn *conn);
  * On success `secured` and the evidence are set; ERR_TLS leaves the reason in the evidence; then only conn_free() is left to do. */
 int conn_tls_accept(struct conn *conn, struct tls_context *context);
 int conn_tls_connect(struct conn *conn, struct tls_context *context, const struct tls_peer *peer);
+
+/* As client, in TLS: the certificates that the server showed, its own first, or those of the handshake that is resumed; NULL = none. Borrowed while the
+ * connection lives. */
+const struct stack_st_X509 *conn_tls_chain(const struct conn *conn);
+
+/* Its certificate was verified: the evidence says so, and its sessions may be kept. */
+void conn_tls_approve(struct conn *conn);

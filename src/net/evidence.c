@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <jansson.h>
 
@@ -11,7 +12,7 @@
 /* Peer bytes may be no UTF-8: jansson would refuse them, so anything but printable ASCII becomes '?'. */
 static json_t *word(const char *text)
 {
-	char clean[EVIDENCE_NAME_MAX];
+	char clean[2 * EVIDENCE_REASON_MAX];
 	size_t len = 0;
 
 	if (text == NULL || text[0] == '\0')
@@ -34,12 +35,37 @@ static json_t *peer_json(const struct evidence *evidence)
 	return json_pack("{s:o, s:o}", "sha256", word(evidence->peer_sha256), "names", names);
 }
 
+/* `a b` as ["a", "b"] */
+static json_t *list(const char *words)
+{
+	json_t *array = json_array();
+
+	while (*words != '\0') {
+		size_t len = strcspn(words, " ");
+
+		json_array_append_new(array, json_stringn(words, len));
+		words += len + (words[len] == ' ');
+	}
+	return array;
+}
+
+static json_t *verification_json(const struct evidence_verification *verification)
+{
+	if (verification->result[0] == '\0')
+		return json_null();
+	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "result", word(verification->result), "reason",
+		word(verification->reason), "matched", word(verification->matched), "authority",
+		word(verification->authority), "checked", list(verification->checked), "unchecked",
+		list(verification->unchecked));
+}
+
 char *evidence_json(const void *owner, const struct evidence *evidence)
 {
-	json_t *json = json_pack("{s:o, s:o, s:o, s:o, s:o, s:b, s:o, s:o}", "desired",
+	json_t *json = json_pack("{s:o, s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:o}", "desired",
 		word(evidence->desired), "obtained", word(evidence->obtained), "protocol",
 		word(evidence->protocol), "cipher", word(evidence->cipher), "group", word(evidence->group),
-		"resumed", evidence->resumed, "peer", peer_json(evidence), "reason", word(evidence->reason));
+		"resumed", evidence->resumed, "peer", peer_json(evidence), "verification",
+		verification_json(&evidence->verification), "reason", word(evidence->reason));
 	char *dumped = text_must(json_dumps(json, JSON_COMPACT));
 	char *copy = text_copy(owner, text_of(dumped));
 

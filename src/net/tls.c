@@ -3,7 +3,7 @@
  * security level 2, no renegotiation, no compression, server preference, tickets bound to their listener, buffers released when idle.
  * A profile (E38-E43) changes versions, ciphers, groups and forward secrecy of one context. Its `compliance` changes nothing: OpenSSL
  * ends a handshake that does not follow the protocol, and after STARTTLS there is nobody else to whom such bytes could be passed.
- * Certificates are checked by policy later; here the peer's certificate is recorded only.
+ * No handshake verifies a certificate: who asked for it does, by pki/verify, before anything is sent.
  */
 #include "net/tls.h"
 
@@ -90,50 +90,15 @@ struct tls_context *tls_context_client(const void *owner)
 	return context;
 }
 
-size_t tls_trust(struct tls_context *context, struct text pem)
-{
-	BIO *bio = text_must(BIO_new_mem_buf(pem.at, (int)pem.len));
-	size_t count = 0;
-	X509 *next;
-
-	while ((next = PEM_read_bio_X509(bio, NULL, no_passphrase, NULL)) != NULL) {
-		count += X509_STORE_add_cert(SSL_CTX_get_cert_store(context->native), next) == 1;
-		X509_free(next);
-	}
-	BIO_free(bio);
-	ERR_clear_error();
-	return count;
-}
-
-/* Never the common name, and no partial wildcards (docs/decisions.md). */
-static int expect_certificate(SSL *ssl, const struct tls_peer *peer)
-{
-	X509_VERIFY_PARAM *parameters = SSL_get0_param(ssl);
-	size_t len = peer->address.family == AF_INET ? 4 : 16;
-
-	X509_VERIFY_PARAM_set_hostflags(
-		parameters, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
-	SSL_set_security_level(ssl, SECURITY_LEVEL);
-	SSL_set_verify(ssl, SSL_VERIFY_PEER, NULL);
-	if (peer->name != NULL)
-		return X509_VERIFY_PARAM_set1_host(parameters, peer->name, 0) == 1 ? 0 : ERR_TLS;
-	return peer->address.family != 0 &&
-			       X509_VERIFY_PARAM_set1_ip(parameters, peer->address.bytes, len) == 1
-		       ? 0
-		       : ERR_TLS;
-}
-
 int tls_expect(SSL *ssl, const void *owner, const struct tls_peer *peer)
 {
-	int r = 0;
-
 	if (peer->name != NULL && SSL_set_tlsext_host_name(ssl, peer->name) != 1)
 		return ERR_TLS;
 	if (peer->verify)
-		r = expect_certificate(ssl, peer);
-	if (r == 0 && peer->sessions != NULL)
+		SSL_set_security_level(ssl, SECURITY_LEVEL);
+	if (peer->sessions != NULL)
 		tls_sessions_offer(ssl, owner, peer);
-	return r;
+	return 0;
 }
 
 /* Profiles */
@@ -305,23 +270,6 @@ static void check_listener(
 	talloc_free(key);
 }
 
-/* A file that is named to hold authorities holds one. */
-static void check_authorities(const struct check *check, const struct bundle *bundle)
-{
-	const struct config_authorities *authorities = &check->config->authorities;
-	struct text pem;
-	struct tls_context *context;
-
-	if (authorities->custom == NULL || (pem = bundle_find(bundle, authorities->custom)).at == NULL)
-		return;
-	context = tls_context_client(NULL);
-	if (tls_trust(context, pem) == 0)
-		problems_add(check->problems, check->config->file, authorities->line, "authorities.custom",
-			"`%s` holds no certificate: name a PEM file with the certificates of the authorities",
-			authorities->custom);
-	talloc_free(context);
-}
-
 void tls_check(const struct config *config, const struct bundle *bundle, struct problems *problems)
 {
 	const struct check check = {
@@ -334,7 +282,6 @@ void tls_check(const struct config *config, const struct bundle *bundle, struct 
 	}
 	for (size_t i = 0; i < config->listener_count; i++)
 		check_listener(&check, &config->listeners[i], bundle);
-	check_authorities(&check, bundle);
 	SSL_CTX_free(check.native);
 	ERR_clear_error();
 }
@@ -370,8 +317,7 @@ void tls_observe(SSL *ssl, struct evidence *evidence)
 	X509 *certificate = SSL_get0_peer_certificate(ssl);
 	struct digest fingerprint;
 
-	evidence->obtained =
-		SSL_get_verify_mode(ssl) != SSL_VERIFY_NONE && !SSL_is_server(ssl) ? "verified" : "encrypted";
+	evidence->obtained = "encrypted";
 	evidence->resumed = SSL_session_reused(ssl) == 1;
 	copy_word(evidence->protocol, sizeof evidence->protocol, SSL_get_version(ssl));
 	copy_word(evidence->cipher, sizeof evidence->cipher, SSL_get_cipher_name(ssl));
@@ -386,17 +332,12 @@ void tls_observe(SSL *ssl, struct evidence *evidence)
 	}
 }
 
-void tls_error_text(SSL *ssl, char *ret_text, size_t size)
+void tls_error_text(char *ret_text, size_t size)
 {
 	unsigned long error = ERR_peek_last_error();
 	const char *reason = error == 0 ? NULL : ERR_reason_error_string(error);
-	long verified = SSL_get_verify_result(ssl);
 
-	if (error != 0 && ERR_GET_REASON(error) == SSL_R_CERTIFICATE_VERIFY_FAILED && verified != X509_V_OK)
-		snprintf(ret_text, size, "the certificate was not accepted: %s",
-			X509_verify_cert_error_string(verified));
-	else
-		snprintf(ret_text, size, "%s",
-			reason == NULL ? "the peer closed the connection during the handshake" : reason);
+	snprintf(ret_text, size, "%s",
+		reason == NULL ? "the peer closed the connection during the handshake" : reason);
 	ERR_clear_error();
 }

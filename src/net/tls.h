@@ -4,7 +4,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "base/ip.h"
 #include "base/text.h"
 
 struct bundle;
@@ -26,17 +25,13 @@ void tls_thread_end(void);
 /* A context for accepting on listener `name` (resumption is bound to it); as the profile TLS-Server.Standard. Owned by `owner`. */
 struct tls_context *tls_context_server(const void *owner, const char *name);
 
-/* A context for delivery; the peer's certificate is recorded, and checked where a struct tls_peer says so. Owned by `owner`. */
+/* A context for delivery; the peer's certificate is recorded, and shown by conn_tls_chain() to who verifies it. Owned by `owner`. */
 struct tls_context *tls_context_client(const void *owner);
-
-/* Let `context` trust the certificate authorities in `pem`; how many certificates it held. */
-size_t tls_trust(struct tls_context *context, struct text pem);
 
 /* Whom a client wants to talk to. */
 struct tls_peer {
 	const char *name; /* to ask for (SNI), without a final dot; NULL = none, as for an address */
-	bool verify; /* the handshake fails unless the certificate comes from a trusted authority and is for `name`, or for `address` */
-	struct ip address;	       /* when there is no name */
+	bool verify; /* its certificate is verified after the handshake (pki/verify): no session is kept before conn_tls_approve() */
 	struct tls_sessions *sessions; /* NULL = no resumption */
 	const char *key;	       /* under which sessions are kept: all that the handshake depends on */
 };
@@ -58,6 +53,5 @@ SSL_CTX *tls_context_native(const struct tls_context *context);
 /* Fill protocol, cipher, group and peer of `evidence` from a finished handshake. */
 void tls_observe(SSL *ssl, struct evidence *evidence);
 
-/* Write the reason why the handshake of `ssl` failed, from this thread's OpenSSL error queue, into `ret_text` and clear the queue; never
- * empty. */
-void tls_error_text(SSL *ssl, char *ret_text, size_t size);
+/* Write the reason why a handshake failed, from this thread's OpenSSL error queue, into `ret_text` and clear the queue; never empty. */
+void tls_error_text(char *ret_text, size_t size);

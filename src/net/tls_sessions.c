@@ -1,7 +1,7 @@
 /*
- * A resumed session brings no certificate, only the verdict of the handshake that it came from. So it is kept under everything that this
- * handshake depended on (the key of struct tls_peer), is dropped with the configuration that it was made under, and is not kept at all when the
- * certificate was to be verified and was not (conformance 2.16). A TLS 1.3 ticket is used once (RFC 8446 appendix C.4), and of each connection
+ * A resumed session brings the certificates of the handshake that it came from, which are verified again each time. Still it is kept under everything
+ * that this handshake depended on (the key of struct tls_peer), is dropped with the configuration that it was made under, and is not kept before
+ * a certificate that is to be verified was (conformance 2.16): with TLS 1.2 it comes within the handshake, so it waits. A TLS 1.3 ticket is used once (RFC 8446 appendix C.4), and of each connection
  * one is kept.
  */
 #include "net/tls_sessions.h"
@@ -36,7 +36,9 @@ struct tls_sessions {
 struct offer {
 	struct tls_sessions *sessions;
 	char *key;
-	bool verify, done;
+	bool done;	      /* one is kept, or waits */
+	bool approved;	      /* or need not be */
+	SSL_SESSION *waiting; /* for the approval */
 };
 
 static void forget(struct tls_sessions *sessions, struct kept *kept)
@@ -67,6 +69,7 @@ void tls_sessions_release(struct tls_sessions *sessions)
 
 static int offer_destroy(struct offer *offer)
 {
+	SSL_SESSION_free(offer->waiting);
 	tls_sessions_release(offer->sessions);
 	return 0;
 }
@@ -79,18 +82,12 @@ static struct kept *find(struct tls_sessions *sessions, const char *key)
 	return kept;
 }
 
-/* OpenSSL has a session to keep; 1 = its reference was taken. */
-static int keep(SSL *ssl, SSL_SESSION *session)
+/* Takes the reference of `session`. */
+static void put(struct offer *offer, SSL_SESSION *session)
 {
-	struct offer *offer = SSL_get_app_data(ssl);
-	struct tls_sessions *sessions;
+	struct tls_sessions *sessions = offer->sessions;
 	struct kept *kept;
 
-	if (offer == NULL || offer->done || (offer->verify && SSL_get_verify_result(ssl) != X509_V_OK) ||
-		SSL_SESSION_is_resumable(session) != 1)
-		return 0;
-	offer->done = true;
-	sessions = offer->sessions;
 	pthread_mutex_lock(&sessions->lock);
 	kept = find(sessions, offer->key);
 	if (kept != NULL)
@@ -102,7 +99,33 @@ static int keep(SSL *ssl, SSL_SESSION *session)
 	kept->session = session;
 	HASH_ADD_KEYPTR(hh, sessions->all, kept->key, strlen(kept->key), kept);
 	pthread_mutex_unlock(&sessions->lock);
+}
+
+/* OpenSSL has a session to keep; 1 = its reference was taken. */
+static int keep(SSL *ssl, SSL_SESSION *session)
+{
+	struct offer *offer = SSL_get_app_data(ssl);
+
+	if (offer == NULL || offer->done || SSL_SESSION_is_resumable(session) != 1)
+		return 0;
+	offer->done = true;
+	if (offer->approved)
+		put(offer, session);
+	else
+		offer->waiting = session;
 	return 1;
+}
+
+void tls_sessions_approve(SSL *ssl)
+{
+	struct offer *offer = SSL_get_app_data(ssl);
+
+	if (offer == NULL)
+		return;
+	offer->approved = true;
+	if (offer->waiting != NULL)
+		put(offer, offer->waiting);
+	offer->waiting = NULL;
 }
 
 void tls_sessions_attach(SSL_CTX *native)
@@ -137,7 +160,7 @@ void tls_sessions_offer(SSL *ssl, const void *owner, const struct tls_peer *peer
 
 	*offer = (struct offer){ .sessions = peer->sessions,
 		.key = text_copy(offer, text_of(peer->key)),
-		.verify = peer->verify };
+		.approved = !peer->verify };
 	atomic_fetch_add(&offer->sessions->holders, 1);
 	talloc_set_destructor(offer, offer_destroy);
 	SSL_set_app_data(ssl, offer);

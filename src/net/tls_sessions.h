@@ -15,5 +15,8 @@ void tls_sessions_release(struct tls_sessions *sessions);
 /* For net/tls: let sessions of `native` be kept where tls_sessions_offer() is called. */
 void tls_sessions_attach(SSL_CTX *native);
 
+/* For net/conn: the peer was verified, so that the sessions which it gives may be kept. */
+void tls_sessions_approve(SSL *ssl);
+
 /* For net/tls: offer the session that is kept under the key of `peer`, and keep the one that the peer gives; `owner` outlives `ssl`. */
 void tls_sessions_offer(SSL *ssl, const void *owner, const struct tls_peer *peer);

@@ -15,6 +15,7 @@
 #include "config/config.h"
 #include "config/problems.h"
 #include "net/tls.h"
+#include "pki/trust.h"
 
 struct identity {
 	X509 *leaf;
@@ -102,26 +103,6 @@ int identity_use(const struct identity *identity, struct tls_context *context)
 	return ERR_TLS;
 }
 
-static void check_authorities(
-	const struct config *config, const struct bundle *bundle, struct problems *problems)
-{
-	const char *path = config->authorities.custom;
-
-	if (path == NULL)
-		return;
-
-	struct text pem = bundle_find(bundle, path);
-	BIO *bio = text_must(BIO_new_mem_buf(pem.at, (int)pem.len));
-	X509 *first = PEM_read_bio_X509(bio, NULL, no_passphrase, NULL);
-	if (first == NULL)
-		problems_add(problems, config->file, config->authorities.line, "authorities.custom",
-			"%s holds no certificate in PEM form; name a file with the CA certificates to trust",
-			path);
-	X509_free(first);
-	BIO_free(bio);
-	ERR_clear_error();
-}
-
 static void check_certificate(const struct config *config, const struct config_certificate *certificate,
 	const struct bundle *bundle, struct problems *problems)
 {
@@ -146,5 +127,5 @@ void identity_check(const struct config *config, const struct bundle *bundle, st
 {
 	for (size_t i = 0; i < config->certificate_count; i++)
 		check_certificate(config, &config->certificates[i], bundle, problems);
-	check_authorities(config, bundle, problems);
+	trust_check(config, bundle, problems);
 }

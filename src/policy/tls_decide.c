@@ -59,6 +59,8 @@ static const struct {
 		"the peer refused STARTTLS" },
 	[TLS_OUTCOME_HANDSHAKE_FAILED] = { TLS_STEP_DROP, TLS_STEP_DROP, TLS_STEP_DROP,
 		"the TLS handshake failed" },
+	[TLS_OUTCOME_NOT_VERIFIED] = { TLS_STEP_DROP, TLS_STEP_DROP, TLS_STEP_DROP,
+		"the certificate was not accepted" },
 	[TLS_OUTCOME_UP] = { TLS_STEP_DROP, TLS_STEP_SEND, TLS_STEP_SEND,
 		"the certificate is not checked at this level" },
 	[TLS_OUTCOME_VERIFIED] = { TLS_STEP_DROP, TLS_STEP_SEND, TLS_STEP_SEND,
@@ -80,4 +82,21 @@ enum tls_step tls_decide_step(
 		return steps[outcome].must;
 	}
 	return TLS_STEP_DROP;
+}
+
+const char *tls_decide_word(enum tls_outcome outcome)
+{
+	switch (outcome) {
+	case TLS_OUTCOME_NO_ESMTP:
+	case TLS_OUTCOME_NOT_OFFERED:
+	case TLS_OUTCOME_REFUSED:
+		return "starttls-not-supported";
+	case TLS_OUTCOME_HANDSHAKE_FAILED:
+		return "validation-failure";
+	case TLS_OUTCOME_NOT_VERIFIED:
+	case TLS_OUTCOME_UP:
+	case TLS_OUTCOME_VERIFIED:
+		break;
+	}
+	return NULL;
 }

@@ -32,12 +32,13 @@ struct tls_decision {
 /* What is demanded of the leg. */
 struct tls_decision tls_decide(const struct tls_facts *facts);
 
-/* What happened on the connection. A handshake in which the certificate was to be verified, and was not, has failed. */
+/* What happened on the connection. */
 enum tls_outcome {
 	TLS_OUTCOME_NO_ESMTP,	      /* EHLO refused */
 	TLS_OUTCOME_NOT_OFFERED,      /* STARTTLS not in the EHLO reply */
 	TLS_OUTCOME_REFUSED,	      /* STARTTLS answered other than 220 */
 	TLS_OUTCOME_HANDSHAKE_FAILED, /* 220, then no TLS */
+	TLS_OUTCOME_NOT_VERIFIED,     /* the certificate was to be verified, and was not accepted */
 	TLS_OUTCOME_UP,		      /* the certificate was not checked */
 	TLS_OUTCOME_VERIFIED,
 };
@@ -51,3 +52,6 @@ enum tls_step {
 /* What to do, and why (static). */
 enum tls_step tls_decide_step(
 	const struct tls_decision *decision, enum tls_outcome outcome, const char **ret_reason);
+
+/* What TLSRPT calls it (RFC 8460 section 4.3) when TLS could not be had; NULL when it could, or only the certificate says why not. Static. */
+const char *tls_decide_word(enum tls_outcome outcome);

@@ -27,6 +27,7 @@
 #include "ipc/peer.h"
 #include "net/tls.h"
 #include "net/tls_sessions.h"
+#include "pki/trust.h"
 #include "queue/queue.h"
 #include "report/metrics.h"
 #include "roles/role.h"
@@ -351,14 +352,6 @@ static void connect_queue(struct deliver *d, int fd)
 	pthread_mutex_unlock(&d->lock);
 }
 
-/* Trust the authorities of the bundle; false when a file that shall hold some holds none. */
-static bool trust(struct tls_context *tls, const struct bundle *bundle, const char *path)
-{
-	struct text pem = path == NULL ? (struct text){ NULL, 0 } : bundle_find(bundle, path);
-
-	return pem.at == NULL || tls_trust(tls, pem) > 0;
-}
-
 /* Build what deliveries under a new configuration share; NULL and why when it cannot be used. */
 static struct generation *generation_new(
 	struct deliver *d, const struct config *config, const struct bundle *bundle, const char **ret_why)
@@ -371,18 +364,15 @@ static struct generation *generation_new(
 	generation->house = (struct deliver_house){ .config = config,
 		.resolver = d->resolver,
 		.tls = tls,
+		.trust = trust_of(generation, config, bundle),
 		.sessions = tls_sessions_new(),
 		.accounts = accounts,
 		.metrics = &d->metrics,
 		.incarnation = d->role->incarnation,
 		.stop_fd = d->role->stop_fd };
-	if (accounts == NULL)
-		*ret_why = "the password of a route is missing";
-	else if (!trust(tls, bundle, CONFIG_SYSTEM_AUTHORITIES) ||
-		 !trust(tls, bundle, config->authorities.custom))
-		*ret_why = "a file of authorities holds no certificate";
-	else
+	if (accounts != NULL)
 		return generation;
+	*ret_why = "the password of a route is missing";
 	generation_release(generation);
 	return NULL;
 }

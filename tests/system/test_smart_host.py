@@ -117,6 +117,41 @@ def test_2_12_no_credentials_for_a_certificate_of_a_strange_authority(start, tmp
         assert re.search(r" tls_failed .*host=gw.good.test reason=", gateway.stderr())
 
 
+@pytest.mark.parametrize("cn_fallback", [False, True])
+@pytest.mark.parametrize("san,by_common_name", [("", True), ("subjectAltName=email:postmaster@good.test\n", True),
+    ("subjectAltName=DNS:elsewhere.test\n", False)], ids=["no_names", "another_kind", "another_host"])
+def test_8_03_8_04_the_common_name_counts_by_setting_only(start, tmp_path, san, by_common_name, cn_fallback):
+    """The server's certificate has our host as its CN only."""
+    pki = harness.Pki(tmp_path / "common")
+    (pki.folder / "server.ext").write_text(san + "basicConstraints=critical,CA:false\n")
+    pki._openssl("x509", "-req", "-in", "server.csr", "-CA", pki.ca, "-CAkey", "ca.key", "-CAcreateserial", "-days", 30, "-extfile",
+        "server.ext", "-out", pki.server)
+    with scripted.Peer(pki, **AUTH) as peer:
+        gateway = start(peer, configuration={"tls": {"cn_fallback": cn_fallback}, "authorities": {"system": False, "custom": str(pki.ca)}})
+        send(gateway)
+        accepted = cn_fallback and by_common_name
+        attempt = attempt_of(gateway.tracked("delivered" if accepted else "deferred", sender="alice@sender.test"))
+        verification = attempt["tls"]["verification"]
+        assert verification["result"] == ("verified" if accepted else "certificate-host-mismatch"), verification
+        assert (peer.sessions[0].account is None) == (not accepted)
+
+
+@pytest.mark.parametrize("fqdn", [False, True])
+def test_B46_names_must_be_fully_qualified_where_that_is_asked_for(start, make_peer, fqdn):
+    """The test certificate is also for `localhost`."""
+    peer = make_peer(**AUTH)
+    gateway = start(peer, configuration={"tls": {"fqdn_validation": fqdn}})
+    send(gateway)
+    attempt = attempt_of(gateway.tracked("deferred" if fqdn else "delivered", sender="alice@sender.test"))
+    verification = attempt["tls"]["verification"]
+    if fqdn:
+        assert verification["result"] == "certificate-not-trusted"
+        assert "`localhost` in the certificate is no fully qualified name" in verification["reason"]
+        assert "names" in verification["checked"] and verification["unchecked"] == ["fqdn"]
+    else:
+        assert verification["result"] == "verified" and "fqdn" not in verification["checked"]
+
+
 def test_a_server_without_AUTH(start, make_peer):
     peer = make_peer(offers=("AUTH GSSAPI",))
     gateway = start(peer)

@@ -11,7 +11,7 @@ import smtp
 
 pytestmark = pytest.mark.smoke
 
-TLS_KEYS = {"desired", "obtained", "protocol", "cipher", "group", "peer", "reason", "resumed"}
+TLS_KEYS = {"desired", "obtained", "protocol", "cipher", "group", "peer", "reason", "resumed", "verification"}
 
 
 def curl(gateway, pki, folder, content, sender="alice@sender.test", recipient="bob@good.test"):

@@ -90,6 +90,7 @@ static const struct {
 		TLS_STEP_DROP },
 	{ "220, then handshake error", TLS_OUTCOME_HANDSHAKE_FAILED, TLS_STEP_DROP, TLS_STEP_DROP,
 		TLS_STEP_DROP },
+	{ "TLS up, not verified", TLS_OUTCOME_NOT_VERIFIED, TLS_STEP_DROP, TLS_STEP_DROP, TLS_STEP_DROP },
 	{ "TLS up", TLS_OUTCOME_UP, TLS_STEP_DROP, TLS_STEP_SEND, TLS_STEP_SEND },
 	{ "TLS up, verified", TLS_OUTCOME_VERIFIED, TLS_STEP_DROP, TLS_STEP_SEND, TLS_STEP_SEND },
 };
@@ -115,6 +116,24 @@ static void test_B59_each_of_all_inputs(void **state)
 
 		if (got[0] != rows[i].never || got[1] != rows[i].may || got[2] != rows[i].must)
 			fail_msg("%s: %d %d %d", rows[i].name, (int)got[0], (int)got[1], (int)got[2]);
+	}
+}
+
+static void test_what_tlsrpt_calls_it(void **state)
+{
+	static const char *const words[] = { [TLS_OUTCOME_NO_ESMTP] = "starttls-not-supported",
+		[TLS_OUTCOME_NOT_OFFERED] = "starttls-not-supported",
+		[TLS_OUTCOME_REFUSED] = "starttls-not-supported",
+		[TLS_OUTCOME_HANDSHAKE_FAILED] = "validation-failure",
+		[TLS_OUTCOME_VERIFIED] = NULL };
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(words); i++) {
+		const char *word = tls_decide_word((enum tls_outcome)i);
+
+		assert_int_equal(word == NULL, words[i] == NULL);
+		if (word != NULL)
+			assert_string_equal(word, words[i]);
 	}
 }
 
@@ -164,6 +183,7 @@ int main(void)
 		cmocka_unit_test(test_2_12_a_route_with_implicit_tls_or_credentials),
 		cmocka_unit_test(test_2_12_who_must_be_verified_gets_nothing_otherwise),
 		cmocka_unit_test(test_B59_each_of_all_inputs),
+		cmocka_unit_test(test_what_tlsrpt_calls_it),
 		cmocka_unit_test(test_B42_required_never_goes_clear),
 		cmocka_unit_test(test_B41_nothing_goes_clear_after_the_220),
 		cmocka_unit_test(test_B59_only_tls_that_is_up_sends_in_tls),
