@@ -32,6 +32,9 @@ static const struct command {
 	{ "backup", cli_backup, "DIR [--json]",
 		"copy all mail and tracking into a new directory, also while the gateway runs",
 		"  DIR            missing or empty\n" JSON_OPTION },
+	{ "ca", cli_ca, "VERB ... [--json]",
+		"list, show, import, export, enable, disable, delete authorities that are trusted: see ca --help",
+		"" },
 	{ "cert", cli_cert, "VERB ... [--json]",
 		"list, show, create, csr, upload, import, export, activate, delete, tlsa: see cert --help",
 		"" },
@@ -115,8 +118,8 @@ int cli_help(int argc, char **argv)
 {
 	const struct command *command = command_of(argv[0]);
 
-	if (command == NULL || command->run == cli_queue || command->run == cli_cert ||
-		!asks_for_help(argc, argv))
+	if (command == NULL || command->run == cli_queue || command->run == cli_ca ||
+		command->run == cli_cert || !asks_for_help(argc, argv))
 		return -1;
 	print_usage(stdout, command);
 	printf("%s\n%s", command->summary, command->options);

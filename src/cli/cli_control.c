@@ -53,6 +53,13 @@ static void print_places(json_t *json)
 			json_is_true(json_object_get(item, "demo"))
 				? ", the demo certificate: no peer can know this gateway by it"
 				: "");
+	item = json_object_get(json, "authorities");
+	const char *system = json_string_value(json_object_get(item, "system"));
+	const char *custom = json_string_value(json_object_get(item, "custom"));
+	printf("authorities: system %s, custom %s%s\n", system, custom,
+		strcmp(system, "off") == 0 && strcmp(custom, "off") == 0
+			? ": no certificate of another server can be verified"
+			: "");
 }
 
 /* What role `queue` says of itself; NULL when it cannot be asked now. */

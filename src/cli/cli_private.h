@@ -56,6 +56,7 @@ void cli_track_print(json_t *record);
 
 /* One function per command. */
 int cli_backup(const char *file, int argc, char **argv);
+int cli_ca(const char *file, int argc, char **argv);
 int cli_cert(const char *file, int argc, char **argv);
 int cli_check(const char *file, int argc, char **argv);
 int cli_show_config(const char *file, int argc, char **argv);

@@ -12,6 +12,7 @@
 #include "config/bundle.h"
 #include "config/config.h"
 #include "config/problems.h"
+#include "config/trust_files.h"
 #include "ipc/channel.h"
 #include "ipc/frame.h"
 #include "master/master_private.h"
@@ -119,6 +120,19 @@ static json_t *listeners_json(const struct master *master)
 	return listeners;
 }
 
+/* Whether each list of authorities is trusted. */
+static json_t *authorities_json(const struct master *master)
+{
+	json_t *json = json_object();
+
+	for (int list = 0; list < TRUST_LIST_COUNT; list++)
+		json_object_set_new(json, trust_files_word((enum trust_list)list),
+			json_string(trust_files_is_on(master->config, master->bundle, (enum trust_list)list)
+					    ? "on"
+					    : "off"));
+	return json;
+}
+
 /* Where to look for events: `postern log follow` asks. */
 static json_t *log_json(const struct config *config)
 {
@@ -141,10 +155,11 @@ static void put_status(struct master *master, struct frame *answer)
 	for (size_t i = 0; i < master->config->listener_count; i++)
 		metrics_listener(&sum, master->config->listeners[i].name); /* there from the start, as zero */
 	json_t *roles = roles_json(master, &sum);
-	json_t *json = json_pack("{s:s, s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o}", "version", POSTERN_VERSION,
-		"hostname", master->config->hostname, "generation", (json_int_t)master->generation,
-		"reloads_refused", (json_int_t)master->reloads_refused, "roles", roles, "listeners",
-		listeners_json(master), "certificates", master_certificates_json(master), "log",
+	json_t *json = json_pack("{s:s, s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "version",
+		POSTERN_VERSION, "hostname", master->config->hostname, "generation",
+		(json_int_t)master->generation, "reloads_refused", (json_int_t)master->reloads_refused,
+		"roles", roles, "listeners", listeners_json(master), "certificates",
+		master_certificates_json(master), "authorities", authorities_json(master), "log",
 		log_json(master->config), "counters", counters_json(&sum));
 	if (master_wants(master->config, CHILD_ADMIN))
 		json_object_set_new(

@@ -301,6 +301,7 @@ int master_run(const char *file)
 		log_event(LOG_INFO, "started", log_str("version", POSTERN_VERSION), log_num("pid", getpid()),
 			log_num("start", (int64_t)master->start));
 		master_tell_demo(master);
+		master_warn_of_trust(master);
 		watch(master);
 		log_event(LOG_INFO, "stopping", log_num("pid", getpid()));
 	}

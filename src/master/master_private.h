@@ -80,6 +80,9 @@ int master_bind(struct master *master, const struct config *config, struct probl
 void master_keep_sockets(struct master *master, struct bound *bound, size_t count);
 void master_close_sockets(const struct master *master, struct bound *bound, size_t count);
 
+/* reload.c: log it when the generation in use trusts nobody. */
+void master_warn_of_trust(const struct master *master);
+
 /* reload.c: read the file again and swap generations in two phases; every role says ready, or all keep what they have. What came of it, in
  * words and as a list, is owned by `owner`. */
 bool master_reload(

@@ -9,6 +9,7 @@
 #include "config/bundle.h"
 #include "config/config.h"
 #include "config/problems.h"
+#include "config/trust_files.h"
 #include "ipc/frame.h"
 #include "master/master_private.h"
 #include "net/tls.h"
@@ -143,6 +144,16 @@ static void refuse(struct master *master, const struct child_offer *offer, size_
 	follow_log(master);
 }
 
+void master_warn_of_trust(const struct master *master)
+{
+	for (int list = 0; list < TRUST_LIST_COUNT; list++)
+		if (trust_files_is_on(master->config, master->bundle, (enum trust_list)list))
+			return;
+	log_event(LOG_WARN, "authorities_off",
+		log_str("reason",
+			"both lists of authorities are off: no certificate of another server can be verified"));
+}
+
 bool master_reload(
 	struct master *master, const void *owner, char **ret_text, const struct problems **ret_problems)
 {
@@ -186,6 +197,7 @@ bool master_reload(
 	master_use_log(master, offer.log_fd);
 	log_event(LOG_INFO, "reloaded", log_num("generation", (int64_t)master->generation));
 	master_tell_demo(master);
+	master_warn_of_trust(master);
 	*ret_text = text_must(talloc_asprintf(
 		owner, "generation %llu is in use\n", (unsigned long long)master->generation));
 	return true;

@@ -1,0 +1,404 @@
+/* `ca ...`: the lists of authorities, and changes to them. They work on the state directory, and then ask a gateway that runs to reload. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <talloc.h>
+
+#include "base/base.h"
+#include "base/err.h"
+#include "cli/cli_ca_private.h"
+
+enum { IMPORT_MAX = 16 << 20, RELOAD_MS = 200000 };
+
+enum { NAME = 1 << 0, ANY_LIST = 1 << 1, LIST = 1 << 2, JSON = 1 << 3, FQDN = 1 << 4 };
+
+struct options {
+	const char *plain;
+	enum trust_list list;
+	bool json, validate_fqdn;
+};
+
+static int list(const struct cli_gateway *gateway, const struct options *options)
+{
+	return cli_ca_list(gateway, options->list, options->json);
+}
+
+static int show(const struct cli_gateway *gateway, const struct options *options)
+{
+	return cli_ca_show(gateway, options->plain, options->json);
+}
+
+static int export(const struct cli_gateway *gateway, const struct options *options)
+{
+	return cli_ca_export(gateway, options->list);
+}
+
+static int failed(const struct cli_gateway *gateway, int error)
+{
+	fprintf(stderr, "postern: the list in %s/pki cannot be changed: %s%s\n", gateway->state_dir,
+		err_text(error),
+		error == -ENOENT ? "; start the gateway once, which makes the directory, or make it"
+		: error == -EACCES || error == -EPERM
+			? "; run this as root, or as the user that runs the gateway"
+			: "");
+	return CLI_FAILED;
+}
+
+/* A gateway that runs is to use it; what came of that is in `ret_reloaded`. */
+static int reload(const struct cli_gateway *gateway, bool *ret_reloaded)
+{
+	void *scratch = talloc_new(NULL);
+	struct frame *answer;
+	int status = CLI_FINE;
+
+	*ret_reloaded = false;
+	if (cli_is_running(gateway))
+		status = cli_ask(gateway, FRAME_CONTROL_RELOAD, RELOAD_MS, scratch, &answer);
+	if (status == CLI_FINE && cli_is_running(gateway)) {
+		*ret_reloaded = frame_get_bool(answer);
+		if (!*ret_reloaded) {
+			struct text text = frame_get_text(answer);
+
+			fprintf(stderr,
+				"postern: the list is changed, but the gateway goes on with the old one:\n" TEXT_FMT,
+				TEXT_ARG(text));
+			status = CLI_FAILED;
+		}
+	}
+	talloc_free(scratch);
+	return status;
+}
+
+/* Both off: nothing can be verified. */
+static void warn_of_none(const struct cli_gateway *gateway)
+{
+	void *scratch = talloc_new(NULL);
+	struct cli_ca_list lists[TRUST_LIST_COUNT];
+
+	cli_ca_read(gateway, scratch, lists);
+	if (!lists[TRUST_SYSTEM].on && !lists[TRUST_CUSTOM].on)
+		fprintf(stderr,
+			"postern: warning: both lists are off, so no certificate of another server can be verified\n");
+	talloc_free(scratch);
+}
+
+static int turn(const struct cli_gateway *gateway, const struct options *options, bool on)
+{
+	const char *word = trust_files_word(options->list);
+	bool reloaded = false;
+	int r = authorities_switch(gateway->state_dir, options->list, on), status = CLI_FINE;
+
+	if (r < 0)
+		return failed(gateway, r);
+	if (r == 0)
+		status = reload(gateway, &reloaded);
+	if (options->json)
+		cli_print_json(json_pack("{s:s, s:b, s:b, s:b}", "list", word, "on", on, "changed", r == 0,
+			"reloaded", reloaded));
+	else
+		printf("the %s list %s %s\n", word, r == 0 ? "is" : "was already", on ? "on" : "off");
+	warn_of_none(gateway);
+	return status;
+}
+
+static int enable(const struct cli_gateway *gateway, const struct options *options)
+{
+	int status = turn(gateway, options, true);
+	void *scratch = talloc_new(NULL);
+	struct cli_ca_list lists[TRUST_LIST_COUNT];
+
+	cli_ca_read(gateway, scratch, lists);
+	if (status == CLI_FINE && !lists[options->list].on) {
+		fprintf(stderr, "postern: %s says `authorities.system: false`: write true there as well\n",
+			gateway->file);
+		status = CLI_FAILED;
+	}
+	talloc_free(scratch);
+	return status;
+}
+
+static int disable(const struct cli_gateway *gateway, const struct options *options)
+{
+	return turn(gateway, options, false);
+}
+
+/* The one kept authority that is meant; NULL after saying why there is none. */
+static const struct authority *only_kept(
+	const struct cli_gateway *gateway, const char *wanted, const void *scratch)
+{
+	struct cli_ca_list lists[TRUST_LIST_COUNT];
+
+	cli_ca_read(gateway, scratch, lists);
+	const struct authorities *kept = lists[TRUST_CUSTOM].kept;
+	const struct authorities *file = lists[TRUST_CUSTOM].file, *system = lists[TRUST_SYSTEM].file;
+	size_t first = authorities_find(kept, wanted, 0);
+
+	if (first == kept->count) {
+		if (authorities_find(file, wanted, 0) < file->count)
+			fprintf(stderr, "postern ca delete: it stands in %s: remove it there\n",
+				lists[TRUST_CUSTOM].path);
+		else if (authorities_find(system, wanted, 0) < system->count)
+			fprintf(stderr,
+				"postern ca delete: the system's authorities cannot be deleted; `postern ca disable system` switches all "
+				"of them off, and `postern ca export system` writes a list to choose from\n");
+		else
+			fprintf(stderr,
+				"postern ca delete: the custom list has no `%s`; see postern ca list custom\n",
+				wanted);
+		return NULL;
+	}
+	if (authorities_find(kept, wanted, first + 1) < kept->count) {
+		fprintf(stderr, "postern ca delete: `%s` means several: name one by its fingerprint\n",
+			wanted);
+		return NULL;
+	}
+	return &kept->all[first];
+}
+
+static int delete (const struct cli_gateway *gateway, const struct options *options)
+{
+	void *scratch = talloc_new(NULL);
+	const struct authority *authority = only_kept(gateway, options->plain, scratch);
+	bool reloaded = false;
+	int status = authority == NULL ? CLI_FAILED : CLI_FINE;
+	int r = authority == NULL ? 0 : authorities_drop(gateway->state_dir, authority);
+
+	if (r < 0)
+		status = failed(gateway, r);
+	if (status == CLI_FINE) {
+		status = reload(gateway, &reloaded);
+		if (options->json)
+			cli_print_json(json_pack("{s:s, s:s?, s:b}", "deleted", authority->sha256, "name",
+				authority->name, "reloaded", reloaded));
+		else
+			printf("deleted %s  %s\n", authority->sha256, authority->name);
+	}
+	talloc_free(scratch);
+	return status;
+}
+
+/* Import */
+
+/* All of a file, or of standard input for `-`; 0, or a negative errno. */
+static int read_all(const char *path, const void *owner, struct text *ret_bytes)
+{
+	CLEANUP(base_close) int own = -1;
+	char *bytes = text_must(talloc_size(owner, IMPORT_MAX + 1));
+	size_t len = 0;
+	int fd = STDIN_FILENO;
+
+	if (strcmp(path, "-") != 0)
+		fd = own = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	if (fd < 0)
+		return -errno;
+	while (len <= IMPORT_MAX) {
+		ssize_t n = read(fd, bytes + len, IMPORT_MAX + 1 - len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			break;
+		len += (size_t)n;
+	}
+	*ret_bytes = (struct text){ bytes, len };
+	return len > IMPORT_MAX ? -EFBIG : 0;
+}
+
+/* What became of the certificates of a file. */
+struct import {
+	size_t added, there;
+	json_t *json_added, *json_skipped;
+	bool json;
+};
+
+static void skip(struct import *import, const struct authority *authority, const char *why)
+{
+	json_array_append_new(import->json_skipped, json_pack("{s:s?, s:s, s:s}", "name", authority->name,
+							    "sha256", authority->sha256, "why", why));
+	if (!import->json)
+		printf("skipped %.16s  %s: %s\n", authority->sha256, authority->name, why);
+}
+
+/* 0, or a negative errno. */
+static int import_one(const struct cli_gateway *gateway, const struct options *options,
+	const struct authorities *found, size_t i, struct import *import)
+{
+	const struct authority *authority = &found->all[i];
+	const char *flaw = authorities_flaw(authority, options->validate_fqdn);
+	bool twice = authorities_find(found, authority->sha256, 0) < i;
+	int r = flaw == NULL && !twice ? authorities_keep(gateway->state_dir, authority) : 0;
+
+	if (r < 0)
+		return r;
+	if (flaw != NULL || twice || r == 1) {
+		import->there += flaw == NULL && !twice;
+		skip(import, authority,
+			flaw != NULL ? flaw
+			: twice	     ? "it stands twice in the file"
+				     : "it is in the list already");
+		return 0;
+	}
+	import->added++;
+	json_array_append_new(import->json_added,
+		json_pack("{s:s?, s:s}", "name", authority->name, "sha256", authority->sha256));
+	if (!options->json)
+		printf("added   %.16s  %s%s\n", authority->sha256, authority->name,
+			authority->self_issued ? "" : " (an intermediate one: it is trusted by itself)");
+	return 0;
+}
+
+static int import_all(
+	const struct cli_gateway *gateway, const struct options *options, const struct authorities *found)
+{
+	struct import import = {
+		.json_added = json_array(), .json_skipped = json_array(), .json = options->json
+	};
+	bool reloaded = false;
+	int r = 0, status = CLI_FINE;
+
+	for (size_t i = 0; i < found->count && r == 0; i++)
+		r = import_one(gateway, options, found, i, &import);
+	if (r < 0)
+		status = failed(gateway, r);
+	else if (import.added + import.there == 0)
+		status = CLI_FAILED;
+	if (import.added > 0 && reload(gateway, &reloaded) != CLI_FINE)
+		status = CLI_FAILED;
+	json_t *json = json_pack("{s:o, s:o, s:I, s:b}", "added", import.json_added, "skipped",
+		import.json_skipped, "unreadable", (json_int_t)found->unreadable, "reloaded", reloaded);
+	if (options->json) {
+		cli_print_json(json);
+	} else {
+		json_decref(json);
+		printf("%zu added, %zu skipped, %zu unreadable\n", import.added, found->count - import.added,
+			found->unreadable);
+	}
+	return status;
+}
+
+static int import(const struct cli_gateway *gateway, const struct options *options)
+{
+	void *scratch = talloc_new(NULL);
+	struct text bytes = { NULL, 0 };
+	int r = read_all(options->plain, scratch, &bytes), status = CLI_FAILED;
+
+	if (r < 0)
+		fprintf(stderr, "postern ca import: %s cannot be read: %s\n", options->plain,
+			r == -EFBIG ? "it is larger than 16 MiB" : err_text(r));
+	struct authorities *found = r < 0 ? NULL : authorities_parse(scratch, bytes);
+	if (found != NULL && found->count + found->unreadable == 0)
+		fprintf(stderr,
+			"postern ca import: there is no certificate in PEM form in %s; `openssl x509 -inform DER -in FILE` makes PEM of DER\n",
+			options->plain);
+	else if (found != NULL)
+		status = import_all(gateway, options, found);
+	talloc_free(scratch);
+	return status;
+}
+
+/* The command line */
+
+static const struct verb {
+	const char *name;
+	unsigned takes;
+	int (*run)(const struct cli_gateway *gateway, const struct options *options);
+	const char *arguments, *summary;
+} verbs[] = {
+	{ "list", ANY_LIST | JSON, list, "[system|custom]",
+		"both lists: on or off, version and date, and each authority" },
+	{ "show", NAME | JSON, show, "NAME", "all about one, with its PEM text" },
+	{ "import", NAME | JSON | FQDN, import, "FILE [--validate-fqdn]",
+		"take the authorities of a PEM file (`-`: standard input) into the custom list, and say what was skipped and why" },
+	{ "export", LIST, export, "system|custom", "PEM text with comments, to be edited and imported" },
+	{ "enable", LIST | JSON, enable, "system|custom", "trust a list" },
+	{ "disable", LIST | JSON, disable, "system|custom", "trust it no longer; nothing is removed" },
+	{ "delete", NAME | JSON, delete, "NAME", "remove one from the custom list" },
+};
+
+static int help(FILE *out, int status)
+{
+	fprintf(out, "usage: postern [-c FILE] ca VERB ... [--json]\n");
+	for (size_t i = 0; i < COUNT(verbs); i++)
+		fprintf(out, "  %s %s\n          %s\n", verbs[i].name, verbs[i].arguments, verbs[i].summary);
+	fprintf(out,
+		"A NAME is the name of an authority as `list` shows it, or 4 or more digits that its fingerprint (SHA-256) begins with.\n"
+		"--validate-fqdn takes only authorities whose names are host names, which those of few are.\n"
+		"A gateway that runs reloads after a change.\n");
+	return status;
+}
+
+static const struct verb *find(const char *name)
+{
+	for (size_t i = 0; i < COUNT(verbs); i++)
+		if (strcmp(verbs[i].name, name) == 0)
+			return &verbs[i];
+	return NULL;
+}
+
+/* False after saying what is wrong. */
+static bool understand(const struct verb *verb, struct options *options)
+{
+	bool required = (verb->takes & (NAME | LIST)) != 0;
+
+	options->list = TRUST_LIST_COUNT;
+	for (int i = 0; i < TRUST_LIST_COUNT; i++)
+		if (options->plain != NULL &&
+			strcmp(options->plain, trust_files_word((enum trust_list)i)) == 0)
+			options->list = (enum trust_list)i;
+	if ((options->plain == NULL && !required) || (options->plain != NULL && verb->takes & NAME) ||
+		options->list != TRUST_LIST_COUNT)
+		return true;
+	fprintf(stderr, "postern ca %s: %s%s\nusage: postern [-c FILE] ca %s %s\n", verb->name,
+		options->plain == NULL ? "something is missing"
+		: verb->takes & NAME   ? ""
+				       : "a list is `system` or `custom`, not ",
+		options->plain == NULL ? "" : options->plain, verb->name, verb->arguments);
+	return false;
+}
+
+static bool read_options(const struct verb *verb, int argc, char **argv, struct options *options)
+{
+	const struct {
+		unsigned takes;
+		struct cli_option option;
+	} known[] = {
+		{ NAME | ANY_LIST | LIST, { .name = NULL, .value = &options->plain } },
+		{ JSON, { .name = "json", .flag = &options->json } },
+		{ FQDN, { .name = "validate-fqdn", .flag = &options->validate_fqdn } },
+	};
+	struct cli_option mine[COUNT(known)];
+	size_t count = 0;
+
+	for (size_t i = 0; i < COUNT(known); i++)
+		if (known[i].takes & verb->takes)
+			mine[count++] = known[i].option;
+	if (cli_options("ca", argc, argv, mine, count))
+		return understand(verb, options);
+	fprintf(stderr, "  %s %s; see postern ca --help\n", verb->name, verb->arguments);
+	return false;
+}
+
+int cli_ca(const char *file, int argc, char **argv)
+{
+	const struct verb *verb = argc > 0 ? find(argv[0]) : NULL;
+	struct options options = { 0 };
+	struct cli_gateway gateway;
+	int status = CLI_USAGE;
+
+	for (int i = 0; i < argc; i++)
+		if (strcmp(argv[i], "--help") == 0)
+			return help(stdout, CLI_FINE);
+	if (verb == NULL) {
+		if (argc > 0)
+			fprintf(stderr, "postern ca: unknown verb %s\n", argv[0]);
+		return help(stderr, CLI_USAGE);
+	}
+	void *scratch = talloc_new(NULL);
+	if (read_options(verb, argc - 1, argv + 1, &options))
+		status = cli_find(file, scratch, &gateway) ? verb->run(&gateway, &options) : CLI_FAILED;
+	talloc_free(scratch);
+	return status;
+}

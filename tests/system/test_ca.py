@@ -1,0 +1,205 @@
+"""`postern ca`: the lists of authorities (B82 to B88), and that a gateway believes those, and only those, that are on them (F9)."""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import ssl
+import subprocess
+
+import pytest
+
+import dns
+import harness
+import peer as scripted
+import smtp
+
+SYSTEM = "/etc/ssl/certs/ca-certificates.crt"
+BLOCK = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\n", re.S)
+
+
+def make_state(gateway):
+    (gateway.folder / "state").mkdir()
+    if os.geteuid() == 0:
+        shutil.chown(gateway.folder / "state", harness.USER, harness.USER)
+
+
+@pytest.fixture
+def gateway(make_gateway):
+    """One that does not run, whose state directory is there."""
+    gateway = make_gateway(harness.settings(), start=False)
+    make_state(gateway)
+    return gateway
+
+
+@pytest.fixture
+def strange(tmp_path):
+    """The certificates of another authority."""
+    return harness.Pki(tmp_path / "strange")
+
+
+def fingerprint(pem):
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()
+
+
+def listed(gateway, name=None):
+    return gateway.json("ca", "list", *([name] if name else []))
+
+
+def test_B82_B83_B87_the_lists(gateway):
+    said = listed(gateway)
+    blocks = BLOCK.findall(open(SYSTEM).read())
+    version = subprocess.run(["dpkg-query", "-W", "-f=${Version}", "ca-certificates"], capture_output=True, text=True).stdout
+    assert said["system"]["count"] == len(blocks) > 50
+    assert (said["system"]["on"], said["system"]["file"], said["system"]["version"]) == (False, SYSTEM, version), "harness: system: false"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+Z", said["system"]["date"])
+    assert (said["custom"]["on"], said["custom"]["count"]) == (True, 1)
+    assert {a["sha256"] for a in said["authorities"] if a["list"] == "system"} == {fingerprint(b) for b in blocks}
+    mine, = [a for a in said["authorities"] if a["list"] == "custom"]
+    assert mine["name"] == "Test CA" and mine["from"].endswith("pki/ca.pem")
+    assert "authorities" in listed(gateway, "custom") and "system" not in listed(gateway, "custom")
+    plain = gateway.command("ca", "list").stdout
+    assert f"ca-certificates {version}" in plain and "Test CA" in plain
+
+
+def test_B88_details(gateway):
+    pem = (gateway.folder / "pki/ca.pem").read_text()
+    for name in ("Test CA", "test ca", fingerprint(pem), fingerprint(pem)[:8].upper()):
+        shown = gateway.json("ca", "show", name)
+        assert (shown["sha256"], shown["subject"], shown["pem"], shown["key"]) == (fingerprint(pem), "CN=Test CA, O=Test", pem, "EC P-256")
+    assert "issuer: CN=Test CA, O=Test" in gateway.command("ca", "show", "Test CA").stdout
+    missing = gateway.command("ca", "show", "Nobody")
+    assert missing.returncode == 1 and "no list has `Nobody`" in missing.stderr
+
+
+def test_B85_import_says_what_it_skips_and_why(gateway, strange):
+    file = gateway.folder / "more.pem"
+    file.write_text("our own\r\n" + strange.ca.read_text().replace("\n", "\r\n") + strange.server.read_text() + strange.ca.read_text()
+        + "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n")
+    done = gateway.json("ca", "import", file)
+    assert [a["sha256"] for a in done["added"]] == [fingerprint(strange.ca.read_text())]
+    assert [s["why"] for s in done["skipped"]] == ["it is no authority: it may not issue certificates", "it stands twice in the file"]
+    assert (done["unreadable"], done["reloaded"]) == (1, False)
+    assert listed(gateway)["custom"]["count"] == 2
+    again = gateway.command("ca", "import", file)
+    assert again.returncode == 0 and "it is in the list already" in again.stdout and "0 added, 3 skipped, 1 unreadable" in again.stdout
+    assert (gateway.folder / "state/pki").stat().st_mode & 0o777 == 0o700
+
+
+def test_B85_fqdn_validation_is_off_unless_asked_for(gateway, strange):
+    done = gateway.command("ca", "import", strange.ca, "--validate-fqdn")
+    assert done.returncode == 1 and "its names are not fully qualified" in done.stdout
+    assert gateway.command("ca", "import", strange.ca).returncode == 0
+
+
+@pytest.mark.parametrize("content,why", [("", "no certificate in PEM form"), ("hello", "no certificate in PEM form"), (None, "cannot be read")])
+def test_what_cannot_be_imported(gateway, content, why):
+    file = gateway.folder / "file"
+    if content is not None:
+        file.write_text(content)
+    done = gateway.command("ca", "import", file)
+    assert done.returncode == 1 and why in done.stderr
+
+
+def test_import_from_standard_input(gateway, strange):
+    done = subprocess.run([harness.BINARY, "-c", gateway.file, "ca", "import", "-", "--json"], input=strange.ca.read_text(), text=True,
+        capture_output=True, env=harness.environment())
+    assert len(json.loads(done.stdout)["added"]) == 1
+
+
+def test_B86_an_exported_list_can_be_imported(gateway):
+    exported = gateway.command("ca", "export", "system")
+    blocks = BLOCK.findall(exported.stdout)
+    assert len(blocks) == listed(gateway)["system"]["count"]
+    assert exported.stdout.count("\n# until ") == len(blocks)
+    (gateway.folder / "edited.txt").write_text(exported.stdout)
+    done = gateway.json("ca", "import", gateway.folder / "edited.txt")
+    assert len(done["added"]) + len(done["skipped"]) == len(blocks) and len(done["added"]) > 50
+    assert all(s["why"] == "it has expired" for s in done["skipped"])
+    custom = gateway.command("ca", "export", "custom").stdout
+    assert "# CN=Test CA, O=Test\n" in custom and len(BLOCK.findall(custom)) == len(done["added"]) + 1
+
+
+def test_B84_B88_only_kept_ones_are_deleted(gateway, strange):
+    system = next(a for a in listed(gateway)["authorities"] if a["list"] == "system")
+    assert "system's authorities cannot be deleted" in gateway.command("ca", "delete", system["sha256"]).stderr
+    assert "pki/ca.pem: remove it there" in gateway.command("ca", "delete", "Test CA").stderr
+    gateway.command("ca", "import", strange.ca)
+    gateway.command("ca", "import", gateway.folder / "pki/ca.pem")
+    assert "means several" in gateway.command("ca", "delete", "Test CA").stderr
+    assert gateway.json("ca", "delete", fingerprint(strange.ca.read_text()))["name"] == "Test CA"
+    assert listed(gateway)["custom"]["count"] == 2
+    assert gateway.command("ca", "delete", "Nobody").returncode == 1
+
+
+def test_B84_both_off_warns(gateway):
+    gateway.configure(harness.settings(authorities={"system": True}))
+    assert gateway.json("ca", "disable", "system") == {"list": "system", "on": False, "changed": True, "reloaded": False}
+    assert not gateway.json("check")["warnings"]
+    off = gateway.command("ca", "disable", "custom")
+    assert off.returncode == 0 and "both lists are off" in off.stderr
+    warning, = gateway.json("check")["warnings"]
+    assert warning["key"] == "authorities" and "postern ca enable" in warning["text"]
+    with gateway:
+        assert gateway.status()["authorities"] == {"system": "off", "custom": "off"}
+        assert "no certificate of another server can be verified" in gateway.command("status").stdout
+        assert re.search(r" warn master authorities_off ", gateway.stderr())
+        assert gateway.json("ca", "enable", "custom")["reloaded"]
+        assert gateway.status()["authorities"] == {"system": "off", "custom": "on"}
+    assert gateway.stderr().count("authorities_off") == 1
+    assert gateway.json("ca", "enable", "custom")["changed"] is False
+
+
+def test_B84_what_the_file_switches_off_the_command_cannot_switch_on(gateway):
+    done = gateway.command("ca", "enable", "system")
+    assert done.returncode == 1 and "`authorities.system: false`" in done.stderr
+
+
+@pytest.mark.parametrize("arguments,why", [
+    ((), "usage"), (("frobnicate",), "unknown verb"), (("show",), "something is missing"), (("import",), "something is missing"),
+    (("export",), "something is missing"), (("export", "all"), "`system` or `custom`, not all"), (("disable", "both"), "not both"),
+    (("list", "x"), "not x"), (("list", "--yes"), "unknown argument"), (("show", "a", "b"), "only one can be named")])
+def test_wrong_usage(gateway, arguments, why):
+    done = gateway.command("ca", *arguments)
+    assert done.returncode == 2 and why in done.stderr
+    assert "import FILE" in gateway.command("ca", "--help").stdout
+
+
+def test_without_a_state_directory_the_cure_is_said(make_gateway, strange):
+    gateway = make_gateway(harness.settings(), start=False)
+    done = gateway.command("ca", "import", strange.ca)
+    assert done.returncode == 1 and "start the gateway once" in done.stderr
+
+
+# What a gateway does with them
+
+
+def test_F9_a_server_is_believed_while_its_authority_is_on_a_list(make_gateway, strange):
+    """Imported, switched off, switched on, deleted: each counts from the next delivery on, without a restart."""
+    with dns.Server({"good.test": dns.Zone("gw A 127.0.0.1")}) as server, scripted.Peer(strange, offers=("AUTH PLAIN",)) as peer:
+        rule = {"domain": "default", "next_hop": f"gw.good.test:{peer.port}", "username": "u", "password_file": "secret"}
+        gateway = make_gateway(harness.settings(hostname="out.good.test", dns=server.settings(), routes=[rule], authorities={"system": False},
+            delivery={"retry": ["1h"]}), start=False)
+        (gateway.folder / "secret").write_text("p\n")
+        (gateway.folder / "secret").chmod(0o600)
+        refused = gateway.command("check")
+        assert refused.returncode == 1 and "postern ca import" in refused.stderr
+        make_state(gateway)
+        gateway.command("ca", "import", strange.ca)
+        gateway.start()
+
+        def outcome(sender, state):
+            smtp.submit(gateway.address(), sender, "bob@good.test", harness.message())
+            return gateway.tracked(state, sender=sender)["recipients"][0]["attempts"][-1]["tls"]["verification"]
+
+        good = outcome("a@sender.test", "delivered")
+        assert (good["result"], good["matched"], good["authority"], good["unchecked"]) == ("verified", "gw.good.test", "CN=Test CA, O=Test", [])
+        assert good["checked"] == ["chain", "dates", "purpose", "strength", "names"]
+        assert gateway.json("ca", "disable", "custom")["reloaded"]
+        bad = outcome("b@sender.test", "deferred")
+        assert bad["result"] == "certificate-not-trusted" and "unable to get local issuer certificate: certificate 0" in bad["reason"]
+        assert bad["unchecked"] == ["chain", "dates", "purpose", "strength", "names"]
+        assert re.search(r" tls_failed .* result=certificate-not-trusted", gateway.stderr())
+        assert gateway.json("ca", "enable", "custom")["reloaded"]
+        assert outcome("c@sender.test", "delivered")["result"] == "verified"
