@@ -96,14 +96,26 @@ static int append(int directory_fd, const char *name, char **pem)
 	return 0;
 }
 
+/* Ours, or root's: the directory above belongs to the user of the roles, and none of them may say whom we trust. */
+static int check_owner(DIR *directory)
+{
+	struct stat status;
+
+	if (fstat(dirfd(directory), &status) < 0)
+		return -errno;
+	return status.st_uid == 0 || status.st_uid == geteuid() ? 0 : -EPERM;
+}
+
 int trust_files_read(const void *owner, const char *state_dir, struct text *ret_pem)
 {
 	void *scratch = talloc_new(NULL);
 	DIR *directory = opendir(trust_files_path(scratch, state_dir, "custom"));
 	char *pem = text_must(talloc_strdup(owner, ""));
 	char **names = NULL;
-	int count = directory == NULL ? -errno : list_names(scratch, directory, &names), r = 0;
+	int count = directory == NULL ? -errno : check_owner(directory), r = 0;
 
+	if (count == 0)
+		count = list_names(scratch, directory, &names);
 	for (int i = 0; i < count && r == 0; i++)
 		r = append(dirfd(directory), names[i], &pem);
 	if (directory != NULL)
@@ -151,9 +163,10 @@ static int gather_kept(struct bundle *bundle, const struct config *config, bool 
 			config->state_dir);
 	else if (count < 0)
 		marks_problem(marks, MARKS_LOOK_UP, "authorities",
-			"what `postern ca` keeps in %s/pki/authorities cannot be read: %s; correct the state_dir, or remove what is "
-			"no file there",
-			config->state_dir, err_text(count));
+			"what `postern ca` keeps in %s/pki/authorities cannot be %s: %s; %s",
+			config->state_dir, count == -EPERM ? "used" : "read", err_text(count),
+			count == -EPERM ? "it belongs to somebody else than root and the user that runs this"
+					: "correct the state_dir, or remove what is no file there");
 	if (count > 0 && !off)
 		bundle_add(bundle, TRUST_FILES_KEPT, pem, BUNDLE_DELIVER);
 	return count;

@@ -172,6 +172,15 @@ def test_without_a_state_directory_the_cure_is_said(make_gateway, strange):
     assert done.returncode == 1 and "start the gateway once" in done.stderr
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+def test_F9_what_somebody_else_put_there_is_not_trusted(gateway, strange):
+    """The state directory belongs to the roles, and none of them may say whom we trust."""
+    gateway.command("ca", "import", strange.ca)
+    shutil.chown(gateway.folder / "state/pki/authorities/custom", harness.USER)
+    refused = gateway.command("check")
+    assert refused.returncode == 1 and "belongs to somebody else" in refused.stderr
+
+
 # What a gateway does with them
 
 

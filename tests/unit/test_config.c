@@ -45,6 +45,8 @@ static void defaults_are_those_of_the_manual(void **state)
 	assert_string_equal(c->user, "postern");
 	assert_true(c->authorities.system);
 	assert_null(c->authorities.custom);
+	assert_false(c->tls.cn_fallback);
+	assert_false(c->tls.fqdn_validation);
 	assert_int_equal(c->policies[0].action, CONFIG_ACCEPT);
 	assert_int_equal(c->delivery.retry_count, COUNT(retry));
 	assert_memory_equal(c->delivery.retry_ms, retry, sizeof retry);
@@ -206,6 +208,7 @@ static void every_key_reaches_its_field(void **state)
 		"  - {name: spare, chain: a.pem, key: a.key}\n"
 		"  - {key: /keys/m.key, chain: pki/m.pem, name: main}\n"
 		"authorities: {system: false, custom: ca.pem}\n"
+		"tls: {cn_fallback: true, fqdn_validation: true}\n"
 		"listeners:\n"
 		"  - name: in\n"
 		"    type: private\n"
@@ -261,12 +264,14 @@ static void every_key_reaches_its_field(void **state)
 	assert_int_equal(c->certificates[1].line, 7);
 	assert_false(c->authorities.system);
 	assert_string_equal(c->authorities.custom, "/etc/postern/ca.pem");
+	assert_true(c->tls.cn_fallback);
+	assert_true(c->tls.fqdn_validation);
 	assert_int_equal(c->listeners[0].type, CONFIG_PRIVATE);
 	assert_int_equal(c->listeners[0].address.family, AF_INET6);
 	assert_int_equal(c->listeners[0].address.port, 2525);
 	assert_ptr_equal(c->listeners[0].certificate, &c->certificates[1]);
 	assert_ptr_equal(c->listeners[0].policy, &c->policies[0]);
-	assert_int_equal(c->listeners[0].line, 10);
+	assert_int_equal(c->listeners[0].line, 11);
 	assert_int_equal(c->tls_profile_count, 4);
 	assert_ptr_equal(c->listeners[0].tls_profile, &c->tls_profiles[1]);
 	assert_int_equal(c->listeners[0].proxy_protocol_from_count, 2);
