@@ -7,7 +7,7 @@ typedef struct x509_st X509;
 struct stack_st_X509;
 
 enum {
-	PEER_CHAIN_MAX = 20,			 /* certificates that are looked at */
+	PEER_CHAIN_MAX = 20,		      /* certificates that are looked at */
 	PEER_CHAIN_CERTIFICATE_MAX = 1 << 16, /* bytes of one */
 	PEER_CHAIN_SUBJECT_MAX = 160
 };
