@@ -286,7 +286,7 @@ static void every_key_reaches_its_field(void **state)
 	assert_string_equal(c->tls_profiles[1].groups, "X25519:P-256");
 	assert_int_equal(c->tls_profiles[1].pfs, CONFIG_PFS_REQUIRED);
 	assert_false(c->tls_profiles[1].compliance);
-	assert_int_equal(c->tls_profiles[1].line, 20);
+	assert_int_equal(c->tls_profiles[1].line, 21);
 	assert_string_equal(c->recipients.file, "/etc/postern/people");
 	assert_true(c->recipients.call_ahead);
 	assert_int_equal(c->recipients.cache_ms, 7200000);
