@@ -295,7 +295,7 @@ int cli_cert_changed(struct cli_cert *cert, const char *done, const struct certi
 	if ((uses == NULL || json_array_size(uses) > 0) && cli_is_running(&cert->gateway))
 		fine = reloaded = reload(cert);
 	for (size_t i = 0; i < cert->note_count; i++)
-		fprintf(stderr, "postern: warning: %s\n", cert->notes[i]);
+		fprintf(stderr, "postern: note: %s\n", cert->notes[i]);
 	if (certificate != NULL)
 		clock_iso(certificate->not_after_ms, ends);
 	json_t *json = json_pack("{s:s, s:s, s:s?, s:s?, s:s?, s:o, s:o?, s:b}", "name", cert->name, "done",

@@ -76,8 +76,8 @@ static int ask(int tty, const char *prompt, char *room)
 	quiet = before;
 	quiet.c_lflag &= ~(tcflag_t)(ECHO | ISIG);
 	quiet.c_cc[VEOL] = CONTROL_C;
+	tcsetattr(tty, TCSAFLUSH, &quiet); /* before the prompt: what is typed after it counts */
 	dprintf(tty, "%s", prompt);
-	tcsetattr(tty, TCSAFLUSH, &quiet);
 	const int r = read_line(tty, room);
 	tcsetattr(tty, TCSAFLUSH, &before);
 	dprintf(tty, "\n");

@@ -124,10 +124,13 @@ int config_places(
 	int r = bundle_add_file(bundle, file, BUNDLE_ALL);
 	const struct config *config = load(bundle, NULL, file, marks);
 
-	if (r == 0 && (config->state_dir == NULL || config->runtime_dir == NULL || config->user == NULL))
+	if (r == 0 && (config->state_dir == NULL || config->runtime_dir == NULL))
 		r = -ENOENT;
 	if (r == 0) {
-		*ret_user = text_copy(owner, text_of(config->user));
+		const char *user =
+			config->user != NULL ? config->user : table_find(&table_top, TEXT("user"))->standard;
+
+		*ret_user = text_copy(owner, text_of(user));
 		*ret_state_dir = text_copy(owner, text_of(config->state_dir));
 		*ret_runtime_dir = text_copy(owner, text_of(config->runtime_dir));
 	}

@@ -248,7 +248,7 @@ struct bundle *config_gather(const void *owner, const char *file, uint64_t gener
 	struct problems *problems, const struct config **ret_config);
 
 /* Where a gateway of `file` lives and as whom: just state_dir, runtime_dir and user, found even when the rest of the file is wrong, so that a running
- * gateway can be asked while its file is being edited. Owned by `owner`. 0, or a negative error when one is missing. */
+ * gateway can be asked while its file is being edited. Owned by `owner`. 0, or a negative error when a directory is missing. */
 int config_places(
 	const void *owner, const char *file, char **ret_state_dir, char **ret_runtime_dir, char **ret_user);
 

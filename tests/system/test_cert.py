@@ -7,11 +7,12 @@ import os
 import pathlib
 import pty
 import re
+import select
 import shutil
+import signal
 import smtplib
 import ssl
 import subprocess
-import time
 
 import pytest
 
@@ -294,15 +295,22 @@ def type_at_terminal(folder, arguments, lines):
     if pid == 0:
         os.chdir(folder)
         os.execve(harness.BINARY, ["postern", "-c", "gw.yaml", "cert", *arguments], harness.environment())
-    shown = b""
+    shown, status = b"", None
+
+    def read():
+        nonlocal shown
+        if not select.select([fd], [], [], harness.PATIENCE)[0]:
+            os.kill(pid, signal.SIGKILL)
+            raise harness.Late(f"it says nothing more: {shown}")
+        shown += os.read(fd, 4096)
+
     try:
         for prompt, line in lines:
-            deadline = time.monotonic() + harness.PATIENCE
-            while prompt not in shown and time.monotonic() < deadline:
-                shown += os.read(fd, 4096)
+            while prompt not in shown:
+                read()
             os.write(fd, line)
-        while chunk := os.read(fd, 4096):
-            shown += chunk
+        while True:
+            read()
     except OSError:
         pass  # the other end was closed
     finally:
@@ -378,6 +386,8 @@ def test_C45_delete_refuses_what_is_needed(place, pki):
     (place / "gw.yaml").write_text((place / "gw.yaml").read_text() + "nonsense: 1\n")
     cert(place, "create", "fourth", "--common-name", "gw.good.test")
     assert "postern check" in cert(place, "delete", "fourth", good=False)
+    (place / "gw.yaml").write_text((place / "gw.yaml").read_text() + "unclosed: [\n")
+    cert(place, "create", "fifth", "--common-name", "gw.good.test")
     assert show(place)["uses"] is None
     assert not (place / "state/pki/certificates/third").exists()
 
@@ -482,6 +492,22 @@ def test_B20_the_end_of_a_certificate_is_told_before_and_after(place, authority,
         assert gateway.status()["certificates"][0]["state"] == "expired"
         assert re.search(r" error master certificate_expired certificate=web ends=\S+ days=1\b", gateway.stderr()), gateway.stderr()
         assert "  web          expired 2" in gateway.command("status").stdout
+
+
+def test_a_restore_leaves_the_store_as_it_is(place, pki):
+    cert(place, *ISSUE_LINE)
+    with running(place, pki):
+        pass
+    done = harness.postern("-c", place / "gw.yaml", "backup", place / "copy")
+    assert done.returncode == 0 and not (place / "copy/pki").exists(), done.stderr
+    (place / "state").rename(place / "before")
+    (place / "state").mkdir()
+    shutil.copytree(place / "before/pki", place / "state/pki")
+    done = harness.postern("-c", place / "gw.yaml", "restore", place / "copy")
+    assert done.returncode == 0, done.stderr
+    cert(place, "create", "other", "--common-name", "gw.good.test")
+    with running(place, pki) as gateway:
+        assert presented(gateway) == show(place)["fingerprint_sha256"]
 
 
 def test_two_commands_at_once_leave_one_whole_certificate(place):
