@@ -116,14 +116,14 @@ class Pki:
 
     def _make(self):
         new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-        self._openssl("req", "-x509", *new_key, "-keyout", "ca.key", "-out", self.ca, "-days", 30, "-subj",
+        self._openssl("req", "-x509", *new_key, "-keyout", "ca.key", "-out", self.ca, "-days", 90, "-subj",
             "/O=Test/CN=Test CA", "-addext", "keyUsage=critical,keyCertSign,cRLSign")
         self._openssl("req", *new_key, "-keyout", self.key, "-out", "server.csr", "-subj", f"/O=Test/CN={HOSTNAME}")
         (self.folder / "server.ext").write_text(
             f"subjectAltName=DNS:{HOSTNAME},DNS:localhost,IP:127.0.0.1\n"
             "basicConstraints=critical,CA:false\nextendedKeyUsage=serverAuth,clientAuth\n")
         self._openssl("x509", "-req", "-in", "server.csr", "-CA", self.ca, "-CAkey", "ca.key", "-CAcreateserial",
-            "-days", 30, "-extfile", "server.ext", "-out", self.server)
+            "-days", 90, "-extfile", "server.ext", "-out", self.server)
         self._openssl("ecparam", "-genkey", "-name", "prime256v1", "-noout", "-out", self.other_key)
         for path in self.folder.iterdir():
             path.chmod(0o600 if path.suffix == ".key" else 0o644)

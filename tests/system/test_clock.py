@@ -116,3 +116,16 @@ def test_11_37_ids_differ_though_the_clock_repeats(clock, waiting):
     dcids = [a["dcid"] for r in records for a in r["recipients"][0]["attempts"]]
     first, second = ({a["dcid"] for a in r["recipients"][0]["attempts"]} for r in records)
     assert dcids and not first & second
+
+
+def test_B20_each_step_towards_the_end_of_a_certificate_is_told_once(clock, make_gateway):
+    """Its chain ends in 90 days. A reload looks again; the gateway does so by itself every hour."""
+    gateway = make_gateway(harness.settings())
+    for jump in (0, 60.5, 61.5, 76.5, 83.5, 89.5, 90.5, 91.5, 97.5, 104.5, 120.5, 130):
+        clock.set(int(jump * 86400))
+        assert gateway.command("reload").returncode == 0
+        assert gateway.generation() > 1  # answered after the look
+    found = re.findall(r" master certificate_expire([sd]) certificate=main ends=\S+ days=(\d+)$", gateway.stderr(), re.M)
+    days = [(word, int(n)) for word, n in found]
+    assert days == [("s", 29), ("s", 13), ("s", 6), ("s", 0), ("d", 0), ("d", 1), ("d", 7), ("d", 14), ("d", 30)], days
+    assert gateway.status()["certificates"][0]["state"] == "expired"
