@@ -4,6 +4,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 
 #include <talloc.h>
 
@@ -350,6 +352,8 @@ int cli_cert(const char *file, int argc, char **argv)
 	if (status != CLI_FINE)
 		return status;
 
+	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* private keys pass through here */
+	setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
 	cert.scratch = talloc_new(NULL);
 	tls_start();
 	status = cli_find(file, cert.scratch, &cert.gateway) ? open_store(verb, &cert) : CLI_FAILED;

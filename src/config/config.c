@@ -239,7 +239,7 @@ static void gather_files(struct bundle *bundle, const struct config *config, str
 	for (size_t i = 0; i < config->certificate_count; i++) {
 		const struct config_certificate *certificate = &config->certificates[i];
 
-		if (stored_is_missing(config, i, marks))
+		if (!stored_take(bundle, config, i, marks))
 			continue;
 		gather_pem(bundle, certificate->chain, BUNDLE_FRONT, marks,
 			text_must(talloc_asprintf(marks, "certificates[%zu].chain", i + 1)));

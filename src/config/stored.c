@@ -4,7 +4,9 @@
  */
 #include "config/stored.h"
 
+#include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <talloc.h>
@@ -41,6 +43,37 @@ static char *active_path(const void *owner, const struct config *config)
 	return text_must(talloc_asprintf(owner, "%s/" STORED_DIRECTORY "/" STORED_ACTIVE, config->state_dir));
 }
 
+/* The directory of the store: of root or ours, because the one above belongs to the user of the roles, and none of them may bring in a key. 0, -EPERM, or
+ * another negative errno. */
+static int open_store(const struct config *config, int *ret_fd)
+{
+	CLEANUP(base_close) int state = open(config->state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	CLEANUP(base_close)
+	int fd = state < 0 ? -1
+			   : openat(state, STORED_DIRECTORY, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	struct stat status;
+
+	if (fd < 0 || fstat(fd, &status) < 0)
+		return -errno;
+	if (status.st_uid != 0 && status.st_uid != geteuid())
+		return -EPERM;
+	*ret_fd = base_take(&fd);
+	return 0;
+}
+
+/* A file of a directory into the bundle, under `path`. */
+static int take(struct bundle *bundle, int directory_fd, const char *name, const char *path, unsigned readers)
+{
+	struct bundle *read = bundle_new(NULL, 0);
+	char *from = text_must(talloc_asprintf(read, "/proc/self/fd/%d/%s", directory_fd, name));
+	int r = bundle_add_file(read, from, readers);
+
+	if (r == 0)
+		bundle_add(bundle, path, bundle_find(read, from), readers);
+	talloc_free(read);
+	return r;
+}
+
 static bool somebody_names_none(const struct config *config, const struct marks *marks)
 {
 	for (size_t i = 0; i < config->listener_count; i++)
@@ -53,11 +86,14 @@ void stored_gather(struct bundle *bundle, const struct config *config, struct ma
 {
 	if (config->state_dir == NULL || !somebody_names_none(config, marks))
 		return;
+	CLEANUP(base_close) int store = -1;
 	char *path = active_path(marks, config);
-	int r = bundle_add_file(bundle, path, BUNDLE_ALL);
+	int r = open_store(config, &store);
+	if (r == 0)
+		r = take(bundle, store, STORED_ACTIVE, path, BUNDLE_ALL);
 	if (r < 0 && r != -ENOENT && r != -ENOTDIR)
 		marks_warn(marks, MARKS_LOOK_UP, "state_dir",
-			"`%s`, which names the active certificate, cannot be read: %s; run this as the user that runs the gateway",
+			"`%s`, which names the active certificate, cannot be used: %s; its directory must belong to root or to the user that runs the gateway, who runs this",
 			path, err_text(r));
 }
 
@@ -176,21 +212,54 @@ static void warn_demo(const struct config *config, const struct config_certifica
 	}
 }
 
-bool stored_is_missing(const struct config *config, size_t index, struct marks *marks)
+/* Both files through one directory, so that they are a pair whatever is exchanged meanwhile; nobody reads them yet (readers 0). */
+static int take_pair(struct bundle *bundle, int store_fd, const struct config_certificate *certificate)
 {
-	const struct config_certificate *certificate = &config->certificates[index];
-	bool missing;
+	char *path = text_must(talloc_asprintf(NULL, STORED_CERTIFICATES "/%s", certificate->name));
+	CLEANUP(base_close)
+	int fd = openat(store_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	int r = fd < 0 ? -errno : take(bundle, fd, STORED_CHAIN, certificate->chain, 0);
 
-	if (!certificate->stored || certificate->chain == NULL)
-		return certificate->stored;
-	missing = access(certificate->chain, F_OK) < 0 && (errno == ENOENT || errno == ENOTDIR);
-	if (stored_is_demo(certificate))
-		warn_demo(config, certificate, missing, marks);
-	else if (missing)
-		marks_problem(marks, MARKS_LOOK_UP,
-			text_must(talloc_asprintf(marks, "certificates[%zu].name", index + 1)),
+	if (r == 0)
+		r = take(bundle, fd, STORED_KEY, certificate->key, 0);
+	talloc_free(path);
+	return r;
+}
+
+static void note_missing(const struct config *config, const struct config_certificate *certificate,
+	const char *path, int r, struct marks *marks)
+{
+	if (r == -ENOENT)
+		marks_problem(marks, MARKS_LOOK_UP, path,
 			"there is no certificate `%s` in the store (%s/" STORED_DIRECTORY
 			"): make it with `postern cert create %s --common-name HOST`, import it with `postern cert import`, or name files with `chain` and `key`",
 			certificate->name, config->state_dir, certificate->name);
-	return missing;
+	else if (r == -EPERM)
+		marks_problem(marks, MARKS_LOOK_UP, path,
+			"the store (%s/" STORED_DIRECTORY
+			") belongs to somebody else than root and the user that runs this, who could put any key into it: give it back with chown",
+			config->state_dir);
+	else
+		marks_problem(marks, MARKS_LOOK_UP, path,
+			"certificate `%s` of the store (%s/" STORED_DIRECTORY
+			") cannot be read: %s; run this as the user that runs the gateway, or import it anew",
+			certificate->name, config->state_dir, err_text(r));
+}
+
+bool stored_take(struct bundle *bundle, const struct config *config, size_t index, struct marks *marks)
+{
+	const struct config_certificate *certificate = &config->certificates[index];
+
+	if (!certificate->stored || certificate->chain == NULL || !stored_is_name(text_of(certificate->name)))
+		return !certificate->stored;
+	CLEANUP(base_close) int store = -1;
+	int r = open_store(config, &store);
+	if (r == 0)
+		r = take_pair(bundle, store, certificate);
+	if (stored_is_demo(certificate) && (r == 0 || r == -ENOENT))
+		warn_demo(config, certificate, r < 0, marks);
+	else if (r < 0)
+		note_missing(config, certificate,
+			text_must(talloc_asprintf(marks, "certificates[%zu].name", index + 1)), r, marks);
+	return r == 0;
 }

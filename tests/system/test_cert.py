@@ -233,6 +233,13 @@ def test_8_23_keys_are_for_their_owner_only(place):
     if os.geteuid() == 0:
         os.chown(top, 1, 1)
         assert "another user" in cert(place, "create", "own", "--common-name", "gw.good.test", good=False)
+        done = harness.postern("-c", place / "gw.yaml", "check")
+        assert done.returncode == 1 and "who could put any key into it" in done.stderr, done.stderr
+        os.chown(top, 0, 0)
+        assert harness.postern("-c", place / "gw.yaml", "check").returncode == 0
+        top.rename(top.with_name("elsewhere"))
+        top.symlink_to("elsewhere")
+        assert harness.postern("-c", place / "gw.yaml", "check").returncode == 1
 
 
 @pytest.mark.parametrize("encoding", [[], ["-legacy"], ["-legacy", "-descert"]])
