@@ -40,6 +40,13 @@ static void print_tls(const char *prefix, json_t *tls)
 			printf("%s%s", i == 0 ? ", names " : " ", json_string_value(name));
 		printf("\n");
 	}
+	json_t *verification = json_object_get(tls, "verification");
+	if (json_is_object(verification))
+		printf("%s  certificate %s, for %s, by %s%s%s\n", prefix, word(verification, "result"),
+			word(verification, "matched"), word(verification, "authority"),
+			json_is_string(json_object_get(verification, "reason")) ? "; " : "",
+			json_is_string(json_object_get(verification, "reason")) ? word(verification, "reason")
+										: "");
 }
 
 static void print_recipient(json_t *recipient)

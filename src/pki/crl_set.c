@@ -1,7 +1,7 @@
 /*
  * OpenSSL prefers one of two lists of an issuer by their dates, and of two with equal dates the one that was loaded first. Here is one for each
- * issuer (name and key), so there is nothing to prefer. A list is tied to the key that signed it, and counts only for certificates that a
- * verified chain shows to be issued with that key: whoever else has the issuer's name cannot speak for it.
+ * issuer (name and key), so there is nothing to prefer. A list is tied to the key that signed it, and counts only for certificates in whose verified
+ * path the issuer's name stands with that key: whoever else has the name cannot speak for it, and an authority that changed its key can.
  *
  * Refused, because absence from them would say nothing or less than it seems: deltas, indirect lists, lists of a part of the certificates or of some
  * reasons, and those with critical extensions that we do not know.
@@ -399,21 +399,31 @@ static bool has_no_revocation(const X509 *certificate)
 	       X509_check_ca((X509 *)certificate) == 0;
 }
 
-enum revocation_finding crl_set_find(
-	const struct crl_set *set, const X509 *certificate, X509 *issuer, int64_t now_ms)
+static enum revocation_finding look_up(const struct list *list, const X509 *certificate, int64_t now_ms)
 {
-	const struct list *list = set == NULL ? NULL : list_of(set, issuer);
 	time_t now = (time_t)(now_ms / 1000);
 	X509_REVOKED *entry;
 
-	/* Any answer but 0 stands in the list: on hold, or taken back, which a complete list does not do. */
-	if (list != NULL &&
-		X509_CRL_get0_by_serial(list->crl, &entry, X509_get0_serialNumber(certificate)) != 0)
-		return REVOCATION_LISTED;
-	if (has_no_revocation(certificate))
-		return REVOCATION_NOT_NEEDED;
 	if (list == NULL)
 		return REVOCATION_NO_LIST;
+	/* Any answer but 0 stands in the list: on hold, or taken back, which a complete list does not do. */
+	if (X509_CRL_get0_by_serial(list->crl, &entry, X509_get0_serialNumber(certificate)) != 0)
+		return REVOCATION_LISTED;
 	return X509_cmp_time(X509_CRL_get0_nextUpdate(list->crl), &now) > 0 ? REVOCATION_CLEAN
 									    : REVOCATION_STALE;
+}
+
+enum revocation_finding crl_set_find(
+	const struct crl_set *set, const STACK_OF(X509) * path, int depth, int64_t now_ms)
+{
+	const X509 *certificate = sk_X509_value(path, depth);
+	enum revocation_finding best = REVOCATION_NO_LIST; /* the first of them counts most */
+
+	for (int i = depth + 1; set != NULL && i < sk_X509_num(path); i++) {
+		X509 *issuer = sk_X509_value(path, i);
+
+		if (X509_NAME_cmp(X509_get_subject_name(issuer), X509_get_issuer_name(certificate)) == 0)
+			best = MIN(best, look_up(list_of(set, issuer), certificate, now_ms));
+	}
+	return best != REVOCATION_LISTED && has_no_revocation(certificate) ? REVOCATION_NOT_NEEDED : best;
 }

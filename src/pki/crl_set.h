@@ -10,7 +10,6 @@
 
 struct crl_set;
 struct trust;
-typedef struct x509_st X509;
 struct stack_st_X509;
 
 enum { CRL_SET_LIST_MAX = 64 << 20, CRL_SET_ISSUERS_MAX = 1000 };
@@ -43,6 +42,7 @@ enum crl_taken crl_set_renew(struct crl_set *set, const struct crl_offer *offer,
 /* How many issuers have a list. */
 size_t crl_set_count(const struct crl_set *set);
 
-/* What the list of `issuer`, who issued `certificate` and has been verified, says about it. NULL `set` = there are no lists. */
+/* What the lists say about the certificate at `depth` of a verified path (the peer's first): that of its issuer, by any key under which the path knows it.
+ * NULL `set` = there are no lists. */
 enum revocation_finding crl_set_find(
-	const struct crl_set *set, const X509 *certificate, X509 *issuer, int64_t now_ms);
+	const struct crl_set *set, const struct stack_st_X509 *path, int depth, int64_t now_ms);

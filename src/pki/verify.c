@@ -159,8 +159,7 @@ static bool check_revocation(
 	bool all = true;
 
 	for (int i = 0; i + 1 < sk_X509_num(path); i++) {
-		enum revocation_finding finding = crl_set_find(
-			facts->crls, sk_X509_value(path, i), sk_X509_value(path, i + 1), facts->now_ms);
+		enum revocation_finding finding = crl_set_find(facts->crls, path, i, facts->now_ms);
 		struct revocation_decision decision = revocation_decide(finding, facts->revocation);
 
 		if (decision.refused) {

@@ -6,7 +6,7 @@
 /* How much revocation counts: not at all; what is known counts and what is not passes; only what is known to be good passes. */
 enum revocation_mode { REVOCATION_OFF, REVOCATION_SOFT, REVOCATION_STRICT, REVOCATION_MODE_COUNT };
 
-/* What the lists say about a certificate. */
+/* What the lists say about a certificate; of two the first counts. */
 enum revocation_finding {
 	REVOCATION_LISTED,     /* revoked or on hold, by a list of its issuer, however old that is */
 	REVOCATION_CLEAN,      /* its issuer's list is current and does not name it */

@@ -54,8 +54,7 @@ static void check_list(const struct crl_set *set, const STACK_OF(X509) * chain, 
 {
 	must(crl_set_count(set) == (taken == CRL_TAKEN));
 	for (int i = 0; i + 1 < sk_X509_num(chain); i++) {
-		enum revocation_finding finding =
-			crl_set_find(set, sk_X509_value(chain, i), sk_X509_value(chain, i + 1), now_ms);
+		enum revocation_finding finding = crl_set_find(set, chain, i, now_ms);
 
 		must(finding < REVOCATION_FINDING_COUNT);
 		must(taken == CRL_TAKEN || finding == REVOCATION_NO_LIST || finding == REVOCATION_NOT_NEEDED);

@@ -251,7 +251,19 @@ static void test_tls_carries_lines_both_ways_and_leaves_its_evidence(void **stat
 	json_t *read = json_loads(json, 0, NULL);
 	assert_string_equal(json_string_value(json_object_get(read, "obtained")), "encrypted");
 	assert_int_equal(json_array_size(json_object_get(json_object_get(read, "peer"), "names")), 2);
+	assert_true(json_is_null(json_object_get(read, "verification")));
 	json_decref(read);
+	talloc_free(json);
+
+	struct evidence verified = *e;
+	verified.verification = (struct evidence_verification){ .result = "certificate-expired",
+		.reason = "too old\n",
+		.checked = "chain",
+		.unchecked = "dates names" };
+	json = evidence_json(NULL, &verified);
+	assert_non_null(strstr(json,
+		"\"verification\":{\"result\":\"certificate-expired\",\"reason\":\"too old?\",\"matched\":null,"
+		"\"authority\":null,\"checked\":[\"chain\"],\"unchecked\":[\"dates\",\"names\"]}"));
 	talloc_free(json);
 	pair_free(&pair);
 }

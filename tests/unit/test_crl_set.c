@@ -27,9 +27,21 @@ static enum crl_taken add(struct crl_set *set, struct text bytes, const char **r
 	return crl_set_add(set, &offer, ret_why);
 }
 
+static enum revocation_finding find_of(
+	const struct crl_set *set, const struct certificate *certificate, const struct certificate *issuer)
+{
+	STACK_OF(X509) *path = sk_X509_new_null();
+
+	sk_X509_push(path, certificate->x509);
+	sk_X509_push(path, issuer->x509);
+	enum revocation_finding finding = crl_set_find(set, path, 0, now_ms);
+	sk_X509_free(path);
+	return finding;
+}
+
 static enum revocation_finding find(const struct crl_set *set)
 {
-	return crl_set_find(set, leaf->x509, root->x509, now_ms);
+	return find_of(set, leaf, root);
 }
 
 static void expect_refused(struct text bytes, const char *why)
@@ -60,7 +72,7 @@ static void test_A67_7_27_7_34_what_a_list_says(void **state)
 		certificates_make(&made, (struct certificate_plan){ .cn = "other", .issuer = root });
 
 	(void)state;
-	assert_int_equal(crl_set_find(NULL, leaf->x509, root->x509, now_ms), REVOCATION_NO_LIST);
+	assert_int_equal(find_of(NULL, leaf, root), REVOCATION_NO_LIST);
 	assert_int_equal(after((struct list_plan){ .issuer = root }), REVOCATION_CLEAN);
 	assert_int_equal(
 		after((struct list_plan){ .issuer = root, .revoked = other->x509 }), REVOCATION_CLEAN);
@@ -222,7 +234,52 @@ static void test_7_30_two_authorities_of_one_name(void **state)
 		add(set, certificates_list(&made, (struct list_plan){ .issuer = root }), &why), CRL_TAKEN);
 	assert_int_equal(crl_set_count(set), 2);
 	assert_int_equal(find(set), REVOCATION_CLEAN);
-	assert_int_equal(crl_set_find(set, other->x509, namesake->x509, now_ms), REVOCATION_CLEAN);
+	assert_int_equal(find_of(set, other, namesake), REVOCATION_CLEAN);
+}
+
+/* The old key is certified with the new one: both stand in the path, and the list of either counts. */
+static void test_7_30_an_authority_that_changed_its_key(void **state)
+{
+	const struct certificate *old =
+		certificates_make(&made, (struct certificate_plan){ .cn = "root",
+						 .ca = "critical,CA:TRUE",
+						 .usage = "critical,keyCertSign,cRLSign",
+						 .issuer = root });
+	const struct certificate *end =
+		certificates_make(&made, (struct certificate_plan){ .cn = "end", .issuer = old });
+	STACK_OF(X509) *path = sk_X509_new_null(), *issuers = sk_X509_new_null();
+
+	(void)state;
+	sk_X509_push(path, end->x509);
+	sk_X509_push(path, old->x509);
+	sk_X509_push(path, root->x509);
+	sk_X509_push(issuers, old->x509);
+	/* -1 = there is no list of that key, 0 = it is clean, 1 = it revokes */
+	for (int of_old = -1; of_old < 2; of_old++)
+		for (int of_root = -1; of_root < 2; of_root++) {
+			const struct certificate *const signer[] = { old, root };
+			const int revokes[] = { of_old, of_root };
+			struct crl_set *set = crl_set_new(made.scratch);
+			const char *why;
+
+			for (int i = 0; i < 2; i++) {
+				struct list_plan plan = { .issuer = signer[i],
+					.revoked = revokes[i] == 1 ? end->x509 : NULL };
+				const struct crl_offer offer = { .bytes = certificates_list(&made, plan),
+					.trust = trust,
+					.issuers = issuers,
+					.now_ms = now_ms };
+
+				if (revokes[i] >= 0)
+					assert_int_equal(crl_set_add(set, &offer, &why), CRL_TAKEN);
+			}
+			assert_int_equal(crl_set_find(set, path, 0, now_ms),
+				of_old == 1 || of_root == 1   ? REVOCATION_LISTED
+				: of_old == 0 || of_root == 0 ? REVOCATION_CLEAN
+							      : REVOCATION_NO_LIST);
+		}
+	sk_X509_free(path);
+	sk_X509_free(issuers);
 }
 
 static void test_7_31_7_32_7_33_A69_lists_that_say_less_are_refused(void **state)
@@ -292,7 +349,7 @@ static void test_7_37_an_issuer_may_promise_never_to_revoke(void **state)
 
 		plan.issuer = root;
 		const struct certificate *certificate = certificates_make(&made, plan);
-		assert_int_equal(crl_set_find(NULL, certificate->x509, root->x509, now_ms), rows[i].finding);
+		assert_int_equal(find_of(NULL, certificate, root), rows[i].finding);
 		if (i > 0)
 			continue;
 		/* if it is listed all the same, it is revoked */
@@ -300,7 +357,7 @@ static void test_7_37_an_issuer_may_promise_never_to_revoke(void **state)
 			certificates_list(
 				&made, (struct list_plan){ .issuer = root, .revoked = certificate->x509 }),
 			&why);
-		assert_int_equal(crl_set_find(set, certificate->x509, root->x509, now_ms), REVOCATION_LISTED);
+		assert_int_equal(find_of(set, certificate, root), REVOCATION_LISTED);
 	}
 }
 
@@ -412,6 +469,7 @@ int main(void)
 		TEST(test_7_29_an_older_list_is_refused_when_it_is_published),
 		TEST(test_7_30_only_the_issuer_itself_may_speak),
 		TEST(test_7_30_two_authorities_of_one_name),
+		TEST(test_7_30_an_authority_that_changed_its_key),
 		TEST(test_7_31_7_32_7_33_A69_lists_that_say_less_are_refused),
 		TEST(test_what_is_no_list),
 		TEST(test_7_37_an_issuer_may_promise_never_to_revoke),
