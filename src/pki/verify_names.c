@@ -12,6 +12,7 @@
 #include <talloc.h>
 
 #include "base/base.h"
+#include "wire/fqdn.h"
 
 enum { FLAGS = X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS, NAME_LEN_MAX = 253, LABEL_LEN_MAX = 63, SHOWN_MAX = 8 };
 
@@ -300,28 +301,7 @@ bool verify_names_match(
 	return matched;
 }
 
-/* Fully qualified (B46): two labels at least, letters, digits and inner hyphens; the first may be `*`. */
-static bool is_qualified(struct text name)
-{
-	size_t labels = 0;
-
-	if (name.len > 2 && name.at[0] == '*' && name.at[1] == '.') {
-		name = text_from(name, 2);
-		labels++;
-	}
-	if (!are_labels(name) || memchr(name.at, '_', name.len) != NULL)
-		return false;
-	for (;;) {
-		struct text label = text_first(name, text_find(name, '.'));
-
-		if (label.at[0] == '-' || label.at[label.len - 1] == '-')
-			return false;
-		labels++;
-		if (label.len == name.len)
-			return labels >= 2;
-		name = text_from(name, label.len + 1);
-	}
-}
+/* Fully qualified (B46) */
 
 /* The first name that is not, owned by `owner`; NULL = all are. */
 static char *unqualified_name(const void *owner, const X509 *leaf, bool with_common_name)
@@ -332,14 +312,14 @@ static char *unqualified_name(const void *owner, const X509 *leaf, bool with_com
 	for (int i = 0; bad == NULL && i < sk_GENERAL_NAME_num(names); i++) {
 		const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, i);
 
-		if (name->type == GEN_DNS && !is_qualified(dns_name(name)))
+		if (name->type == GEN_DNS && fqdn_flaw(dns_name(name)) != NULL)
 			bad = text_copy(owner, dns_name(name));
 	}
 	GENERAL_NAMES_free(names);
 	if (bad == NULL && with_common_name) {
 		char *common = common_name(owner, leaf);
 
-		if (common != NULL && !is_qualified(text_of(common)))
+		if (common != NULL && fqdn_flaw(text_of(common)) != NULL)
 			bad = common;
 	}
 	return bad;
