@@ -249,15 +249,13 @@ int authorities_kept(const void *owner, const char *state_dir, struct authoritie
 	return r < 0 ? r : 0;
 }
 
-/* A directory in `at`, made if it is missing, and durable. */
+/* A directory in `at`, made if it is missing, and durable: who made it may have died before that. */
 static int open_directory(int at, const char *name, int *ret_fd)
 {
-	bool made = mkdirat(at, name, 0700) == 0;
-
-	if (!made && errno != EEXIST)
+	if (mkdirat(at, name, 0700) < 0 && errno != EEXIST)
 		return -errno;
 	*ret_fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	if (*ret_fd < 0 || (made && fsync(at) < 0))
+	if (*ret_fd < 0 || fsync(at) < 0)
 		return -errno;
 	return 0;
 }
@@ -311,10 +309,16 @@ static int write_file(int directory, const char *name, struct text bytes)
 	return r;
 }
 
+/* Somebody else made or removed it, and may have died before that was durable. */
+static int unchanged(int directory)
+{
+	return fsync(directory) < 0 ? -errno : 1;
+}
+
 static int remove_file(int directory, const char *name)
 {
 	if (unlinkat(directory, name, 0) < 0)
-		return errno == ENOENT ? 1 : -errno;
+		return errno == ENOENT ? unchanged(directory) : -errno;
 	return fsync(directory) < 0 ? -errno : 0;
 }
 
@@ -338,7 +342,7 @@ int authorities_keep(const char *state_dir, const struct authority *authority)
 	if (r < 0)
 		return r;
 	if (has_file(place.kept, file_of(authority, name, sizeof name)))
-		return 1;
+		return unchanged(place.kept);
 	return write_file(place.kept, name, authority->pem);
 }
 
@@ -360,6 +364,6 @@ int authorities_switch(const char *state_dir, enum trust_list list, bool on)
 	if (r < 0)
 		return r;
 	if (has_file(place.lists, name) != on)
-		return 1;
+		return unchanged(place.lists);
 	return on ? remove_file(place.lists, name) : write_file(place.lists, name, TEXT(""));
 }

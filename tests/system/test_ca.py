@@ -172,6 +172,27 @@ def test_without_a_state_directory_the_cure_is_said(make_gateway, strange):
     assert done.returncode == 1 and "start the gateway once" in done.stderr
 
 
+def calls_of(gateway, *arguments):
+    """Which changes a command makes below the state directory, in their order: (call, path below it)."""
+    trace = gateway.folder / "trace"
+    done = subprocess.run(["strace", "-f", "-y", "-e", "trace=mkdirat,write,fsync,renameat,unlinkat", "-o", trace, harness.BINARY, "-c", gateway.file, "ca",
+        *arguments], capture_output=True, text=True, env=harness.environment() | {"ASAN_OPTIONS": "detect_leaks=0"})
+    assert done.returncode == 0, done.stderr
+    found = re.findall(r"(\w+)\(\d+<[^>]*/state([^>]*)>", trace.read_text())
+    return [(call, path.replace("/pki/authorities", "~")) for call, path in found]
+
+
+def test_a_change_is_on_the_disk_before_it_is_told(gateway, strange):
+    """Each step is synced: the directory's entries, the file before its name, the name."""
+    directories = [("mkdirat", ""), ("fsync", ""), ("mkdirat", "/pki"), ("fsync", "/pki"), ("mkdirat", "~"), ("fsync", "~")]
+    whole_file = [("write", "~/custom/new"), ("fsync", "~/custom/new"), ("renameat", "~/custom"), ("fsync", "~/custom")]
+    assert calls_of(gateway, "import", strange.ca) == directories + whole_file
+    assert calls_of(gateway, "import", strange.ca) == [*directories, ("fsync", "~/custom")], "who was here before may have died"
+    assert calls_of(gateway, "disable", "custom") == [*directories, ("fsync", "~/new"), ("renameat", "~"), ("fsync", "~")]
+    assert calls_of(gateway, "enable", "custom") == [*directories, ("unlinkat", "~"), ("fsync", "~")]
+    assert calls_of(gateway, "delete", fingerprint(strange.ca.read_text())) == [*directories, ("unlinkat", "~/custom"), ("fsync", "~/custom")]
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
 def test_F9_what_somebody_else_put_there_is_not_trusted(gateway, strange):
     """The state directory belongs to the roles, and none of them may say whom we trust."""
