@@ -1,5 +1,5 @@
 /*
- * What master says of the certificates that listeners present: when they end, and that the demo certificate is none. Each step towards an end is told once;
+ * What master says of the certificates that listeners present, and of authorities on the custom list: when they end, and that the demo certificate is none. Each step towards an end is told once;
  * after a start and with a new certificate it begins anew.
  */
 #include <stdlib.h>
@@ -14,7 +14,9 @@
 #include "config/config.h"
 #include "config/problems.h"
 #include "config/stored.h"
+#include "config/trust_files.h"
 #include "master/master_private.h"
+#include "pki/authorities.h"
 #include "pki/demo.h"
 #include "pki/expiry.h"
 
@@ -23,19 +25,23 @@ enum { LOOK_S = 3600, DAY_S = 86400 }; /* an hour: the wall clock may be set */
 /* What was told of a certificate. */
 struct told {
 	char *name;
+	bool authority; /* not one of ours */
 	int64_t ends_s; /* wall clock: another one has another end */
 	int step;
 };
 
-static struct told *told_of(struct master *master, const char *name, int64_t ends_s)
+static struct told *told_of(struct master *master, const char *name, bool authority, int64_t ends_s)
 {
 	for (size_t i = 0; i < master->told_count; i++)
-		if (strcmp(master->told[i].name, name) == 0 && master->told[i].ends_s == ends_s)
+		if (strcmp(master->told[i].name, name) == 0 && master->told[i].ends_s == ends_s &&
+			master->told[i].authority == authority)
 			return &master->told[i];
 	master->told = text_must(
 		talloc_realloc(master, master->told, struct told, (unsigned)(master->told_count + 1)));
 	struct told *told = &master->told[master->told_count++];
-	*told = (struct told){ .name = text_copy(master->told, text_of(name)), .ends_s = ends_s };
+	*told = (struct told){
+		.name = text_copy(master->told, text_of(name)), .authority = authority, .ends_s = ends_s
+	};
 	return told;
 }
 
@@ -48,6 +54,12 @@ static void tell(struct told *told, int64_t now_s)
 	clock_iso(told->ends_s * 1000, text);
 	if (step == EXPIRY_FINE || step == told->step)
 		;
+	else if (told->authority && step < EXPIRY_ENDED)
+		log_event(LOG_WARN, "authority_expires", log_str("authority", told->name),
+			log_str("ends", text), log_num("days", left / DAY_S));
+	else if (told->authority)
+		log_event(LOG_ERROR, "authority_expired", log_str("authority", told->name),
+			log_str("ends", text), log_num("days", -left / DAY_S));
 	else if (step < EXPIRY_ENDED)
 		log_event(LOG_WARN, "certificate_expires", log_str("certificate", told->name),
 			log_str("ends", text), log_num("days", left / DAY_S));
@@ -57,19 +69,42 @@ static void tell(struct told *told, int64_t now_s)
 	told->step = step;
 }
 
+/* Of the custom list; those of the system are for the system to renew. Seconds until one passes its next step. */
+static int64_t look_at_authorities(struct master *master, int64_t now_s)
+{
+	const char *const paths[] = { master->config->authorities.custom, TRUST_FILES_KEPT };
+	int64_t wait_s = LOOK_S;
+
+	for (size_t i = 0; i < COUNT(paths); i++) {
+		struct text pem = paths[i] == NULL ? TEXT("") : bundle_find(master->bundle, paths[i]);
+		struct authorities *found = authorities_parse(NULL, pem);
+
+		for (size_t j = 0; j < found->count; j++) {
+			const struct authority *authority = &found->all[j];
+
+			if (authority->ends_s == 0)
+				continue;
+			tell(told_of(master, authority->name, true, authority->ends_s), now_s);
+			wait_s = MIN(wait_s, expiry_next(authority->ends_s - now_s));
+		}
+		talloc_free(found);
+	}
+	return wait_s;
+}
+
 /* Milliseconds until a certificate passes its next step, an hour at most. */
 static int look(struct master *master)
 {
 	const struct config *config = master->config;
 	const int64_t now_ms = clock_wall_ms();
-	int64_t wait_s = LOOK_S, left;
+	int64_t wait_s = look_at_authorities(master, now_ms / 1000), left;
 
 	for (size_t i = 0; i < config->certificate_count; i++) {
 		const struct config_certificate *certificate = &config->certificates[i];
 
 		if (expiry_of_chain(bundle_find(master->bundle, certificate->chain), now_ms, &left) < 0)
 			continue;
-		tell(told_of(master, certificate->name, now_ms / 1000 + left), now_ms / 1000);
+		tell(told_of(master, certificate->name, false, now_ms / 1000 + left), now_ms / 1000);
 		wait_s = MIN(wait_s, expiry_next(left));
 	}
 	return (int)wait_s * 1000;

@@ -71,6 +71,13 @@ static char *time_text(const void *owner, const ASN1_TIME *time)
 	return text_copy(owner, text_of(clock_iso((int64_t)timegm(&tm) * 1000, text)));
 }
 
+static int64_t seconds_of(const ASN1_TIME *time)
+{
+	struct tm tm;
+
+	return ASN1_TIME_to_tm(time, &tm) == 1 ? (int64_t)timegm(&tm) : 0;
+}
+
 static char *key_text(const void *owner, const X509 *certificate)
 {
 	EVP_PKEY *key = X509_get0_pubkey(certificate);
@@ -123,6 +130,7 @@ static struct authority describe(const void *owner, X509 *certificate)
 		.serial = serial_text(owner, certificate),
 		.not_before = time_text(owner, X509_get0_notBefore(certificate)),
 		.not_after = time_text(owner, X509_get0_notAfter(certificate)),
+		.ends_s = seconds_of(X509_get0_notAfter(certificate)),
 		.key = key_text(owner, certificate),
 		.signature = text_copy(owner, text_of(OBJ_nid2ln(X509_get_signature_nid(certificate)))),
 		.pem = pem_of(owner, certificate),

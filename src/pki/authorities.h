@@ -14,6 +14,7 @@ struct authority {
 	const char *name;   /* its common name, or what else it is called */
 	const char *subject, *issuer, *serial;
 	const char *not_before, *not_after; /* as clock_iso() */
+	int64_t ends_s;			    /* the latter, wall clock; 0 = it cannot be read */
 	const char *key;		    /* `RSA 2048`, `EC P-256` */
 	const char *signature;		    /* `sha256WithRSAEncryption` */
 	struct text pem;

@@ -151,6 +151,23 @@ def test_B84_both_off_warns(gateway):
     assert gateway.json("ca", "enable", "custom")["changed"] is False
 
 
+@pytest.mark.parametrize("kept", [False, True], ids=["authorities_custom", "ca_import"])
+def test_B88_the_end_of_an_authority_is_told_before_it_comes(gateway, tmp_path, kept):
+    """Once for a start: not again by a reload."""
+    made = harness.run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", tmp_path / "key", "-out",
+        gateway.folder / "short.pem", "-days", 5, "-subj", "/CN=Short CA")
+    assert made.returncode == 0, made.stderr
+    if kept:
+        assert gateway.command("ca", "import", gateway.folder / "short.pem").returncode == 0
+    else:
+        gateway.configure(harness.settings(authorities={"system": False, "custom": "short.pem"}))
+    with gateway:
+        harness.wait_for("it is told", lambda: " authority_expires " in gateway.stderr())
+        assert gateway.command("reload").returncode == 0
+    told = re.findall(r" warn master authority_expires authority=\"Short CA\" ends=\S+ days=(\d)", gateway.stderr())
+    assert told in (["4"], ["5"]), gateway.stderr()
+
+
 def test_B84_what_the_file_switches_off_the_command_cannot_switch_on(gateway):
     done = gateway.command("ca", "enable", "system")
     assert done.returncode == 1 and "`authorities.system: false`" in done.stderr
