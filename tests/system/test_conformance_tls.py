@@ -1,5 +1,7 @@
 """Conformance 1d: TLS that is required or optional, failed handshakes, how many of them a client may have."""
 
+import subprocess
+
 import pytest
 
 import harness
@@ -156,3 +158,22 @@ def test_1_53_what_is_refused_otherwise_is_no_handshake(make_gateway, sink):
         c.expect("STARTTLS", 503)
         c.quit()
     assert codes_of_starttls(gateway, 1) == [454]
+
+
+def s_client(gateway, *options, words=""):
+    host, port = gateway.address()
+    done = subprocess.run(["openssl", "s_client", "-starttls", "smtp", "-connect", f"{host}:{port}", *options], input=words, capture_output=True,
+        text=True, timeout=harness.PATIENCE, env=harness.environment())
+    return done.stdout + done.stderr
+
+
+def test_8_15_no_early_data_is_taken(gateway):
+    said = s_client(gateway, "-tls1_3", "-crlf", "-ign_eof", words="ehlo client.test\nquit\n")
+    assert "Post-Handshake New Session Ticket arrived" in said and "Max Early Data: 0" in said, said
+
+
+def test_8_16_renegotiation_is_refused(gateway):
+    """`R` at the beginning of a line makes s_client try it."""
+    said = s_client(gateway, "-tls1_2", words="R\n")
+    assert "RENEGOTIATING" in said and "no renegotiation" in said, said
+    assert said.count("Certificate chain") <= 1
