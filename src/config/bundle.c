@@ -19,6 +19,7 @@
 #include <talloc.h>
 
 #include "base/base.h"
+#include "wire/pem_frame.h"
 
 enum {
 	FILE_MAX = 1 << 20,
@@ -29,6 +30,9 @@ enum {
 	VERSION = 1
 };
 enum { SEALS_NEEDED = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE };
+
+/* No path begins so: control characters are refused in the configuration. */
+#define KEY_PREFIX "\1key "
 
 static const char magic[8] = { 'P', 'O', 'S', 'T', 'B', 'N', 'D', '\n' };
 
@@ -57,6 +61,7 @@ struct bundle {
 	uint64_t generation;
 	struct entry *entries;
 	size_t count;
+	int keys_fd;   /* what bundle_put_keys_away() sealed, else -1 */
 	void *mapping; /* of bundle_open(), else NULL */
 	size_t mapping_size;
 };
@@ -67,6 +72,7 @@ static int wipe(struct bundle *bundle)
 	for (size_t i = 0; i < bundle->count; i++)
 		if (bundle->entries[i].copy != NULL)
 			explicit_bzero(bundle->entries[i].copy, bundle->entries[i].bytes.len);
+	base_close(&bundle->keys_fd);
 	if (bundle->mapping != NULL)
 		munmap(bundle->mapping, bundle->mapping_size);
 	return 0;
@@ -77,6 +83,7 @@ struct bundle *bundle_new(const void *owner, uint64_t generation)
 	struct bundle *bundle = text_must(talloc_zero(owner, struct bundle));
 
 	bundle->generation = generation;
+	bundle->keys_fd = -1;
 	talloc_set_destructor(bundle, wipe);
 	return bundle;
 }
@@ -137,13 +144,35 @@ static ssize_t read_all(int fd, char *buf, size_t max)
 	return -EFBIG;
 }
 
-static int add_from_disk(struct bundle *bundle, const char *path, unsigned readers, size_t max)
+/* What of a file becomes an entry. */
+enum part { WHOLE, CERTIFICATES };
+
+/* Move the certificates among `bytes` to its front; how long they are. */
+static size_t keep_certificates(char *bytes, size_t len)
+{
+	struct text rest = { bytes, len };
+	struct pem_frame block;
+	size_t kept = 0;
+
+	while (pem_frame_next(&rest, &block)) {
+		if (!pem_frame_is_certificate(block.label))
+			continue;
+		memmove(bytes + kept, block.whole.at, block.whole.len);
+		kept += block.whole.len;
+		if (kept < len)
+			bytes[kept++] = '\n';
+	}
+	return kept;
+}
+
+static int add_from_disk(struct bundle *bundle, const char *path, const char *name, unsigned readers,
+	enum part part, size_t max)
 {
 	CLEANUP(base_close) int fd = -1;
 	struct stat st;
 
-	if (find(bundle, path) != NULL) {
-		bundle_add(bundle, path, TEXT(""), readers);
+	if (find(bundle, name) != NULL) {
+		bundle_add(bundle, name, TEXT(""), readers);
 		return 0;
 	}
 
@@ -163,7 +192,10 @@ static int add_from_disk(struct bundle *bundle, const char *path, unsigned reade
 
 	ssize_t n = read_all(fd, buf, room);
 	if (n >= 0)
-		bundle_add(bundle, path, (struct text){ buf, (size_t)n }, readers);
+		bundle_add(bundle, name,
+			(struct text){
+				buf, part == CERTIFICATES ? keep_certificates(buf, (size_t)n) : (size_t)n },
+			readers);
 
 	explicit_bzero(buf, room + 1);
 	talloc_free(buf);
@@ -172,12 +204,39 @@ static int add_from_disk(struct bundle *bundle, const char *path, unsigned reade
 
 int bundle_add_file(struct bundle *bundle, const char *path, unsigned readers)
 {
-	return add_from_disk(bundle, path, readers, FILE_MAX);
+	return add_from_disk(bundle, path, path, readers, WHOLE, FILE_MAX);
+}
+
+int bundle_add_chain(struct bundle *bundle, const char *path, unsigned readers)
+{
+	return add_from_disk(bundle, path, path, readers, CERTIFICATES, FILE_MAX);
+}
+
+static char *key_name(const void *owner, const char *path)
+{
+	return text_must(talloc_asprintf(owner, KEY_PREFIX "%s", path));
+}
+
+int bundle_add_key(struct bundle *bundle, const char *path)
+{
+	char *name = key_name(bundle, path);
+	int r = add_from_disk(bundle, path, name, BUNDLE_KEYS, WHOLE, FILE_MAX);
+
+	talloc_free(name);
+	return r;
+}
+
+void bundle_add_key_bytes(struct bundle *bundle, const char *path, struct text bytes)
+{
+	char *name = key_name(bundle, path);
+
+	bundle_add(bundle, name, bytes, BUNDLE_KEYS);
+	talloc_free(name);
 }
 
 int bundle_add_list(struct bundle *bundle, const char *path, unsigned readers)
 {
-	return add_from_disk(bundle, path, readers, LIST_MAX);
+	return add_from_disk(bundle, path, path, readers, WHOLE, LIST_MAX);
 }
 
 struct text bundle_find(const struct bundle *bundle, const char *path)
@@ -185,6 +244,15 @@ struct text bundle_find(const struct bundle *bundle, const char *path)
 	const struct entry *entry = find(bundle, path);
 
 	return entry == NULL ? (struct text){ NULL, 0 } : entry->bytes;
+}
+
+struct text bundle_find_key(const struct bundle *bundle, const char *path)
+{
+	char *name = key_name(NULL, path);
+	struct text bytes = bundle_find(bundle, name);
+
+	talloc_free(name);
+	return bytes;
 }
 
 static int write_all(int fd, const void *bytes, size_t len)
@@ -226,6 +294,11 @@ int bundle_seal(const struct bundle *bundle, unsigned reader)
 
 	if (fd < 0)
 		return -errno;
+	if (reader == BUNDLE_KEYS && bundle->keys_fd >= 0) {
+		int kept = fcntl(bundle->keys_fd, F_DUPFD_CLOEXEC, 0);
+
+		return kept < 0 ? -errno : kept;
+	}
 
 	memcpy(header.magic, magic, sizeof magic);
 	for (size_t i = 0; i < bundle->count; i++) {
@@ -251,6 +324,25 @@ int bundle_seal(const struct bundle *bundle, unsigned reader)
 	if (fcntl(fd, F_ADD_SEALS, SEALS_NEEDED | F_SEAL_SEAL) < 0)
 		return -errno;
 	return base_take(&fd);
+}
+
+int bundle_put_keys_away(struct bundle *bundle)
+{
+	int fd = bundle_seal(bundle, BUNDLE_KEYS);
+
+	if (fd < 0)
+		return fd;
+	base_close(&bundle->keys_fd);
+	bundle->keys_fd = fd;
+	for (size_t i = 0; i < bundle->count; i++) {
+		struct entry *entry = &bundle->entries[i];
+
+		if (entry->readers != BUNDLE_KEYS || entry->copy == NULL)
+			continue;
+		explicit_bzero(entry->copy, entry->bytes.len);
+		entry->bytes.len = 0;
+	}
+	return 0;
 }
 
 /* Take the first entry of `rest` into the bundle; false when it does not fit. */

@@ -17,6 +17,7 @@ enum {
 	BUNDLE_QUEUE = 1 << 1,
 	BUNDLE_DELIVER = 1 << 2,
 	BUNDLE_RESOLVER = 1 << 3,
+	BUNDLE_KEYS = 1 << 4,
 	BUNDLE_ALL = 0xff
 };
 
@@ -31,11 +32,25 @@ void bundle_add(struct bundle *bundle, const char *path, struct text bytes, unsi
 /* Read a file of at most 1 MiB from disk and add it; 0, or a negative errno (-EFBIG: larger). */
 int bundle_add_file(struct bundle *bundle, const char *path, unsigned readers);
 
+/* As bundle_add_file(), and only the certificates in the PEM file are kept, whatever else is in it. */
+int bundle_add_chain(struct bundle *bundle, const char *path, unsigned readers);
+
+/* As bundle_add_file(), for role `keys` alone: an entry of its own, whatever else is known under this path. */
+int bundle_add_key(struct bundle *bundle, const char *path);
+void bundle_add_key_bytes(struct bundle *bundle, const char *path, struct text bytes);
+
 /* As bundle_add_file(), of at most 64 MiB. */
 int bundle_add_list(struct bundle *bundle, const char *path, unsigned readers);
 
 /* The bytes of entry `path`, borrowed while the bundle lives; NULL `at` when there is none. */
 struct text bundle_find(const struct bundle *bundle, const char *path);
+
+/* The same of what bundle_add_key() added. */
+struct text bundle_find_key(const struct bundle *bundle, const char *path);
+
+/* Seal what role `keys` may see for every later bundle_seal(), and wipe from this process what only that role may see; 0, or a negative
+ * errno. */
+int bundle_put_keys_away(struct bundle *bundle);
 
 /* A sealed memfd with the entries that `reader` (one bit) may see; the caller owns the descriptor. Or a negative errno. */
 int bundle_seal(const struct bundle *bundle, unsigned reader);

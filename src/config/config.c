@@ -166,11 +166,13 @@ static void note_file(struct marks *marks, const char *key, const char *path, in
 			"`%s` cannot be read: %s; correct the path or put the file there", path, err_text(r));
 }
 
+static const char pem_limit[] = "1 MiB: name a PEM file";
+
 static void gather_pem(
 	struct bundle *bundle, const char *path, unsigned readers, struct marks *marks, const char *key)
 {
 	if (path != NULL)
-		note_file(marks, key, path, bundle_add_file(bundle, path, readers), "1 MiB: name a PEM file");
+		note_file(marks, key, path, bundle_add_file(bundle, path, readers), pem_limit);
 }
 
 /* The file of trust anchors must hold some. */
@@ -209,6 +211,22 @@ static void check_key_mode(const char *path, struct marks *marks, const char *ke
 		"the mode of `%s` lets %s this private key: run `chmod 600` on it, or 640", path, who);
 }
 
+/* A chain for `front`, a key for `keys`, also when both stand in one file. */
+static void gather_certificate(struct bundle *bundle, const struct config_certificate *certificate,
+	size_t number, struct marks *marks)
+{
+	const char *path = certificate->chain,
+		   *key = text_must(talloc_asprintf(marks, "certificates[%zu].chain", number));
+
+	if (path != NULL)
+		note_file(marks, key, path, bundle_add_chain(bundle, path, BUNDLE_FRONT), pem_limit);
+	path = certificate->key;
+	key = text_must(talloc_asprintf(marks, "certificates[%zu].key", number));
+	if (path != NULL)
+		note_file(marks, key, path, bundle_add_key(bundle, path), pem_limit);
+	check_key_mode(path, marks, key);
+}
+
 /* 0 when `run` can make or append to the log: a regular file, or none yet in a directory. Rights are for `run` to say, which may be another
  * user. */
 static int log_place(const void *owner, const char *path)
@@ -239,13 +257,8 @@ static void gather_files(struct bundle *bundle, const struct config *config, str
 	for (size_t i = 0; i < config->certificate_count; i++) {
 		const struct config_certificate *certificate = &config->certificates[i];
 
-		if (!stored_take(bundle, config, i, marks))
-			continue;
-		gather_pem(bundle, certificate->chain, BUNDLE_FRONT, marks,
-			text_must(talloc_asprintf(marks, "certificates[%zu].chain", i + 1)));
-		char *key = text_must(talloc_asprintf(marks, "certificates[%zu].key", i + 1));
-		gather_pem(bundle, certificate->key, BUNDLE_FRONT, marks, key);
-		check_key_mode(certificate->key, marks, key);
+		if (stored_take(bundle, config, i, marks))
+			gather_certificate(bundle, certificate, i + 1, marks);
 	}
 	trust_files_gather(bundle, config, marks);
 	gather_pem(bundle, config->authorities.custom,

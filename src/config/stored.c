@@ -68,7 +68,9 @@ static int take(struct bundle *bundle, int directory_fd, const char *name, const
 	char *from = text_must(talloc_asprintf(read, "/proc/self/fd/%d/%s", directory_fd, name));
 	int r = bundle_add_file(read, from, readers);
 
-	if (r == 0)
+	if (r == 0 && readers == BUNDLE_KEYS)
+		bundle_add_key_bytes(bundle, path, bundle_find(read, from));
+	else if (r == 0)
 		bundle_add(bundle, path, bundle_find(read, from), readers);
 	talloc_free(read);
 	return r;
@@ -212,7 +214,7 @@ static void warn_demo(const struct config *config, const struct config_certifica
 	}
 }
 
-/* Both files through one directory, so that they are a pair whatever is exchanged meanwhile; nobody reads them yet (readers 0). */
+/* Both files through one directory, so that they are a pair whatever is exchanged meanwhile; nobody reads the chain yet (readers 0). */
 static int take_pair(struct bundle *bundle, int store_fd, const struct config_certificate *certificate)
 {
 	char *path = text_must(talloc_asprintf(NULL, STORED_CERTIFICATES "/%s", certificate->name));
@@ -221,7 +223,7 @@ static int take_pair(struct bundle *bundle, int store_fd, const struct config_ce
 	int r = fd < 0 ? -errno : take(bundle, fd, STORED_CHAIN, certificate->chain, 0);
 
 	if (r == 0)
-		r = take(bundle, fd, STORED_KEY, certificate->key, 0);
+		r = take(bundle, fd, STORED_KEY, certificate->key, BUNDLE_KEYS);
 	talloc_free(path);
 	return r;
 }

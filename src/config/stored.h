@@ -37,6 +37,6 @@ void stored_finish(struct config *config, const struct bundle *bundle, struct ma
 /* After references: listeners that name no certificate get the active one. */
 void stored_assign(struct config *config, const struct bundle *bundle, const struct marks *marks);
 
-/* Add chain and key of entry number `index`, if it is of the store, to `bundle` for no reader yet; they belong together. False when it lacks them: said as a
+/* Add chain and key of entry number `index`, if it is of the store, to `bundle`, the chain for no reader yet; they belong together. False when it lacks them: said as a
  * problem, for the demo certificate as a warning. Listeners that present the demo certificate are warned about. */
 bool stored_take(struct bundle *bundle, const struct config *config, size_t index, struct marks *marks);

@@ -44,6 +44,8 @@ enum frame_kind {
 	FRAME_VERIFY,
 	/* asks to resolver */
 	FRAME_DNS,
+	/* asks to keys */
+	FRAME_SIGN,
 	/* command line -> master */
 	FRAME_CONTROL_STATUS,
 	FRAME_CONTROL_RELOAD,

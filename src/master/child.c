@@ -227,6 +227,7 @@ static const struct {
 	{ CHILD_FRONT, CHILD_DELIVER }, /* call-ahead */
 	{ CHILD_DELIVER, CHILD_RESOLVER },
 	{ CHILD_FRONT, CHILD_RESOLVER },
+	{ CHILD_FRONT, CHILD_KEYS },
 };
 
 /* Role `admin` asks master itself, for the status. */

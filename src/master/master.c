@@ -52,7 +52,13 @@ static int read_configuration(struct master *master)
 		tls_check(master->config, master->bundle, problems);
 	}
 	print_problems(problems);
-	return problems->count > 0 ? -EINVAL : 0;
+	if (problems->count > 0)
+		return -EINVAL;
+	int r = bundle_put_keys_away(master->bundle);
+	if (r < 0)
+		fprintf(stderr, "postern: %s: the private keys cannot be kept in memory: %s\n", master->file,
+			err_text(r));
+	return r;
 }
 
 static int bind_sockets(struct master *master)
@@ -240,7 +246,7 @@ static void watch(struct master *master)
 /* The reverse of the mail's way: no new mail, then no delivery, then the store; the page first, because nobody answers it any more. */
 static void stop_children(struct master *master)
 {
-	static const size_t order[] = { CHILD_ADMIN, CHILD_FRONT, CHILD_DELIVER, CHILD_RESOLVER,
+	static const size_t order[] = { CHILD_ADMIN, CHILD_FRONT, CHILD_DELIVER, CHILD_KEYS, CHILD_RESOLVER,
 		CHILD_QUEUE };
 
 	_Static_assert(COUNT(order) == CHILD_COUNT, "every role ends");
@@ -269,6 +275,8 @@ int master_run(const char *file)
 		(struct child){ .name = "queue", .bundle_reader = BUNDLE_QUEUE, .control_fd = -1 };
 	master->children[CHILD_RESOLVER] =
 		(struct child){ .name = "resolver", .bundle_reader = BUNDLE_RESOLVER, .control_fd = -1 };
+	master->children[CHILD_KEYS] =
+		(struct child){ .name = "keys", .bundle_reader = BUNDLE_KEYS, .control_fd = -1 };
 	master->children[CHILD_FRONT] =
 		(struct child){ .name = "front", .bundle_reader = BUNDLE_FRONT, .control_fd = -1 };
 	master->children[CHILD_DELIVER] =
@@ -276,6 +284,7 @@ int master_run(const char *file)
 	master->children[CHILD_ADMIN] =
 		(struct child){ .name = "admin", .bundle_reader = MASTER_READS_ALL_ONLY, .control_fd = -1 };
 	master->program = text_must(talloc_strdup(master, "/proc/self/exe"));
+	tls_wipe_memory();
 	tls_start();
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* private keys pass through here */
 	setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });

@@ -22,7 +22,7 @@ enum { MASTER_LISTENERS_MAX = 100 };
 /* A reader of bundles that no entry names: it sees what all may see, the configuration file. */
 enum { MASTER_READS_ALL_ONLY = 1 << 7 };
 
-enum { CHILD_QUEUE, CHILD_RESOLVER, CHILD_FRONT, CHILD_DELIVER, CHILD_ADMIN, CHILD_COUNT };
+enum { CHILD_QUEUE, CHILD_RESOLVER, CHILD_KEYS, CHILD_FRONT, CHILD_DELIVER, CHILD_ADMIN, CHILD_COUNT };
 
 /* A listening socket, kept over reloads while a listener of the same name wants the same address. */
 struct bound {

@@ -170,6 +170,9 @@ bool master_reload(
 		tls_check(config, bundle, problems);
 		check_fixed(master->config, config, problems);
 	}
+	if (problems->count == 0 && bundle_put_keys_away(bundle) < 0)
+		problems_add(problems, config->file, 0, "",
+			"the private keys cannot be kept in memory; see how much of it is free");
 	if (problems->count == 0)
 		master_bind(master, config, problems, &bound, &count);
 	offer = (struct child_offer){ .bundle = bundle, .config = config, .bound = bound, .log_fd = -1 };

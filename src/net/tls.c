@@ -7,6 +7,7 @@
  */
 #include "net/tls.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -34,6 +35,39 @@ struct tls_context {
 void tls_start(void)
 {
 	if (OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG, NULL) != 1)
+		abort();
+}
+
+static void wipe_and_free(void *memory, const char *file, int line)
+{
+	(void)file, (void)line;
+	if (memory != NULL)
+		explicit_bzero(memory, malloc_usable_size(memory));
+	free(memory);
+}
+
+static void *plain_malloc(size_t size, const char *file, int line)
+{
+	(void)file, (void)line;
+	return malloc(size);
+}
+
+/* realloc() may leave the old bytes behind. */
+static void *move_and_wipe(void *memory, size_t size, const char *file, int line)
+{
+	void *moved = size == 0 ? NULL : malloc(size);
+
+	if (moved == NULL && size > 0)
+		return NULL;
+	if (memory != NULL && moved != NULL)
+		memcpy(moved, memory, MIN(size, malloc_usable_size(memory)));
+	wipe_and_free(memory, file, line);
+	return moved;
+}
+
+void tls_wipe_memory(void)
+{
+	if (CRYPTO_set_mem_functions(plain_malloc, move_and_wipe, wipe_and_free) != 1)
 		abort();
 }
 
@@ -150,6 +184,20 @@ int tls_use_profile(struct tls_context *context, const struct config_tls_profile
 	use_level(native, profile);
 	ERR_clear_error();
 	return used ? 0 : ERR_TLS;
+}
+
+bool tls_takes_rsa_exchange(const struct config_tls_profile *profile)
+{
+	struct tls_context *context = context_new(NULL, TLS_server_method());
+	const STACK_OF(SSL_CIPHER) * ciphers;
+	bool takes = false;
+
+	tls_use_profile(context, profile);
+	ciphers = SSL_CTX_get_ciphers(context->native);
+	for (int i = 0; i < sk_SSL_CIPHER_num(ciphers); i++)
+		takes = takes || SSL_CIPHER_get_kx_nid(sk_SSL_CIPHER_value(ciphers, i)) == NID_kx_rsa;
+	talloc_free(context);
+	return takes && profile->min_version <= CONFIG_TLS_1_2;
 }
 
 /* Checking them */

@@ -19,6 +19,9 @@ typedef struct ssl_st SSL;
 /* Once per process, before any thread: OpenSSL without its configuration files. */
 void tls_start(void);
 
+/* Before tls_start(), in processes that see private keys: OpenSSL wipes all memory that it gives back. */
+void tls_wipe_memory(void);
+
 /* A thread that has used TLS is about to end: give back what OpenSSL keeps for it. */
 void tls_thread_end(void);
 
@@ -42,6 +45,9 @@ int tls_expect(SSL *ssl, const void *owner, const struct tls_peer *peer);
 /* Let the handshakes of `context` follow `profile`; before the context gets its certificate. 0, or ERR_TLS when this OpenSSL does not
  * know what the profile names; tls_check() has said so before. */
 int tls_use_profile(struct tls_context *context, const struct config_tls_profile *profile);
+
+/* True when a listener of this profile may end up without forward secrecy: then clients encrypt a secret to its RSA key. */
+bool tls_takes_rsa_exchange(const struct config_tls_profile *profile);
 
 /* For `postern check`: OpenSSL knows the ciphers and groups of every TLS profile, something is left of them, and the certificates of
  * the listeners (in `bundle`) fit their profiles. Problems are added. */

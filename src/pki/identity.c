@@ -1,6 +1,6 @@
 /*
- * Private keys live here until role `keys` exists; then the handle will name a key in that role and nobody else
- * changes. Keys come from a sealed memfd, never from a path: front has no files.
+ * Private keys are read here only: by role `keys`, which signs with them; by master and `check`, which see whether they fit; and by the sink, which
+ * has no other processes. Everybody else has a handle that names a key of role `keys`. Keys come from a sealed memfd, never from a path.
  */
 #include "pki/identity.h"
 
@@ -15,6 +15,7 @@
 #include "config/config.h"
 #include "config/problems.h"
 #include "net/tls.h"
+#include "pki/key_handle.h"
 #include "pki/trust.h"
 
 struct identity {
@@ -52,24 +53,51 @@ static bool load_chain(struct identity *identity, struct text pem)
 	return identity->leaf != NULL;
 }
 
-static bool load_key(struct identity *identity, struct text pem)
+EVP_PKEY *identity_read_key(struct text pem)
 {
 	BIO *bio = text_must(BIO_new_mem_buf(pem.at, (int)pem.len));
+	EVP_PKEY *key = PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL);
 
-	identity->key = PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL);
 	BIO_free(bio);
 	ERR_clear_error();
-	return identity->key != NULL;
+	return key;
 }
+
+struct digest identity_key_id(const EVP_PKEY *key)
+{
+	unsigned char *encoded = NULL;
+	int len = i2d_PUBKEY(key, &encoded);
+	struct digest id;
+
+	text_must(len > 0 ? encoded : NULL);
+	id = digest_of((struct text){ (const char *)encoded, (size_t)len });
+	OPENSSL_free(encoded);
+	return id;
+}
+
+/* What a handle can stand for. */
+static bool is_known(const EVP_PKEY *key)
+{
+	int type = key == NULL ? EVP_PKEY_NONE : EVP_PKEY_get_base_id(key);
+
+	return type == EVP_PKEY_RSA || type == EVP_PKEY_EC;
+}
+
+static const struct identity_flaw no_chain = { "chain",
+	"no certificate in PEM form in this file; put the server's certificate first, then its issuers" };
+static const struct identity_flaw unknown_kind = {
+	"chain",
+	"the key of the first certificate is neither RSA nor of an elliptic curve such as P-256; have one issued for such a key"
+};
 
 static struct identity_flaw flaw_of(struct identity *identity, struct text chain, struct text key)
 {
 	if (!load_chain(identity, chain))
-		return (struct identity_flaw){
-			"chain",
-			"no certificate in PEM form in this file; put the server's certificate first, then its issuers"
-		};
-	if (!load_key(identity, key))
+		return no_chain;
+	if (!is_known(X509_get0_pubkey(identity->leaf)))
+		return unknown_kind;
+	identity->key = identity_read_key(key);
+	if (identity->key == NULL)
 		return (struct identity_flaw){ "key", "no unencrypted private key in PEM form in this file" };
 	if (X509_check_private_key(identity->leaf, identity->key) != 1)
 		return (struct identity_flaw){
@@ -79,19 +107,53 @@ static struct identity_flaw flaw_of(struct identity *identity, struct text chain
 	return (struct identity_flaw){ 0 };
 }
 
-struct identity *identity_load(
-	const void *owner, struct text chain, struct text key, struct identity_flaw *ret_flaw)
+static struct identity_flaw flaw_of_chain(
+	struct identity *identity, struct text chain, struct key_handles *handles, const char *name)
+{
+	EVP_PKEY *public;
+
+	if (!load_chain(identity, chain))
+		return no_chain;
+	public = X509_get0_pubkey(identity->leaf);
+	identity->key = is_known(public) ? key_handle_new(handles, public, name) : NULL;
+	return identity->key == NULL ? unknown_kind : (struct identity_flaw){ 0 };
+}
+
+static struct identity *identity_new(const void *owner)
 {
 	struct identity *identity = text_must(talloc_zero(owner, struct identity));
 
 	talloc_set_destructor(identity, identity_destroy);
-	*ret_flaw = flaw_of(identity, chain, key);
-	if (ret_flaw->part == NULL)
+	return identity;
+}
+
+/* `identity`, or NULL when it has a flaw. */
+static struct identity *judged(struct identity *identity, const struct identity_flaw *flaw)
+{
+	if (flaw->part == NULL)
 		return identity;
 
 	ERR_clear_error();
 	talloc_free(identity);
 	return NULL;
+}
+
+struct identity *identity_load(
+	const void *owner, struct text chain, struct text key, struct identity_flaw *ret_flaw)
+{
+	struct identity *identity = identity_new(owner);
+
+	*ret_flaw = flaw_of(identity, chain, key);
+	return judged(identity, ret_flaw);
+}
+
+struct identity *identity_load_chain(const void *owner, struct text chain, struct key_handles *handles,
+	const char *name, struct identity_flaw *ret_flaw)
+{
+	struct identity *identity = identity_new(owner);
+
+	*ret_flaw = flaw_of_chain(identity, chain, handles, name);
+	return judged(identity, ret_flaw);
 }
 
 int identity_use(const struct identity *identity, struct tls_context *context)
@@ -110,8 +172,8 @@ static void check_certificate(const struct config *config, const struct config_c
 
 	if (bundle_find(bundle, certificate->chain).at == NULL)
 		return; /* the demo certificate, before the first start */
-	struct identity *identity = identity_load(
-		NULL, bundle_find(bundle, certificate->chain), bundle_find(bundle, certificate->key), &flaw);
+	struct identity *identity = identity_load(NULL, bundle_find(bundle, certificate->chain),
+		bundle_find_key(bundle, certificate->key), &flaw);
 
 	if (identity == NULL) {
 		char *key = talloc_asprintf(NULL, "certificates[%s].%s", certificate->name, flaw.part);

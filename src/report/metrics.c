@@ -39,6 +39,8 @@ static const struct metrics_family
 		"Questions to the DNS, by what came of them and what DNSSEC says of the answer." },
 	waiting = { "dns_waiting", "gauge",
 		"Asks of roles and commands that wait for an answer of the DNS." },
+	signatures = { "signatures_total", "counter",
+		"Asks for a signature with a private key, by who asked and what came of it." },
 	notes = { "notes_dropped_total", "counter",
 		"Refusals that tracking does not show because there were too many." };
 
@@ -87,6 +89,12 @@ static const struct metrics_family
 #define DNS(result, security, word, security_word)                                                           \
 	[METRIC_DNS + result * 2 + (security != DNS_INSECURE)] = { "dns_by." word "." security_word,         \
 		"dns." word, &questions, "result=\"" word "\",security=\"" security_word "\"" }
+
+#define SIGN(role, place, word, result)                                                                      \
+	[METRIC_SIGN + role * 3 + place] = { "signatures_by." word "." result, "signatures." result,         \
+		&signatures, "role=\"" word "\",result=\"" result "\"" }
+#define SIGN_BLOCK(role, word)                                                                               \
+	SIGN(role, 0, word, "signed"), SIGN(role, 1, word, "too_often"), SIGN(role, 2, word, "refused")
 
 /* Bucket `i` of a histogram, up to so many seconds; its last one and its sum. */
 #define BUCKET(block, i, seconds)                                                                            \
@@ -167,6 +175,8 @@ static const struct metrics_row rows[] = {
 	DNS(DNS_FAILED, DNS_INSECURE, "failed", "unknown"),
 	DNS(DNS_FAILED, DNS_BOGUS, "failed", "bogus"),
 	[METRIC_DNS_WAITING] = { "dns_waiting", NULL, &waiting, "" },
+	SIGN_BLOCK(KEY_USE_FRONT, "front"),
+	SIGN_BLOCK(KEY_USE_DELIVER, "deliver"),
 };
 
 _Static_assert(COUNT(rows) == METRIC_COUNT, "every metric has a row");
@@ -214,6 +224,14 @@ void metrics_count(struct metrics *metrics, enum metric metric)
 void metrics_count_dns(struct metrics *metrics, enum dns_result result, enum dns_security security)
 {
 	metrics_count(metrics, (enum metric)(METRIC_DNS + (int)result * 2 + (security != DNS_INSECURE)));
+}
+
+void metrics_count_sign(struct metrics *metrics, enum key_use_role role, enum key_use verdict)
+{
+	const int place = verdict == KEY_USE_YES ? 0 : verdict == KEY_USE_TOO_OFTEN ? 1 : 2;
+
+	if (role == KEY_USE_FRONT || role == KEY_USE_DELIVER)
+		metrics_count(metrics, (enum metric)(METRIC_SIGN + (int)role * 3 + place));
 }
 
 void metrics_set(struct metrics *metrics, enum metric metric, int64_t value)

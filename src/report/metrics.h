@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "lookup/dns.h"
+#include "policy/key_use.h"
 
 struct frame;
 
@@ -12,6 +13,7 @@ enum {
 	METRICS_VERSIONS = 4, /* of TLS: TLSv1 to TLSv1.3 */
 	METRICS_GROUPS = 8,   /* of key exchange; the last one is `other` */
 	METRICS_LEVELS = 3,   /* enum tls_level */
+	METRICS_SIGN = 6,     /* roles that ask, times what came of it */
 	METRICS_DNS = 8,      /* enum dns_result times insecure or not */
 	METRICS_BUCKETS = 12, /* of a histogram that have a bound; a last one has none */
 	METRICS_LISTENERS = 32,
@@ -53,7 +55,8 @@ enum metric {
 	METRIC_NOTES_DROPPED,
 	METRIC_DNS,				       /* block: metrics_count_dns() finds the place */
 	METRIC_DNS_WAITING = METRIC_DNS + METRICS_DNS, /* a gauge */
-	METRIC_COUNT,
+	METRIC_SIGN,				       /* block: metrics_count_sign() finds the place */
+	METRIC_COUNT = METRIC_SIGN + METRICS_SIGN,
 };
 
 /* How the client of a session was protected in the end. */
@@ -101,6 +104,9 @@ void metrics_count(struct metrics *metrics, enum metric metric);
 
 /* Count an answer that was given to who asked the DNS. */
 void metrics_count_dns(struct metrics *metrics, enum dns_result result, enum dns_security security);
+
+/* Count an answer of role `keys`. */
+void metrics_count_sign(struct metrics *metrics, enum key_use_role role, enum key_use verdict);
 
 /* Set a gauge. */
 void metrics_set(struct metrics *metrics, enum metric metric, int64_t value);

@@ -1,5 +1,5 @@
 /*
- * Role `front`: accepts connections and talks SMTP with them. It opens no files; its certificates come in the bundle. A generation holds
+ * Role `front`: accepts connections and talks SMTP with them. It opens no files; its certificates come in the bundle, their keys stay in `keys`. A generation holds
  * what its sessions share and lives until the last of them ends, so a reload drops nobody.
  */
 #include <pthread.h>
@@ -24,6 +24,7 @@
 #include "listen/proxy_protocol.h"
 #include "net/tls.h"
 #include "pki/identity.h"
+#include "pki/key_handle.h"
 #include "report/metrics.h"
 #include "queue/store.h"
 #include "report/notes.h"
@@ -34,7 +35,8 @@
 
 struct front {
 	struct role *role;
-	struct peer *queue, *deliver, *resolver;
+	struct peer *queue, *deliver, *resolver, *keys;
+	struct key_handles *handles;
 	struct clients *clients;
 	struct smtp_room room;
 	struct metrics metrics;
@@ -91,8 +93,8 @@ static struct tls_context *listener_tls(const struct generation *generation,
 	}
 
 	struct identity_flaw flaw;
-	struct identity *identity = identity_load(
-		tls, bundle_find(bundle, certificate->chain), bundle_find(bundle, certificate->key), &flaw);
+	struct identity *identity = identity_load_chain(tls, bundle_find(bundle, certificate->chain),
+		generation->front->handles, certificate->name, &flaw);
 	if (identity == NULL || identity_use(identity, tls) < 0) {
 		*ret_why = identity == NULL ? flaw.text : "a certificate cannot be used by OpenSSL";
 		talloc_free(tls);
@@ -344,6 +346,7 @@ static struct peer *peer_called(const struct front *front, const char *name)
 {
 	return strcmp(name, "queue") == 0      ? front->queue
 	       : strcmp(name, "resolver") == 0 ? front->resolver
+	       : strcmp(name, "keys") == 0     ? front->keys
 					       : front->deliver;
 }
 
@@ -357,6 +360,8 @@ int role_front(struct role *role)
 	front->queue = peer_new(front, 64);
 	front->deliver = peer_new(front, 16);
 	front->resolver = peer_new(front, 64);
+	front->keys = peer_new(front, 64);
+	front->handles = key_handle_start(front, front->keys, role->stop_fd);
 	front->clients = clients_new(front);
 	front->notes = notes_start(front->queue, &front->metrics);
 	front->pool = listen_pool_new();

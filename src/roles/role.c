@@ -3,6 +3,7 @@
 
 #include <grp.h>
 #include <malloc.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -191,6 +192,7 @@ static const struct {
 	{ "deliver", role_deliver },
 	{ "admin", role_admin },
 	{ "resolver", role_resolver },
+	{ "keys", role_keys },
 };
 
 /* Connections, questions and content files have a descriptor each: what the system allows is used, not what it begins with, which is 1,024. */
@@ -214,6 +216,8 @@ int role_main(const char *name, const char *uid, const char *gid, const char *in
 	for (size_t i = 0; i < COUNT(table); i++)
 		if (strcmp(table[i].name, name) == 0)
 			role.name = table[i].name;
+	if (strcmp(name, "keys") == 0)
+		unshare(CLONE_NEWNET); /* only root may: then it has no network at all */
 	if (role.name == NULL || !drop_privileges(uid, gid)) {
 		fprintf(stderr, "postern: role %s cannot be started as user %s\n", name, uid);
 		return EXIT_FAILURE;
@@ -229,6 +233,8 @@ int role_main(const char *name, const char *uid, const char *gid, const char *in
 	signal(SIGHUP, SIG_IGN);
 	mallopt(M_ARENA_MAX, 4);
 	tzset();
+	if (strcmp(role.name, "keys") == 0)
+		tls_wipe_memory();
 	tls_start();
 	log_open(STDERR_FILENO, role.name, LOG_INFO, LOG_PLAIN);
 	role.drain_fd = eventfd(0, EFD_CLOEXEC);

@@ -71,3 +71,4 @@ int role_queue(struct role *role);
 int role_deliver(struct role *role);
 int role_admin(struct role *role);
 int role_resolver(struct role *role);
+int role_keys(struct role *role);

@@ -286,6 +286,60 @@ static void lists_may_be_larger(void **state)
 	talloc_free(bundle);
 }
 
+#define PEM(label, body) "-----BEGIN " label "-----\n" body "\n-----END " label "-----\n"
+
+/* One file with everything: a chain for front, a key for keys, and the key is nowhere else. */
+static void a_key_beside_a_chain_goes_to_keys_only(void **state)
+{
+	static const char file[] = "words\n" PEM("PRIVATE KEY", "c2VjcmV0") PEM("CERTIFICATE", "b25l")
+		PEM("EC PARAMETERS", "cGFy") PEM("CERTIFICATE",
+			"dHdv") "-----BEGIN CERTIFICATE-----\ncut\n" PEM("EC PRIVATE KEY", "c2VjcmV0Mg");
+	char path[] = "/tmp/postern-test-bundle-XXXXXX";
+	CLEANUP(base_close) int fd = mkstemp(path);
+	struct bundle *bundle = bundle_new(NULL, 1);
+
+	(void)state;
+	assert_int_equal(write(fd, file, sizeof file - 1), sizeof file - 1);
+	assert_int_equal(bundle_add_chain(bundle, path, BUNDLE_FRONT), 0);
+	assert_int_equal(bundle_add_key(bundle, path), 0);
+	assert_int_equal(bundle_add_chain(bundle, path, BUNDLE_DELIVER), 0);
+	unlink(path);
+	for (int away = 0; away < 2; away++) {
+		CLEANUP(base_close) int front = bundle_seal(bundle, BUNDLE_FRONT);
+		CLEANUP(base_close) int keys = bundle_seal(bundle, BUNDLE_KEYS);
+		struct bundle *seen = bundle_open(bundle, front), *own = bundle_open(bundle, keys);
+
+		assert_true(text_equal(bundle_find(seen, path),
+			TEXT(PEM("CERTIFICATE", "b25l") PEM("CERTIFICATE", "dHdv"))));
+		assert_null(bundle_find_key(seen, path).at);
+		assert_true(text_equal(bundle_find_key(own, path), (struct text){ file, sizeof file - 1 }));
+		assert_null(bundle_find(own, path).at);
+		assert_int_equal(bundle_find_key(bundle, path).len > 0, away == 0);
+		assert_int_equal(bundle_put_keys_away(bundle), 0);
+	}
+	talloc_free(bundle);
+}
+
+/* Where the bytes of a key stood there are zeros. */
+static void keys_that_are_put_away_are_wiped(void **state)
+{
+	struct bundle *bundle = bundle_new(NULL, 1);
+	char path[] = "/tmp/postern-test-bundle-XXXXXX";
+	CLEANUP(base_close) int fd = mkstemp(path);
+
+	(void)state;
+	assert_int_equal(write(fd, "a secret", 8), 8);
+	assert_int_equal(bundle_add_key(bundle, path), 0);
+	bundle_add(bundle, "postern.yaml", TEXT("hostname"), BUNDLE_ALL);
+	unlink(path);
+	const char *at = bundle_find_key(bundle, path).at;
+	assert_memory_equal(at, "a secret", 8);
+	assert_int_equal(bundle_put_keys_away(bundle), 0);
+	assert_memory_equal(at, "\0\0\0\0\0\0\0\0", 8);
+	assert_true(text_equal(bundle_find(bundle, "postern.yaml"), TEXT("hostname")));
+	talloc_free(bundle);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -299,6 +353,8 @@ int main(void)
 		cmocka_unit_test(lengths_are_compared_before_they_are_used),
 		cmocka_unit_test(only_small_plain_files_are_read),
 		cmocka_unit_test(lists_may_be_larger),
+		cmocka_unit_test(a_key_beside_a_chain_goes_to_keys_only),
+		cmocka_unit_test(keys_that_are_put_away_are_wiped),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

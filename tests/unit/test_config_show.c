@@ -330,14 +330,16 @@ static void gathering_packs_what_each_role_may_see(void **state)
 		const char *name;
 		unsigned readers;
 	} files[] = {
-		{ "relay.yaml", BUNDLE_FRONT | BUNDLE_QUEUE | BUNDLE_DELIVER | BUNDLE_RESOLVER },
+		{ "relay.yaml",
+			BUNDLE_FRONT | BUNDLE_QUEUE | BUNDLE_DELIVER | BUNDLE_RESOLVER | BUNDLE_KEYS },
 		{ "pki/server.pem", BUNDLE_FRONT },
-		{ "pki/server.key", BUNDLE_FRONT },
+		{ "pki/server.key", BUNDLE_KEYS },
 		{ "pki/ca.pem", BUNDLE_DELIVER },
 		{ "people", BUNDLE_FRONT },
 		{ "ta.test", BUNDLE_RESOLVER },
 	};
-	static const unsigned roles[] = { BUNDLE_FRONT, BUNDLE_QUEUE, BUNDLE_DELIVER, BUNDLE_RESOLVER };
+	static const unsigned roles[] = { BUNDLE_FRONT, BUNDLE_QUEUE, BUNDLE_DELIVER, BUNDLE_RESOLVER,
+		BUNDLE_KEYS };
 	const char *directory = *state;
 	void *owner = talloc_new(NULL);
 	char *file = talloc_asprintf(owner, "%s/relay.yaml", directory);
@@ -358,8 +360,9 @@ static void gathering_packs_what_each_role_may_see(void **state)
 		for (size_t i = 0; i < COUNT(files); i++) {
 			char *path = talloc_asprintf(owner, "%s/%s", directory, files[i].name);
 
-			assert_int_equal(
-				bundle_find(seen, path).at != NULL, (files[i].readers & roles[r]) != 0);
+			bool found =
+				bundle_find(seen, path).at != NULL || bundle_find_key(seen, path).at != NULL;
+			assert_int_equal(found, (files[i].readers & roles[r]) != 0);
 		}
 		const struct config *again = config_read(seen, file, problems);
 		assert_non_null(again);

@@ -123,14 +123,12 @@ static inline char *help_bio_text(const void *owner, BIO *bio)
 	return copy;
 }
 
-/* A new P-256 key and a self-signed certificate for mx.good.test and good.test. */
-static inline struct help_identity help_identity(const void *owner)
+/* A self-signed certificate of mx.good.test for `key` (given) and `names` ("DNS:a.test,DNS:b.test"). */
+static inline struct help_identity help_identity_with(const void *owner, EVP_PKEY *key, const char *names)
 {
-	EVP_PKEY *key = EVP_PKEY_Q_keygen(NULL, NULL, "EC", "P-256");
 	X509 *certificate = X509_new();
 	X509_NAME *name = X509_get_subject_name(certificate);
-	X509_EXTENSION *extension =
-		X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name, "DNS:mx.good.test,DNS:good.test");
+	X509_EXTENSION *extension = X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name, names);
 	BIO *chain_bio = BIO_new(BIO_s_mem()), *key_bio = BIO_new(BIO_s_mem());
 	struct help_identity identity;
 
@@ -153,4 +151,18 @@ static inline struct help_identity help_identity(const void *owner)
 	X509_free(certificate);
 	EVP_PKEY_free(key);
 	return identity;
+}
+
+/* A new P-256 key and a self-signed certificate for mx.good.test and good.test. */
+static inline struct help_identity help_identity(const void *owner)
+{
+	return help_identity_with(
+		owner, EVP_PKEY_Q_keygen(NULL, NULL, "EC", "P-256"), "DNS:mx.good.test,DNS:good.test");
+}
+
+/* The same with an RSA key. */
+static inline struct help_identity help_rsa_identity(const void *owner)
+{
+	return help_identity_with(
+		owner, EVP_PKEY_Q_keygen(NULL, NULL, "RSA", (size_t)2048), "DNS:mx.good.test,DNS:good.test");
 }

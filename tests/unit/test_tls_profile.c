@@ -548,38 +548,13 @@ static void test_E43_a_listener_without_a_profile_has_the_standard_one(void **st
 	config_release(config);
 }
 
-/* As help_identity(), with an RSA key. */
-static struct help_identity rsa_identity(const void *owner)
-{
-	EVP_PKEY *key = EVP_PKEY_Q_keygen(NULL, NULL, "RSA", (size_t)2048);
-	X509 *certificate = X509_new();
-	X509_NAME *name = X509_get_subject_name(certificate);
-	BIO *chain_bio = BIO_new(BIO_s_mem()), *key_bio = BIO_new(BIO_s_mem());
-
-	X509_set_version(certificate, 2);
-	ASN1_INTEGER_set(X509_get_serialNumber(certificate), 1);
-	X509_gmtime_adj(X509_getm_notBefore(certificate), -3600);
-	X509_gmtime_adj(X509_getm_notAfter(certificate), 3600);
-	X509_NAME_add_entry_by_txt(
-		name, "CN", MBSTRING_ASC, (const unsigned char *)"mx.good.test", -1, -1, 0);
-	X509_set_issuer_name(certificate, name);
-	X509_set_pubkey(certificate, key);
-	assert_true(X509_sign(certificate, key, EVP_sha256()) > 0);
-	assert_int_equal(PEM_write_bio_X509(chain_bio, certificate), 1);
-	assert_int_equal(PEM_write_bio_PrivateKey(key_bio, key, NULL, NULL, 0, NULL, NULL), 1);
-	X509_free(certificate);
-	EVP_PKEY_free(key);
-	return (struct help_identity){ .chain = help_bio_text(owner, chain_bio),
-		.key = help_bio_text(owner, key_bio) };
-}
-
 static int set_up(void **state)
 {
 	signal(SIGPIPE, SIG_IGN);
 	tls_start();
 	*state = talloc_new(NULL);
 	ec = help_identity(*state);
-	rsa = rsa_identity(*state);
+	rsa = help_rsa_identity(*state);
 	return 0;
 }
 
