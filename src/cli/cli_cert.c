@@ -251,10 +251,12 @@ json_t *cli_cert_uses(struct cli_cert *cert, const char *name, bool *ret_named)
 		*ret_named = *ret_named || (config->certificates[i].stored &&
 						   strcmp(config->certificates[i].name, name) == 0);
 	for (size_t i = 0; config != NULL && i < config->listener_count; i++) {
-		const struct config_certificate *used = config->listeners[i].certificate;
+		const struct config_certificate *used;
 
-		if (used != NULL && used->stored && strcmp(used->name, name) == 0)
-			json_array_append_new(uses, json_string(config->listeners[i].name));
+		for (size_t n = 0; (used = config_listener_certificate(&config->listeners[i], n)) != NULL;
+			n++)
+			if (used->stored && strcmp(used->name, name) == 0)
+				json_array_append_new(uses, json_string(config->listeners[i].name));
 	}
 	return uses;
 }

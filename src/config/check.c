@@ -159,6 +159,17 @@ static void check_relay(const struct config *config, struct marks *marks)
 
 /* TLS */
 
+static void check_certificates_twice(
+	const struct config_listener *listener, size_t index, struct marks *marks)
+{
+	for (size_t i = 0; i < listener->certificate_count; i++)
+		for (size_t n = 0; n < i; n++)
+			if (listener->certificates[i] != NULL &&
+				listener->certificates[i] == listener->certificates[n])
+				PROBLEM(marks, index, "listeners[%zu].certificate",
+					"`%s` stands twice: remove one", listener->certificates[i]->name);
+}
+
 static void check_certificates(const struct config *config, struct marks *marks)
 {
 	for (size_t i = 0; i < config->listener_count; i++) {
@@ -167,6 +178,8 @@ static void check_certificates(const struct config *config, struct marks *marks)
 		bool named = marks_has(marks, path);
 
 		talloc_free(path);
+		if (named)
+			check_certificates_twice(listener, i, marks);
 		if (named || listener->certificate != NULL)
 			continue;
 		if (listener->policy != NULL && listener->policy->tls != CONFIG_TLS_NONE)

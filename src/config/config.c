@@ -82,6 +82,16 @@ static void index_domains(struct config *config, const void *owner)
 	}
 }
 
+static void choose_certificates(struct config *config)
+{
+	for (size_t i = 0; i < config->listener_count; i++) {
+		struct config_listener *listener = &config->listeners[i];
+
+		if (listener->certificate_count > 0)
+			listener->certificate = listener->certificates[0];
+	}
+}
+
 /* Read and check; problems are noted in `marks`. What the store of certificates says for the whole is added to `gathers`, if it is not NULL. Never NULL. */
 static struct config *load(
 	const struct bundle *bundle, struct bundle *gathers, const char *file, struct marks *marks)
@@ -109,6 +119,7 @@ static struct config *load(
 		stored_finish(config, bundle, marks);
 		check_references(config, marks);
 		stored_assign(config, bundle, marks);
+		choose_certificates(config);
 		check_whole(config, marks);
 		routes_check(config, marks);
 	}
@@ -338,6 +349,25 @@ const struct config_destination *config_destination_for(
 	if (ip_parse_literal(domain, &literal) == 0)
 		domain = text_of(ip_format(&literal, address));
 	return domains_fit(config->destinations_by_domain[key], domain);
+}
+
+const struct config_certificate *config_listener_certificate(
+	const struct config_listener *listener, size_t index)
+{
+	if (index == 0)
+		return listener->certificate;
+	return index < listener->certificate_count ? listener->certificates[index] : NULL;
+}
+
+bool config_listener_presents(
+	const struct config_listener *listener, const struct config_certificate *certificate)
+{
+	const struct config_certificate *own;
+
+	for (size_t i = 0; (own = config_listener_certificate(listener, i)) != NULL; i++)
+		if (own == certificate)
+			return true;
+	return false;
 }
 
 bool config_accepts(const struct config *config, struct text domain)

@@ -72,7 +72,9 @@ struct config_listener {
 	const char *name;
 	enum config_listener_type type;
 	struct ip address;
-	const struct config_certificate *certificate; /* NULL = none: STARTTLS is not offered */
+	const struct config_certificate **certificates; /* as the file names them */
+	size_t certificate_count;
+	const struct config_certificate *certificate; /* the first; NULL = none: STARTTLS is not offered */
 	const struct config_policy *policy;	      /* for clients that no sender group names */
 	const struct config_tls_profile *tls_profile; /* never NULL after load */
 	struct ip_network *proxy_protocol_from;	      /* who must send a PROXY header */
@@ -292,6 +294,14 @@ bool config_route_source(const struct config_route *route, sa_family_t family, c
 
 /* The password in the bytes of a route's password_file: its first line, borrowed. Empty when there is none or it holds control characters. */
 struct text config_password(struct text bytes);
+
+/* Whether `certificate` is one of the listener's. */
+bool config_listener_presents(
+	const struct config_listener *listener, const struct config_certificate *certificate);
+
+/* The certificates of a listener: number `index` from 0, NULL behind the last. */
+const struct config_certificate *config_listener_certificate(
+	const struct config_listener *listener, size_t index);
 
 /* True when mail for `domain` is ours to take. */
 bool config_accepts(const struct config *config, struct text domain);

@@ -20,6 +20,15 @@ static char *append_cell(char *page, const char *text)
 	return text_must(talloc_strdup_append(page, " | "));
 }
 
+static const char *type_of(const void *owner, const struct table_row *row)
+{
+	if (row->type == TABLE_REFERENCE)
+		return text_must(talloc_asprintf(owner, "name in `%s`", row->inner->name));
+	if (row->type == TABLE_REFERENCES)
+		return text_must(talloc_asprintf(owner, "name in `%s`, or a list of them", row->inner->name));
+	return value_type(row);
+}
+
 static char *append_row(char *page, const struct table_row *row)
 {
 	char *limits = value_limits(page, row);
@@ -30,13 +39,11 @@ static char *append_row(char *page, const struct table_row *row)
 	else if (row->standard != NULL)
 		standard = text_must(
 			talloc_asprintf(page, table_is_list(row) ? "`[%s]`" : "`%s`", row->standard));
-	else if (table_is_list(row))
+	else if (table_is_list(row) && row->type != TABLE_REFERENCES)
 		standard = "`[]`";
 
 	page = text_must(talloc_asprintf_append(page, "| `%s` | ", row->name));
-	page = append_cell(page, row->type == TABLE_REFERENCE
-					 ? text_must(talloc_asprintf(page, "name in `%s`", row->inner->name))
-					 : value_type(row));
+	page = append_cell(page, type_of(page, row));
 	page = append_cell(page, standard);
 	page = append_cell(page, limits == NULL ? "" : limits);
 	page = append_cell(

@@ -291,12 +291,43 @@ static void read_list(struct reader *r, const struct table_row *row, void *base,
 		marks_problem(r->marks, line, path, "must have at least one entry");
 }
 
+/* One name, or a list of them. */
+static void read_references(struct reader *r, const struct table_row *row, void *base, const char *path)
+{
+	struct growing g = { .size = value_size(row) };
+	unsigned line = line_of(r);
+
+	if (r->event.type != YAML_SEQUENCE_START_EVENT) {
+		grow(&g, r->config);
+		read_reference(r, row, base, path);
+		store_list(row, base, &g);
+		return;
+	}
+	marks_add(r->marks, path, line, NULL);
+	for (next(r); !r->broken && r->event.type != YAML_SEQUENCE_END_EVENT; next(r)) {
+		if (g.count == SECTIONS_MAX) {
+			marks_problem(r->marks, line_of(r), path, "has more than %d entries", SECTIONS_MAX);
+			r->broken = true;
+			break;
+		}
+		grow(&g, r->config);
+		read_reference(r, row, base, text_must(talloc_asprintf(r->marks, "%s[%zu]", path, g.count)));
+	}
+	store_list(row, base, &g);
+	if (!r->broken && g.count == 0)
+		marks_problem(r->marks, line, path, "must have at least one entry, or leave the key out");
+}
+
 static void read_row(struct reader *r, const struct table_row *row, void *base, const char *path)
 {
 	void *at = (char *)base + row->offset;
 
 	if (row->type == TABLE_REFERENCE) {
 		read_reference(r, row, base, path);
+		return;
+	}
+	if (row->type == TABLE_REFERENCES) {
+		read_references(r, row, base, path);
 		return;
 	}
 	marks_add(r->marks, path, line_of(r), NULL);

@@ -86,6 +86,23 @@ static void resolve(struct config *config, struct marks *marks, const struct tab
 		nearest == NULL ? "" : "`?)");
 }
 
+/* One name stands under the key itself, those of a list under their numbers. */
+static void resolve_all(
+	struct config *config, struct marks *marks, const struct table_row *row, void *base, const char *path)
+{
+	size_t count;
+	char *array;
+
+	memcpy(&count, (const char *)base + row->count, sizeof count);
+	memcpy(&array, (const char *)base + row->offset, sizeof array);
+	for (size_t i = 0; i < count; i++) {
+		char *own = text_must(talloc_asprintf(marks, "%s[%zu]", path, i + 1));
+
+		resolve(config, marks, row, array + i * sizeof(void *), marks_has(marks, own) ? own : path);
+		talloc_free(own);
+	}
+}
+
 static void walk(struct config *config, struct marks *marks, const struct table_section *section, void *base,
 	const char *path)
 {
@@ -94,12 +111,15 @@ static void walk(struct config *config, struct marks *marks, const struct table_
 		void *field = (char *)base + row->offset, *entry;
 		char *child;
 
-		if (row->type != TABLE_REFERENCE && row->type != TABLE_SECTION && row->type != TABLE_LIST)
+		if (row->type != TABLE_REFERENCE && row->type != TABLE_REFERENCES &&
+			row->type != TABLE_SECTION && row->type != TABLE_LIST)
 			continue;
 		child = text_must(
 			talloc_asprintf(marks, "%s%s%s", path, path[0] == '\0' ? "" : ".", row->name));
 		if (row->type == TABLE_REFERENCE) {
 			resolve(config, marks, row, field, child);
+		} else if (row->type == TABLE_REFERENCES) {
+			resolve_all(config, marks, row, base, child);
 		} else if (row->type == TABLE_SECTION) {
 			walk(config, marks, row->inner, field, child);
 		} else {

@@ -44,6 +44,10 @@ static json_t *show_list(const struct show *show, const struct table_row *row, c
 
 	memcpy(&array, (const char *)base + row->offset, sizeof array);
 	memcpy(&count, (const char *)base + row->count, sizeof count);
+	if (row->type == TABLE_REFERENCES && count <= 1) {
+		json_decref(list);
+		return count == 0 ? NULL : show_value(show, row, array);
+	}
 	for (size_t i = 0; i < count; i++) {
 		const void *at = array + i * size;
 

@@ -163,16 +163,31 @@ static void finish_entry(struct config *config, size_t index, struct marks *mark
 	}
 }
 
+static bool is_demo(const struct marks *marks, char *path)
+{
+	const char *name = marks_has(marks, path) ? marks_value(marks, path) : NULL;
+
+	talloc_free(path);
+	return name != NULL && strcmp(name, STORED_DEMO) == 0;
+}
+
+/* Alone, or in a list. */
+static bool names_demo(const struct config_listener *listener, size_t index, const struct marks *marks)
+{
+	bool found =
+		is_demo(marks, text_must(talloc_asprintf(NULL, "listeners[%zu].certificate", index + 1)));
+
+	for (size_t i = 0; i < listener->certificate_count && !found; i++)
+		found = is_demo(marks, text_must(talloc_asprintf(
+					       NULL, "listeners[%zu].certificate[%zu]", index + 1, i + 1)));
+	return found;
+}
+
 static bool is_demo_wanted(const struct config *config, const struct marks *marks)
 {
-	for (size_t i = 0; i < config->listener_count; i++) {
-		char *path = text_must(talloc_asprintf(NULL, "listeners[%zu].certificate", i + 1));
-		const char *name = marks_has(marks, path) ? marks_value(marks, path) : NULL;
-
-		talloc_free(path);
-		if (name != NULL && strcmp(name, STORED_DEMO) == 0)
+	for (size_t i = 0; i < config->listener_count; i++)
+		if (names_demo(&config->listeners[i], i, marks))
 			return true;
-	}
 	return false;
 }
 
@@ -190,13 +205,21 @@ void stored_finish(struct config *config, const struct bundle *bundle, struct ma
 	talloc_free(name);
 }
 
+static void assign(
+	struct config *config, struct config_listener *listener, const struct config_certificate *certificate)
+{
+	listener->certificates = text_must(talloc_zero_array(config, const struct config_certificate *, 1));
+	listener->certificates[0] = certificate;
+	listener->certificate_count = certificate != NULL;
+}
+
 void stored_assign(struct config *config, const struct bundle *bundle, const struct marks *marks)
 {
 	char *name = somebody_names_none(config, marks) ? active(NULL, config, bundle) : NULL;
 
 	for (size_t i = 0; name != NULL && i < config->listener_count; i++)
 		if (!is_said(marks, "listeners", i, "certificate"))
-			config->listeners[i].certificate = find(config, name);
+			assign(config, &config->listeners[i], find(config, name));
 	talloc_free(name);
 }
 
@@ -206,7 +229,7 @@ static void warn_demo(const struct config *config, const struct config_certifica
 	for (size_t i = 0; i < config->listener_count; i++) {
 		char *path = text_must(talloc_asprintf(marks, "listeners[%zu].certificate", i + 1));
 
-		if (config->listeners[i].certificate == certificate)
+		if (config_listener_presents(&config->listeners[i], certificate))
 			marks_warn(marks, MARKS_LOOK_UP, path,
 				"the demo certificate%s is self-signed, so that no peer can know this gateway by it: make one with `postern cert create`, have"
 				" it signed (`cert csr`, `cert upload`), and name that",

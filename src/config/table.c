@@ -90,10 +90,13 @@ static const struct table_row listener_rows[] = {
 		.manual = "public: takes mail from the Internet; private: takes mail from our own systems." },
 	{ "address", TABLE_ADDRESS, AT(listener, address), .required = true,
 		.manual = "Address and port to listen on; port 0 lets the kernel choose one." },
-	{ "certificate", TABLE_REFERENCE, AT(listener, certificate), .inner = &table_certificates,
+	{ "certificate", TABLE_REFERENCES, AT(listener, certificates), AT(listener, certificate_count),
+		.inner = &table_certificates,
 		.manual =
 			"The certificate to present. Unless said it is the active one of the store (`postern cert activate`); without one "
-			"STARTTLS is not offered. `demo` is made by the gateway itself, and known to nobody." },
+			"STARTTLS is not offered. `demo` is made by the gateway itself, and known to nobody. Of a list the one for the name that "
+			"the client asks for (SNI) is presented, a wildcard for one label; of RSA and ECDSA for the same name what the client can "
+			"verify. For any other name, and for none, the first one." },
 	{ "policy", TABLE_REFERENCE, AT(listener, policy), .required = true, .inner = &policies,
 		.manual = "The mail flow policy of clients that no sender group names." },
 	{ "tls_profile", TABLE_REFERENCE, AT(listener, tls_profile), .standard = "TLS-Server.Standard",
@@ -313,9 +316,9 @@ const struct table_row *table_list_of(const struct table_section *section)
 
 bool table_is_list(const struct table_row *row)
 {
-	return row->type == TABLE_LIST || row->type == TABLE_DURATIONS || row->type == TABLE_NETWORKS ||
-	       row->type == TABLE_ADDRESSES || row->type == TABLE_DOMAINS || row->type == TABLE_ZONES ||
-	       row->type == TABLE_SERVERS;
+	return row->type == TABLE_LIST || row->type == TABLE_REFERENCES || row->type == TABLE_DURATIONS ||
+	       row->type == TABLE_NETWORKS || row->type == TABLE_ADDRESSES || row->type == TABLE_DOMAINS ||
+	       row->type == TABLE_ZONES || row->type == TABLE_SERVERS;
 }
 
 void *table_entry(const struct table_row *row, const void *base, size_t index)

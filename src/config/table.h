@@ -24,15 +24,16 @@ enum table_type {
 	TABLE_ADDRESS,	   /* struct ip with a port */
 	TABLE_CHOICE,	   /* an enum */
 	TABLE_TARGET, /* an enum, and the const char * at `count`: one of `words`, or a path (its word is TABLE_PATH_WORD) */
-	TABLE_REFERENCE, /* const struct config_... *, an entry of the list whose section is `inner` */
-	TABLE_DURATIONS, /* int64_t array + count */
-	TABLE_NETWORKS,	 /* struct ip_network array + count */
-	TABLE_ADDRESSES, /* struct ip array + count, without ports */
-	TABLE_DOMAINS,	 /* const char * array + count, lower case, plain domains only */
-	TABLE_ZONES,	 /* as TABLE_DOMAINS; written with or without a final dot */
-	TABLE_SERVERS,	 /* struct ip array + count, written `ADDRESS@PORT`, port 53 unless said */
-	TABLE_SECTION,	 /* a struct described by `inner`, in place */
-	TABLE_LIST,	 /* array + count of structs described by `inner` */
+	TABLE_REFERENCE,  /* const struct config_... *, an entry of the list whose section is `inner` */
+	TABLE_REFERENCES, /* array + count of such pointers; written as one name or as a list of them */
+	TABLE_DURATIONS,  /* int64_t array + count */
+	TABLE_NETWORKS,	  /* struct ip_network array + count */
+	TABLE_ADDRESSES,  /* struct ip array + count, without ports */
+	TABLE_DOMAINS,	  /* const char * array + count, lower case, plain domains only */
+	TABLE_ZONES,	  /* as TABLE_DOMAINS; written with or without a final dot */
+	TABLE_SERVERS,	  /* struct ip array + count, written `ADDRESS@PORT`, port 53 unless said */
+	TABLE_SECTION,	  /* a struct described by `inner`, in place */
+	TABLE_LIST,	  /* array + count of structs described by `inner` */
 };
 
 enum { TABLE_LATER = -1, TABLE_LATER_KEY = -2, TABLE_ROWS_MAX = 64 };

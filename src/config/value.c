@@ -465,6 +465,7 @@ static const struct kind {
 	[TABLE_CHOICE] = { "choice", "one word", sizeof(int), read_choice, show_choice },
 	[TABLE_TARGET] = { "word or path", "one word or a path", sizeof(int), read_target, show_target },
 	[TABLE_REFERENCE] = { "reference", NAME_EXPECTED, sizeof(void *), read_reference, show_reference },
+	[TABLE_REFERENCES] = { "references", NAME_EXPECTED, sizeof(void *), read_reference, show_reference },
 	[TABLE_DURATIONS] = { "list of durations", "a time with its unit, such as 500ms, 15s, 5m, 1h or 5d",
 		sizeof(int64_t), read_duration, show_duration },
 	[TABLE_NETWORKS] = { "list of networks",

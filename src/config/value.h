@@ -11,7 +11,7 @@ struct table_row;
 
 /* Read `t` as the type of `row` (of one element when the row is a list) into `at`; strings are owned by `owner`,
  * `directory` ("" or with its final slash) precedes relative paths. NULL, or one sentence that says what was expected,
- * owned by `owner`. A TABLE_REFERENCE is only checked: nothing is stored. */
+ * owned by `owner`. A TABLE_REFERENCE (or one of TABLE_REFERENCES) is only checked: nothing is stored. */
 char *value_read(
 	const void *owner, const char *directory, const struct table_row *row, struct text t, void *at);
 

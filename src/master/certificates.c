@@ -125,11 +125,14 @@ void master_tell_demo(const struct master *master)
 {
 	const struct config *config = master->config;
 
-	for (size_t i = 0; i < config->listener_count; i++)
-		if (config->listeners[i].certificate != NULL &&
-			stored_is_demo(config->listeners[i].certificate))
-			log_event(
-				LOG_WARN, "certificate_demo", log_str("listener", config->listeners[i].name));
+	for (size_t i = 0; i < config->listener_count; i++) {
+		const struct config_listener *listener = &config->listeners[i];
+		const struct config_certificate *used;
+
+		for (size_t n = 0; (used = config_listener_certificate(listener, n)) != NULL; n++)
+			if (stored_is_demo(used))
+				log_event(LOG_WARN, "certificate_demo", log_str("listener", listener->name));
+	}
 }
 
 json_t *master_certificates_json(const struct master *master)

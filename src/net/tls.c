@@ -304,11 +304,14 @@ static bool is_rsa(struct text chain)
 static void check_listener(
 	const struct check *check, const struct config_listener *listener, const struct bundle *bundle)
 {
-	const struct config_certificate *certificate = listener->certificate;
+	const struct config_certificate *certificate;
 
-	if (certificate == NULL || listener->tls_profile->pfs != CONFIG_PFS_NONE ||
-		is_rsa(bundle_find(bundle, certificate->chain)))
+	if (listener->certificate == NULL || listener->tls_profile->pfs != CONFIG_PFS_NONE)
 		return;
+	for (size_t i = 0; (certificate = config_listener_certificate(listener, i)) != NULL; i++)
+		if (is_rsa(bundle_find(bundle, certificate->chain)))
+			return;
+	certificate = listener->certificate;
 
 	char *key = text_must(talloc_asprintf(NULL, "listeners[%s].certificate", listener->name));
 	problems_add(check->problems, check->config->file, listener->line, key,

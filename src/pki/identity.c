@@ -15,14 +15,9 @@
 #include "config/config.h"
 #include "config/problems.h"
 #include "net/tls.h"
+#include "pki/identity_private.h"
 #include "pki/key_handle.h"
 #include "pki/trust.h"
-
-struct identity {
-	X509 *leaf;
-	STACK_OF(X509) * chain; /* without the leaf */
-	EVP_PKEY *key;
-};
 
 static int identity_destroy(struct identity *identity)
 {

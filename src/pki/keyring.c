@@ -53,7 +53,7 @@ static unsigned uses_of(const struct config *config, const struct config_certifi
 	for (size_t i = 0; i < config->listener_count; i++) {
 		const struct config_listener *listener = &config->listeners[i];
 
-		if (listener->certificate != certificate)
+		if (!config_listener_presents(listener, certificate))
 			continue;
 		uses |= KEY_USE_LISTENER;
 		if (tls_takes_rsa_exchange(listener->tls_profile))

@@ -24,6 +24,7 @@
 #include "listen/proxy_protocol.h"
 #include "net/tls.h"
 #include "pki/identity.h"
+#include "pki/identity_names.h"
 #include "pki/key_handle.h"
 #include "report/metrics.h"
 #include "queue/store.h"
@@ -75,32 +76,45 @@ static void generation_release(struct generation *generation)
 	talloc_free(generation);
 }
 
-/* The TLS context of a listener; NULL with why when its certificate cannot be used, NULL without when it has none. */
+/* Load the certificates of a listener into `tls` with handles for their keys; why not, or NULL. */
+static const char *load_certificates(const struct generation *generation,
+	const struct config_listener *listener, const struct bundle *bundle, struct tls_context *tls)
+{
+	size_t count = 0;
+
+	while (config_listener_certificate(listener, count) != NULL)
+		count++;
+	const struct identity **identities =
+		text_must(talloc_zero_array(tls, const struct identity *, (unsigned)count));
+	for (size_t i = 0; i < count; i++) {
+		const struct config_certificate *certificate = config_listener_certificate(listener, i);
+		struct identity_flaw flaw;
+
+		identities[i] = identity_load_chain(tls, bundle_find(bundle, certificate->chain),
+			generation->front->handles, certificate->name, &flaw);
+		if (identities[i] == NULL)
+			return flaw.text;
+	}
+	return identity_names_use(identities, count, tls) < 0 ? "a certificate cannot be used by OpenSSL"
+							      : NULL;
+}
+
+/* The TLS context of a listener; NULL with why when a certificate cannot be used, NULL without when it has none. */
 static struct tls_context *listener_tls(const struct generation *generation,
 	const struct config_listener *listener, const struct bundle *bundle, const char **ret_why)
 {
-	const struct config_certificate *certificate = listener->certificate;
-
 	*ret_why = NULL;
-	if (certificate == NULL)
+	if (listener->certificate == NULL)
 		return NULL;
 
 	struct tls_context *tls = tls_context_server(generation, listener->name);
-	if (tls_use_profile(tls, listener->tls_profile) < 0) {
-		*ret_why = "a TLS profile cannot be used by OpenSSL";
-		talloc_free(tls);
-		return NULL;
-	}
-
-	struct identity_flaw flaw;
-	struct identity *identity = identity_load_chain(tls, bundle_find(bundle, certificate->chain),
-		generation->front->handles, certificate->name, &flaw);
-	if (identity == NULL || identity_use(identity, tls) < 0) {
-		*ret_why = identity == NULL ? flaw.text : "a certificate cannot be used by OpenSSL";
-		talloc_free(tls);
-		return NULL;
-	}
-	return tls;
+	*ret_why = tls_use_profile(tls, listener->tls_profile) < 0
+			   ? "a TLS profile cannot be used by OpenSSL"
+			   : load_certificates(generation, listener, bundle, tls);
+	if (*ret_why == NULL)
+		return tls;
+	talloc_free(tls);
+	return NULL;
 }
 
 /* For sessions: the handshakes of a client network are limited (conformance 1.53). */

@@ -200,6 +200,38 @@ static void a_log_goes_to_a_word_or_a_path(void **state)
 	}
 }
 
+static void a_listener_has_one_certificate_or_several(void **state)
+{
+	static const struct {
+		const char *written;
+		size_t count, which[3];
+	} cases[] = {
+		{ "", 0, { 0 } },
+		{ "certificate: b", 1, { 1 } },
+		{ "certificate: [b]", 1, { 1 } },
+		{ "certificate: [c, a, b]", 3, { 2, 0, 1 } },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		char *yaml = talloc_asprintf(NULL,
+			DIRS
+			"certificates: [{name: a, chain: a.pem, key: a.key}, {name: b, chain: b.pem, key: b.key}, "
+			"{name: c, chain: c.pem, key: c.key}]\n"
+			"mail_flow_policies: [{name: clear, tls: none}]\n"
+			"listeners: [{name: in, type: public, address: '127.0.0.1:0', policy: clear%s%s}]\n",
+			cases[i].count == 0 ? "" : ", ", cases[i].written);
+		const struct config *c = read_as("p.yaml", yaml);
+
+		for (size_t n = 0; n < cases[i].count; n++)
+			assert_ptr_equal(config_listener_certificate(&c->listeners[0], n),
+				&c->certificates[cases[i].which[n]]);
+		assert_null(config_listener_certificate(&c->listeners[0], cases[i].count));
+		config_release(c);
+		talloc_free(yaml);
+	}
+}
+
 static void every_key_reaches_its_field(void **state)
 {
 	const struct config *c = read_as("/etc/postern/p.yaml", DIRS
@@ -557,6 +589,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(defaults_are_those_of_the_manual),
+		cmocka_unit_test(a_listener_has_one_certificate_or_several),
 		cmocka_unit_test(every_key_reaches_its_field),
 		cmocka_unit_test(E43_predefined_profiles_exist_without_being_written),
 		cmocka_unit_test(E39_a_new_profile_begins_at_tls_1_2),

@@ -395,8 +395,8 @@ static const struct {
 		LISTENS("address: '127.0.0.1:0', policy: tls, certificate: main"),
 		"6: listeners[in].certificate: there is no `main` in certificates; add it to "
 		"certificates\n" },
-	{ "a reference that is no name", LISTENS("address: '127.0.0.1:0', policy: tls, certificate: [a]"),
-		"6: listeners[in].certificate: expected a name of up to 64 letters, digits and `.`, `_`, "
+	{ "a reference that is no name", LISTENS("address: '127.0.0.1:0', policy: tls, certificate: [[a]]"),
+		"6: listeners[in].certificate[1]: expected a name of up to 64 letters, digits and `.`, `_`, "
 		"`-`, "
 		"beginning with a letter or digit; found a list\n" },
 	{ "names and domains that stand twice",
