@@ -25,6 +25,7 @@
 #include "config/problems.h"
 #include "net/evidence.h"
 #include "net/tls_sessions.h"
+#include "net/tls_tickets.h"
 
 enum { SECURITY_LEVEL = 2 };
 
@@ -111,6 +112,7 @@ struct tls_context *tls_context_server(const void *owner, const char *name)
 	SSL_CTX_set_session_id_context(context->native, id.bytes, SSL_MAX_SSL_SESSION_ID_LENGTH);
 	SSL_CTX_set_session_cache_mode(context->native, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_num_tickets(context->native, 1);
+	tls_tickets_attach(context, context->native);
 	SSL_CTX_set_security_level(context->native, SECURITY_LEVEL);
 	return context;
 }
