@@ -19,7 +19,7 @@ struct party {
 	char *pem, *key_pem;
 };
 
-static struct party root, middle, leaf, other, late, early, twin;
+static struct party root, middle, leaf, other, late, early, twin, old;
 
 /* `days` from now on; negative: it ended as long ago. */
 static struct party make(void *owner, const char *name, const struct party *issuer, EVP_PKEY *key, int days)
@@ -95,6 +95,12 @@ static void test_8_13_chains_are_mended_and_what_is_missing_is_said(void **state
 			{ leaf.pem }, { "is not among", "`CN=middle` does not belong" }, CHAIN_VALID },
 		{ "the twin beside the right one", { leaf.pem, twin.pem, middle.pem, root.pem },
 			{ leaf.pem, middle.pem }, { "`CN=middle` does not belong" }, CHAIN_VALID },
+		{ "an issuer and its expired predecessor", { leaf.pem, middle.pem, old.pem, root.pem },
+			{ leaf.pem, middle.pem }, { "`CN=middle` does not belong" }, CHAIN_VALID },
+		{ "the predecessor first", { leaf.pem, old.pem, middle.pem, root.pem },
+			{ leaf.pem, middle.pem }, { "`CN=middle` does not belong" }, CHAIN_VALID },
+		{ "the predecessor alone", { leaf.pem, old.pem, root.pem }, { leaf.pem, old.pem },
+			{ "the issuer `CN=middle` has expired" }, CHAIN_VALID },
 		{ "expired", { late.pem, middle.pem, root.pem }, { late.pem, middle.pem }, { "root" },
 			CHAIN_EXPIRED },
 		{ "not valid yet", { early.pem, middle.pem, root.pem }, { early.pem, middle.pem }, { "root" },
@@ -195,10 +201,11 @@ int main(void)
 		cmocka_unit_test(test_B3_B15_what_cannot_be_a_chain_is_refused),
 	};
 	void *owner = talloc_new(NULL);
-	struct party *all[] = { &root, &middle, &leaf, &other, &late, &early, &twin };
+	struct party *all[] = { &root, &middle, &leaf, &other, &late, &early, &twin, &old };
 
 	root = make(owner, "root", NULL, NULL, 100);
 	middle = make(owner, "middle", &root, NULL, 100);
+	old = make(owner, "middle", &root, middle.key, -1);
 	twin = make(owner, "middle", &root, NULL, 98);
 	other = make(owner, "other", NULL, NULL, 100);
 	leaf = make(owner, "leaf", &middle, NULL, 100);
