@@ -32,6 +32,15 @@ size_t key_use_digest_size(enum key_use_digest digest)
 	return digest_sizes[digest];
 }
 
+bool key_use_often(struct key_use_rate *rate, int64_t now_ms)
+{
+	int64_t second = now_ms / 1000;
+
+	if (rate->second != second)
+		*rate = (struct key_use_rate){ .second = second };
+	return ++rate->asks > KEY_USE_ASKS_A_SECOND;
+}
+
 static bool fits(const struct key_use_facts *f)
 {
 	if (kinds[f->kind].type != f->type)

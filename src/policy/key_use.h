@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum key_use_role { KEY_USE_FRONT, KEY_USE_DELIVER, KEY_USE_OTHER, KEY_USE_ROLE_END };
 
@@ -58,6 +59,17 @@ enum key_use {
 };
 
 enum key_use key_use_decide(const struct key_use_facts *facts);
+
+/* What a role may ask in a second, and what it has asked; all zero = nothing. */
+enum { KEY_USE_ASKS_A_SECOND = 10000 };
+
+struct key_use_rate {
+	int64_t second;
+	unsigned asks; /* in it */
+};
+
+/* Count an ask at `now_ms`; true when there have been more than enough in this second. */
+bool key_use_often(struct key_use_rate *rate, int64_t now_ms);
 
 /* The length of a digest in bytes. */
 size_t key_use_digest_size(enum key_use_digest digest);

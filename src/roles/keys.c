@@ -25,7 +25,7 @@
 #include "report/metrics.h"
 #include "roles/role.h"
 
-enum { ASKS_A_SECOND = 10000, ANSWER_MS = 10000, LOG_EVERY_MS = 1000, OLD_MAX = 16 };
+enum { ANSWER_MS = 10000, LOG_EVERY_MS = 1000, OLD_MAX = 16 };
 
 /* The keys of a configuration. */
 struct generation {
@@ -37,8 +37,7 @@ struct generation {
 
 /* A role that asks. */
 struct asker {
-	int64_t second;	 /* the one that is counted */
-	unsigned asks;	 /* in it */
+	struct key_use_rate rate;
 	int64_t logged;	 /* when a refusal was logged last */
 	unsigned silent; /* refusals since then */
 };
@@ -75,14 +74,8 @@ static enum key_use_role role_called(const char *name)
 /* Count an ask; true when there are too many. */
 static bool is_often(struct keys *keys, enum key_use_role role)
 {
-	struct asker *asker = &keys->askers[role];
-	int64_t second = clock_mono_ms() / 1000;
-
 	pthread_mutex_lock(&keys->lock);
-	if (asker->second != second)
-		asker->asks = 0;
-	asker->second = second;
-	bool often = ++asker->asks > ASKS_A_SECOND;
+	bool often = key_use_often(&keys->askers[role].rate, clock_mono_ms());
 	pthread_mutex_unlock(&keys->lock);
 	return often;
 }

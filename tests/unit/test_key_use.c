@@ -78,6 +78,19 @@ static void test_11_39_a_key_is_used_for_what_the_configuration_says_and_by_whom
 	assert_int_equal(granted[KEY_USE_OTHER], 0);
 }
 
+static void test_11_39_a_role_may_ask_so_often_in_a_second(void **state)
+{
+	struct key_use_rate rate = { 0 };
+
+	(void)state;
+	for (int64_t second = 5; second < 8; second++) {
+		for (int i = 0; i < KEY_USE_ASKS_A_SECOND; i++)
+			assert_false(key_use_often(&rate, second * 1000 + i % 1000));
+		for (int i = 0; i < 10; i++)
+			assert_true(key_use_often(&rate, second * 1000 + 999));
+	}
+}
+
 static void test_digests_have_their_length_and_verdicts_their_words(void **state)
 {
 	(void)state;
@@ -91,6 +104,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_11_39_a_key_is_used_for_what_the_configuration_says_and_by_whom),
+		cmocka_unit_test(test_11_39_a_role_may_ask_so_often_in_a_second),
 		cmocka_unit_test(test_digests_have_their_length_and_verdicts_their_words),
 	};
 
