@@ -146,6 +146,25 @@ def test_11_39_a_key_beside_its_chain_in_one_file(make_gateway, sink):
     assert not any(found.values()), found
 
 
+@as_root
+def test_11_39_keys_of_the_store_are_in_the_memory_of_keys_only(make_gateway, sink):
+    """One that `postern cert` made, and the demo certificate's, which master made itself."""
+    gateway = make_gateway(start=False)
+    configuration = settings(sink, "web", "demo")
+    configuration["certificates"] = [{"name": "web"}]
+    gateway.configure(configuration)
+    made = gateway.command("cert", "create", "web", "--common-name", "web.good.test", "--days", "30", "--key", "rsa:2048")
+    assert made.returncode == 0, made.stderr
+    gateway.start()
+    for name in ("web", "demo"):
+        key = gateway.folder / f"state/pki/certificates/{name}/key.pem"
+        words = numbers_of(key) | {line for line in key.read_bytes().splitlines() if len(line) >= 40 and b"-----" not in line}
+        assert presented(gateway.address(name)) == gateway.json("cert", "show", name)["fingerprint_sha256"].replace(":", "").lower()
+        found = {role: memory_holds(process["pid"], words) for role, process in gateway.roles().items()}
+        assert found.pop("keys"), name
+        assert not any(found.values()), (name, {role for role, words in found.items() if words})
+
+
 def test_11_39_keys_is_counted(two_kinds):
     gateway = two_kinds
     before = gateway.counters()["signatures_by"]
@@ -324,6 +343,16 @@ def test_11_39_openssl_meets_every_kind(two_kinds, listener, version):
     done = harness.run("openssl", "s_client", "-starttls", "smtp", "-connect", f"{host}:{port}", version,
         "-CAfile", two_kinds.folder / f"pki/{listener}.pem", "-verify_return_error", "-verify_hostname", "gw.good.test")
     assert "Verify return code: 0 (ok)" in done.stdout + done.stderr, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("listener", ["ec", "rsa"])
+@pytest.mark.skipif(not shutil.which("posttls-finger", path="/usr/sbin"), reason="posttls-finger is not installed")
+def test_11_39_postfix_meets_every_kind(two_kinds, tmp_path, listener):
+    host, port = two_kinds.address(listener)
+    (tmp_path / "main.cf").write_text("compatibility_level = 3.6\n")
+    done = harness.run("env", f"MAIL_CONFIG={tmp_path}", "/usr/sbin/posttls-finger", "-c", "-l", "fingerprint", "-d", "sha256", "-L", "summary", f"[{host}]:{port}",
+        ":".join(re.findall("..", fingerprint(two_kinds.folder / f"pki/{listener}.pem"))))
+    assert "Verified TLS connection established" in done.stdout + done.stderr, done.stdout + done.stderr
 
 
 @pytest.mark.skipif(not shutil.which("swaks"), reason="swaks is not installed")
