@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -379,6 +380,7 @@ int main(int argc, char **argv)
 	body_make_table();
 	signal(SIGTERM, stop);
 	signal(SIGPIPE, SIG_IGN);
+	prctl(PR_SET_PDEATHSIG, SIGKILL); /* who started it may be killed before it can end it */
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	poll_fd = epoll_create1(0);
 	run((unsigned)atoi(argv[3]));

@@ -150,7 +150,7 @@ def test_page_says_what_happened(paged):
     assert [of("queue_messages", state=state) for state in ("ready", "deferred", "leased")] == [0, 0, 0]
     assert of("queue_oldest_seconds") == 0
     assert sum(n for (name, _), n in now.items() if name == "postern_rejected_total") == 1
-    assert 29 * 86400 < of("cert_expiry_seconds", certificate="main") <= 30 * 86400
+    assert 89 * 86400 < of("cert_expiry_seconds", certificate="main") <= 90 * 86400
     assert of("build_info", version=paged.status()["version"]) == 1
     assert {dict(labels)["role"] for name, labels in now if name == "postern_role_up"} == set(paged.roles())
 
