@@ -196,7 +196,8 @@ int cli_cert_delete(struct cli_cert *cert)
 {
 	bool named;
 	json_t *uses = cli_cert_uses(cert, cert->name, &named);
-	const bool unknown = uses == NULL;
+	const char *active = pki_store_active(cert->store, cert->scratch);
+	const bool unknown = uses == NULL, is_active = active != NULL && strcmp(active, cert->name) == 0;
 	int r = -EBUSY;
 
 	json_decref(uses);
@@ -207,12 +208,14 @@ int cli_cert_delete(struct cli_cert *cert)
 		return cli_cert_refuse(
 			"the configuration has problems, so nobody knows whether it needs `%s`; see `postern check` first",
 			cert->name);
-	if (!named)
+	if (!named && !is_active)
 		r = pki_store_delete(cert->store, cert->name);
 	if (r == -EBUSY)
 		return cli_cert_refuse(
-			named ? "the configuration names `%s`; take it out of `certificates` (%s), then delete it"
-			      : "`%s` is the active certificate; activate another one first (%s)",
+			is_active ? "`%s` is the active certificate; activate another one first (%s)"
+			: strcmp(cert->name, STORED_DEMO) == 0
+				? "a listener says `certificate: %s`; name another certificate there (%s), then delete it"
+				: "the configuration names `%s`; take it out of `certificates` (%s), then delete it",
 			cert->name, cert->gateway.file);
 	if (r < 0)
 		return cli_cert_refuse("certificate `%s` cannot be deleted: %s", cert->name, err_text(r));

@@ -10,11 +10,13 @@
 #include <talloc.h>
 
 #include "base/base.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "config/bundle.h"
 #include "config/config.h"
 #include "config/problems.h"
 #include "net/tls.h"
+#include "pki/expiry.h"
 #include "pki/identity_private.h"
 #include "pki/key_handle.h"
 #include "pki/trust.h"
@@ -160,6 +162,28 @@ int identity_use(const struct identity *identity, struct tls_context *context)
 	return ERR_TLS;
 }
 
+/* Its end, and that of its issuers, is told before it comes, too: a certificate that no peer will take can still be loaded. */
+static void warn_of_dates(const struct config *config, const struct config_certificate *certificate,
+	const struct identity *identity, struct text chain, struct problems *problems)
+{
+	const int64_t now_ms = clock_wall_ms();
+	char *key = text_must(talloc_asprintf(NULL, "certificates[%s].chain", certificate->name));
+	char when[CLOCK_TEXT_MAX];
+	time_t now = (time_t)(now_ms / 1000);
+	int64_t left;
+
+	if (X509_cmp_time(X509_get0_notBefore(identity->leaf), &now) > 0)
+		problems_warn(problems, config->file, certificate->line, key,
+			"%s is not valid yet, so that no peer will believe it: look at the clock of this machine, or wait",
+			certificate->chain);
+	else if (expiry_of_chain(chain, now_ms, &left) == 0 && expiry_step(left) != EXPIRY_FINE)
+		problems_warn(problems, config->file, certificate->line, key,
+			"%s %s on %.10s: get a new one from the CA (`postern cert csr`, `postern cert upload`, or replace the files and reload)",
+			certificate->chain, left < 0 ? "expired" : "expires",
+			clock_iso(now_ms + left * 1000, when));
+	talloc_free(key);
+}
+
 static void check_certificate(const struct config *config, const struct config_certificate *certificate,
 	const struct bundle *bundle, struct problems *problems)
 {
@@ -176,6 +200,9 @@ static void check_certificate(const struct config *config, const struct config_c
 		problems_add(problems, config->file, certificate->line, key, "%s: %s",
 			strcmp(flaw.part, "key") == 0 ? certificate->key : certificate->chain, flaw.text);
 		talloc_free(key);
+	} else {
+		warn_of_dates(
+			config, certificate, identity, bundle_find(bundle, certificate->chain), problems);
 	}
 	talloc_free(identity);
 }

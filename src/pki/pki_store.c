@@ -175,24 +175,29 @@ static int by_name(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
+bool pki_store_has(const struct pki_store *store, const char *name)
+{
+	struct stat status;
+
+	return store->certificates_fd >= 0 && is_certificate(name) &&
+	       fstatat(store->certificates_fd, name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       S_ISDIR(status.st_mode);
+}
+
 int pki_store_list(const struct pki_store *store, const void *owner, char ***ret_names, size_t *ret_count)
 {
 	*ret_count = 0;
 	*ret_names = NULL;
 	if (store->certificates_fd < 0)
 		return 0;
-	int r = read_names(store->certificates_fd, owner, is_certificate, ret_names, ret_count);
+	size_t count = 0;
+	int r = read_names(store->certificates_fd, owner, is_certificate, ret_names, &count);
+	for (size_t i = 0; r == 0 && i < count; i++)
+		if (pki_store_has(store, (*ret_names)[i])) /* what else lies there is nothing of ours */
+			(*ret_names)[(*ret_count)++] = (*ret_names)[i];
 	if (r == 0)
 		qsort(*ret_names, *ret_count, sizeof **ret_names, by_name);
 	return r;
-}
-
-bool pki_store_has(const struct pki_store *store, const char *name)
-{
-	struct stat status;
-
-	return store->certificates_fd >= 0 && is_certificate(name) &&
-	       fstatat(store->certificates_fd, name, &status, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
 /* A whole file; 0 and its text (wiped when it is freed), or a negative errno. */

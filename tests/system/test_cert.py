@@ -82,6 +82,13 @@ def show(folder, name="web"):
     return json.loads(cert(folder, "show", name, "--json"))
 
 
+def checked(folder):
+    """The warnings of `check`."""
+    done = harness.postern("-c", folder / "gw.yaml", "check")
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+
 def pem_of(folder, name, file="chain.pem"):
     return (folder / "state/pki/certificates" / name / file).read_text()
 
@@ -387,6 +394,12 @@ def test_C45_delete_refuses_what_is_needed(place, pki):
     assert "the configuration names `web`" in cert(place, "delete", "web", good=False)
     cert(place, "activate", "spare")
     assert "active certificate" in cert(place, "delete", "spare", good=False)
+    cert(place, "activate", "web")
+    assert "`web` is the active certificate; activate another one first" in cert(place, "delete", "web", good=False)
+    cert(place, "activate", "spare")
+    (place / "state/pki/certificates/stray").write_text("")
+    (place / "state/pki/certificates/link").symlink_to("web")
+    assert [line["name"] for line in map(json.loads, cert(place, "list", "--json").splitlines())] == ["spare", "third", "web"]
     assert show(place, "spare")["active"] and not show(place)["active"]
     cert(place, "delete", "third")
     assert "there is no certificate `third`" in cert(place, "delete", "third", good=False)
@@ -481,6 +494,7 @@ def test_B20_the_end_of_a_certificate_is_told_before_and_after(place, authority,
     cert(place, *ISSUE_LINE)
     for days, event, state in ((40, None, "fine"), (20, "certificate_expires certificate=web ends=", "expires")):
         cert(place, "create", "web", "--common-name", "gw.good.test", "--replace", "--days", days)
+        assert ("chain.pem expires on 20" in checked(place)) == (event is not None)
         with running(place, pki) as gateway:
             (found,) = gateway.status()["certificates"]
             assert found["state"] == state and (days - 1) * 86400 < found["seconds_left"] <= days * 86400
@@ -495,6 +509,7 @@ def test_B20_the_end_of_a_certificate_is_told_before_and_after(place, authority,
         (place / "stderr").unlink()
     authority.sign(cert(place, "csr", "web"), "late.pem", "ca", "-days", "-1")
     (place / "state/pki/certificates/web/chain.pem").write_text((place / "late.pem").read_text())
+    assert "chain.pem expired on 20" in checked(place)
     with running(place, pki) as gateway:
         assert gateway.status()["certificates"][0]["state"] == "expired"
         assert re.search(r" error master certificate_expired certificate=web ends=\S+ days=1\b", gateway.stderr()), gateway.stderr()

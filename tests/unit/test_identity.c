@@ -7,6 +7,7 @@
 #include <cmocka.h>
 #include <openssl/ssl.h>
 
+#include "certificates.h"
 #include "net/tls.h"
 #include "test_help.h"
 
@@ -81,11 +82,51 @@ static void test_a_context_proves_itself_with_the_identity(void **state)
 	talloc_free(owner);
 }
 
+/* What check says of the dates of a certificate that is valid between two days from today on; NULL = nothing. Owned by `owner`. */
+static const char *said_of_days(void *owner, int from, int to)
+{
+	const int today = (int)((time(NULL) - CERTIFICATES_NOW) / CERTIFICATES_DAY);
+	const struct config *config = help_config("mail_flow_policies: [{name: open, action: accept}]\n");
+	struct problems *problems = problems_new(owner);
+	struct bundle *bundle = bundle_new(owner, 1);
+	struct certificates made = { .scratch = talloc_new(owner) };
+	const struct certificate *certificate = certificates_make(
+		&made, (struct certificate_plan){
+			       .cn = "gw.good.test", .from_days = today + from, .to_days = today + to });
+	BIO *key = BIO_new(BIO_s_mem());
+	const char *said = NULL;
+
+	assert_int_equal(PEM_write_bio_PrivateKey(key, certificate->key, NULL, NULL, 0, NULL, NULL), 1);
+	bundle_add(bundle, config->certificates[0].chain, certificate->pem, BUNDLE_ALL);
+	bundle_add_key_bytes(bundle, config->certificates[0].key, text_of(help_bio_text(owner, key)));
+	identity_check(config, bundle, problems);
+	assert_int_equal(problems->count, 0);
+	for (size_t i = 0; i < problems->warning_count; i++)
+		if (strcmp(problems->warnings[i].key, "certificates[main].chain") == 0)
+			said = problems->warnings[i].text;
+	config_release(config);
+	certificates_free(&made);
+	return said;
+}
+
+static void test_B20_check_warns_of_dates(void **state)
+{
+	void *owner = talloc_new(NULL);
+
+	(void)state;
+	assert_null(said_of_days(owner, -1, 90));
+	assert_non_null(strstr(said_of_days(owner, -1, 20), " expires on 20"));
+	assert_non_null(strstr(said_of_days(owner, -30, -1), " expired on 20"));
+	assert_non_null(strstr(said_of_days(owner, 2, 90), " is not valid yet"));
+	talloc_free(owner);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_only_a_certificate_with_its_own_clear_key_is_used),
 		cmocka_unit_test(test_a_context_proves_itself_with_the_identity),
+		cmocka_unit_test(test_B20_check_warns_of_dates),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
