@@ -34,8 +34,10 @@ static int build(struct cli_cert *cert, const char *where, struct text pem, stru
 
 	if (cert->chain != NULL && cli_cert_file(cert, cert->chain, &more) != CLI_FINE)
 		return CLI_FAILED;
-	if (cert->chain != NULL && !is_pem(more))
-		return cli_cert_refuse("%s: holds no certificate in PEM form", cert->chain);
+	if (chain_check(pem, &why) < 0)
+		return cli_cert_refuse("%s: %s", where, why);
+	if (cert->chain != NULL && chain_check(more, &why) < 0)
+		return cli_cert_refuse("%s: %s", cert->chain, why);
 	const size_t len = pem.len + 1 + more.len;
 	char *all = secret_room(cert->scratch, len); /* a key may stand beside the certificates */
 	memcpy(all, pem.at, pem.len);

@@ -170,6 +170,15 @@ static int build(struct pool *pool, EVP_PKEY *key, const char **ret_why)
 	return 0;
 }
 
+int chain_check(struct text pem, const char **ret_why)
+{
+	STACK_OF(X509) *certificates = NULL;
+	int r = pem_certificates(pem, &certificates, ret_why);
+
+	sk_X509_pop_free(certificates, X509_free);
+	return r;
+}
+
 int chain_build(const void *owner, struct text pem, struct text key, int64_t now_ms, struct chain *ret_chain,
 	const char **ret_why)
 {

@@ -15,6 +15,9 @@ struct chain {
 	size_t note_count;
 };
 
+/* Whether `pem` holds certificates, all of them whole: 0, or a negative error with one sentence in ret_why (static). */
+int chain_check(struct text pem, const char **ret_why);
+
 /* Build the chain of the certificate that belongs to `key` from those in `pem` at the time `now_ms` (clock_wall_ms()), everything owned by `owner`. 0, or a
  * negative error with one sentence in ret_why (-EKEYREJECTED: none of them belongs to the key). */
 int chain_build(const void *owner, struct text pem, struct text key, int64_t now_ms, struct chain *ret_chain,

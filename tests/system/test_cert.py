@@ -222,6 +222,15 @@ def test_8_13_chains_are_mended_or_what_is_wrong_is_said(place, authority):
     (place / "stranger.pem").write_text(root + middle + pem_of(place, "stranger"))
     assert "`CN=x.test` does not belong" in notes("--in", "signed.pem", "--chain", "stranger.pem")
 
+    (place / "request.pem").write_text(csr)
+    (place / "damaged.pem").write_text(middle[:200] + "!" + middle[201:])
+    (place / "signed.der").write_bytes(ssl.PEM_cert_to_DER_cert(leaf))
+    for file, word in (("request.pem", "holds no certificate in PEM form"), ("damaged.pem", "is damaged or cut off")):
+        assert f"{file}: holds" in (said := cert(place, "upload", "web", "--in", "signed.pem", "--chain", file, good=False)) and word in said
+    said = cert(place, "upload", "web", "--in", "signed.der", "--chain", "middle.pem", good=False)
+    assert "signed.der: holds no certificate in PEM form" in said and "openssl x509 -inform der" in said
+    assert pem_of(place, "web") == leaf + middle
+
     authority.sign(csr, "old.pem", "middle", "-days", "-1")
     assert "has expired" in cert(place, "upload", "web", "--in", "old.pem", good=False)
     assert pem_of(place, "web") == leaf + middle
