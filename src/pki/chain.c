@@ -85,16 +85,20 @@ static int find_issuer(const struct pool *pool, X509 *certificate)
 }
 
 /* From the leaf upwards; every certificate is used once, so this ends. */
-static void climb(struct pool *pool, X509 *certificate)
+static void climb(struct pool *pool, X509 *leaf)
 {
+	X509 *certificate = leaf;
+
 	while (X509_self_signed(certificate, 1) != 1) {
 		const int at = find_issuer(pool, certificate);
 
 		ERR_clear_error();
 		if (at < 0) {
 			note(pool,
-				"the issuer of `%s`, `%s`, is not among the certificates: unless it is a root that everybody has, peers cannot verify this chain;"
-				" get the issuer's certificate from the CA and upload it, too (--chain FILE)",
+				certificate == leaf
+					? "the issuer of `%s`, `%s`, is not among the certificates: unless it is a root that everybody has, peers cannot verify this chain;"
+					  " get the issuer's certificate from the CA and upload it, too (--chain FILE)"
+					: "the issuer of `%s`, `%s`, is not among the certificates: that is right when it is a root that peers have",
 				pem_name(pool->owner, X509_get_subject_name(certificate)),
 				pem_name(pool->owner, X509_get_issuer_name(certificate)));
 			return;
