@@ -99,11 +99,12 @@ static int64_t announced(bool *ret_last)
 	int64_t size = 0;
 	unsigned digits = 0;
 
+	*ret_last = false;
 	while (*c == ' ')
 		c++;
-	for (; isdigit((unsigned char)*c) && digits < 18; digits++)
-		size = size * 10 + (*c++ - '0');
-	*ret_last = false;
+	for (; isdigit((unsigned char)*c) && digits < 19; digits++, c++)
+		if (__builtin_mul_overflow(size, 10, &size) || __builtin_add_overflow(size, *c - '0', &size))
+			return -1;
 	if (*c == ' ') {
 		while (*c == ' ')
 			c++;
