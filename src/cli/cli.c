@@ -27,17 +27,17 @@ static const struct command {
 	const char *name;
 	int (*run)(const char *file, int argc, char **argv); /* NULL: main.c knows it */
 	const char *arguments, *summary;
-	const char *options; /* for --help: what the arguments mean */
+	const char *options; /* for --help: what the arguments mean; NULL: it has verbs, and helps itself */
 } commands[] = {
 	{ "backup", cli_backup, "DIR [--json]",
 		"copy all mail and tracking into a new directory, also while the gateway runs",
 		"  DIR            missing or empty\n" JSON_OPTION },
 	{ "ca", cli_ca, "VERB ... [--json]",
 		"list, show, import, export, enable, disable, delete authorities that are trusted: see ca --help",
-		"" },
+		NULL },
 	{ "cert", cli_cert, "VERB ... [--json]",
 		"list, show, create, csr, upload, import, export, activate, delete, tlsa: see cert --help",
-		"" },
+		NULL },
 	{ "check", cli_check, "[--json]", "read the configuration and report every problem in it",
 		JSON_OPTION },
 	{ "config", cli_show_config, "show|manual [--json]",
@@ -50,7 +50,7 @@ static const struct command {
 		"  --json         the lines as JSON\n" },
 	{ "queue", cli_queue, "VERB ... [--json]",
 		"list, show, destinations, flush, hold, release, delete, expire, reroute, suspend, resume: see queue --help",
-		"" },
+		NULL },
 	{ "reload", cli_reload, "[--json]", "use the changed configuration without dropping a session",
 		JSON_OPTION },
 	{ "restore", cli_restore, "DIR [--json]",
@@ -118,8 +118,7 @@ int cli_help(int argc, char **argv)
 {
 	const struct command *command = command_of(argv[0]);
 
-	if (command == NULL || command->run == cli_queue || command->run == cli_ca ||
-		command->run == cli_cert || !asks_for_help(argc, argv))
+	if (command == NULL || command->options == NULL || !asks_for_help(argc, argv))
 		return -1;
 	print_usage(stdout, command);
 	printf("%s\n%s", command->summary, command->options);

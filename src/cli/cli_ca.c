@@ -8,31 +8,18 @@
 #include "base/base.h"
 #include "base/err.h"
 #include "cli/cli_ca_private.h"
+#include "cli/cli_verbs.h"
 
 enum { IMPORT_MAX = 16 << 20, RELOAD_MS = 200000 };
 
-enum { NAME = 1 << 0, ANY_LIST = 1 << 1, LIST = 1 << 2, JSON = 1 << 3, FQDN = 1 << 4 };
+/* What a verb takes. */
+enum { NAME = 1 << 0, ANY_LIST = 1 << 1, LIST = 1 << 2, PEM = 1 << 3 };
 
 struct options {
 	const char *plain;
 	enum trust_list list;
 	bool json, validate_fqdn;
 };
-
-static int list(const struct cli_gateway *gateway, const struct options *options)
-{
-	return cli_ca_list(gateway, options->list, options->json);
-}
-
-static int show(const struct cli_gateway *gateway, const struct options *options)
-{
-	return cli_ca_show(gateway, options->plain, options->json);
-}
-
-static int export(const struct cli_gateway *gateway, const struct options *options)
-{
-	return cli_ca_export(gateway, options->list);
-}
 
 static int failed(const struct cli_gateway *gateway, int error)
 {
@@ -301,104 +288,86 @@ static int import(const struct cli_gateway *gateway, const struct options *optio
 
 /* The command line */
 
-static const struct verb {
-	const char *name;
-	unsigned takes;
-	int (*run)(const struct cli_gateway *gateway, const struct options *options);
-	const char *arguments, *summary;
-} verbs[] = {
-	{ "list", ANY_LIST | JSON, list, "[system|custom]",
+enum { VERB_LIST, VERB_SHOW, VERB_IMPORT, VERB_EXPORT, VERB_ENABLE, VERB_DISABLE, VERB_DELETE };
+
+static const struct cli_verb verbs[] = {
+	{ "list", ANY_LIST, VERB_LIST, "[system|custom]",
 		"both lists: on or off, version and date, and each authority" },
-	{ "show", NAME | JSON, show, "NAME", "all about one, with its PEM text" },
-	{ "import", NAME | JSON | FQDN, import, "FILE [--validate-fqdn]",
+	{ "show", NAME, VERB_SHOW, "NAME", "all about one, with its PEM text" },
+	{ "import", PEM, VERB_IMPORT, "FILE [--validate-fqdn]",
 		"take the authorities of a PEM file (`-`: standard input) into the custom list, and say what was skipped and why" },
-	{ "export", LIST, export, "system|custom", "PEM text with comments, to be edited and imported" },
-	{ "enable", LIST | JSON, enable, "system|custom", "trust a list" },
-	{ "disable", LIST | JSON, disable, "system|custom", "trust it no longer; nothing is removed" },
-	{ "delete", NAME | JSON, delete, "NAME", "remove one from the custom list" },
+	{ "export", LIST, VERB_EXPORT, "system|custom", "PEM text with comments, to be edited and imported" },
+	{ "enable", LIST, VERB_ENABLE, "system|custom", "trust a list" },
+	{ "disable", LIST, VERB_DISABLE, "system|custom", "trust it no longer; nothing is removed" },
+	{ "delete", NAME, VERB_DELETE, "NAME", "remove one from the custom list" },
 };
 
-static int help(FILE *out, int status)
-{
-	fprintf(out, "usage: postern [-c FILE] ca VERB ... [--json]\n");
-	for (size_t i = 0; i < COUNT(verbs); i++)
-		fprintf(out, "  %s %s\n          %s\n", verbs[i].name, verbs[i].arguments, verbs[i].summary);
-	fprintf(out,
-		"A NAME is the name of an authority as `list` shows it, or 4 or more digits that its fingerprint (SHA-256) begins with.\n"
-		"--validate-fqdn takes only authorities whose names are host names, which those of few are.\n"
-		"A gateway that runs reloads after a change.\n");
-	return status;
-}
+static const struct cli_verbs_note notes[] = {
+	{ NAME, "A NAME is the name of an authority as `list` shows it, or 4 or more digits that its fingerprint (SHA-256) begins with.\n" },
+	{ PEM, "--validate-fqdn takes only authorities whose names are host names, which those of few are.\n" },
+	{ 0, "A gateway that runs reloads after a change.\n" },
+};
 
-static const struct verb *find(const char *name)
-{
-	for (size_t i = 0; i < COUNT(verbs); i++)
-		if (strcmp(verbs[i].name, name) == 0)
-			return &verbs[i];
-	return NULL;
-}
+static const struct cli_verbs command = {
+	.command = "ca", .verbs = verbs, .count = COUNT(verbs), .notes = notes, .note_count = COUNT(notes)
+};
 
-/* False after saying what is wrong. */
-static bool understand(const struct verb *verb, struct options *options)
+/* CLI_FINE, or CLI_USAGE after saying what is wrong. */
+static int understand(const struct cli_verb *verb, struct options *options)
 {
-	bool required = (verb->takes & (NAME | LIST)) != 0;
+	const bool required = (verb->takes & (NAME | LIST | PEM)) != 0;
 
 	options->list = TRUST_LIST_COUNT;
 	for (int i = 0; i < TRUST_LIST_COUNT; i++)
 		if (options->plain != NULL &&
 			strcmp(options->plain, trust_files_word((enum trust_list)i)) == 0)
 			options->list = (enum trust_list)i;
-	if ((options->plain == NULL && !required) || (options->plain != NULL && verb->takes & NAME) ||
-		options->list != TRUST_LIST_COUNT)
-		return true;
-	fprintf(stderr, "postern ca %s: %s%s\nusage: postern [-c FILE] ca %s %s\n", verb->name,
-		options->plain == NULL ? "something is missing"
-		: verb->takes & NAME   ? ""
-				       : "a list is `system` or `custom`, not ",
-		options->plain == NULL ? "" : options->plain, verb->name, verb->arguments);
-	return false;
+	if (options->plain == NULL && required)
+		return cli_verbs_wrong(&command, verb, "something is missing", "");
+	if (options->plain == NULL || verb->takes & (NAME | PEM) || options->list != TRUST_LIST_COUNT)
+		return CLI_FINE;
+	return cli_verbs_wrong(&command, verb, "a list is `system` or `custom`, not ", options->plain);
 }
 
-static bool read_options(const struct verb *verb, int argc, char **argv, struct options *options)
+static int run(const struct cli_verb *verb, const struct cli_gateway *gateway, const struct options *options)
 {
-	const struct {
-		unsigned takes;
-		struct cli_option option;
-	} known[] = {
-		{ NAME | ANY_LIST | LIST, { .name = NULL, .value = &options->plain } },
-		{ JSON, { .name = "json", .flag = &options->json } },
-		{ FQDN, { .name = "validate-fqdn", .flag = &options->validate_fqdn } },
-	};
-	struct cli_option mine[COUNT(known)];
-	size_t count = 0;
-
-	for (size_t i = 0; i < COUNT(known); i++)
-		if (known[i].takes & verb->takes)
-			mine[count++] = known[i].option;
-	if (cli_options("ca", argc, argv, mine, count))
-		return understand(verb, options);
-	fprintf(stderr, "  %s %s; see postern ca --help\n", verb->name, verb->arguments);
-	return false;
+	switch (verb->number) {
+	case VERB_LIST:
+		return cli_ca_list(gateway, options->list, options->json);
+	case VERB_SHOW:
+		return cli_ca_show(gateway, options->plain, options->json);
+	case VERB_IMPORT:
+		return import(gateway, options);
+	case VERB_EXPORT:
+		return cli_ca_export(gateway, options->list, options->json);
+	case VERB_ENABLE:
+		return enable(gateway, options);
+	case VERB_DISABLE:
+		return disable(gateway, options);
+	default:
+		return delete (gateway, options);
+	}
 }
 
 int cli_ca(const char *file, int argc, char **argv)
 {
-	const struct verb *verb = argc > 0 ? find(argv[0]) : NULL;
 	struct options options = { 0 };
+	const struct cli_verbs_option known[] = {
+		{ 0, { .name = NULL, .value = &options.plain } },
+		{ 0, { .name = "json", .flag = &options.json } },
+		{ PEM, { .name = "validate-fqdn", .flag = &options.validate_fqdn } },
+	};
 	struct cli_gateway gateway;
-	int status = CLI_USAGE;
+	int status;
+	const struct cli_verb *verb = cli_verbs_read(&command, argc, argv, known, COUNT(known), &status);
 
-	for (int i = 0; i < argc; i++)
-		if (strcmp(argv[i], "--help") == 0)
-			return help(stdout, CLI_FINE);
-	if (verb == NULL) {
-		if (argc > 0)
-			fprintf(stderr, "postern ca: unknown verb %s\n", argv[0]);
-		return help(stderr, CLI_USAGE);
-	}
+	if (verb == NULL)
+		return status;
+	status = understand(verb, &options);
+	if (status != CLI_FINE)
+		return status;
 	void *scratch = talloc_new(NULL);
-	if (read_options(verb, argc - 1, argv + 1, &options))
-		status = cli_find(file, scratch, &gateway) ? verb->run(&gateway, &options) : CLI_FAILED;
+	status = cli_find(file, scratch, &gateway) ? run(verb, &gateway, &options) : CLI_FAILED;
 	talloc_free(scratch);
 	return status;
 }

@@ -225,14 +225,18 @@ int cli_ca_show(const struct cli_gateway *gateway, const char *wanted, bool json
 	return found > 0 ? CLI_FINE : CLI_FAILED;
 }
 
-int cli_ca_export(const struct cli_gateway *gateway, enum trust_list list)
+int cli_ca_export(const struct cli_gateway *gateway, enum trust_list list, bool json)
 {
 	void *scratch = talloc_new(NULL);
 	struct cli_ca_list lists[TRUST_LIST_COUNT];
 
 	cli_ca_read(gateway, scratch, lists);
-	printf("%s", authorities_export(scratch, lists[list].kept));
-	printf("%s", authorities_export(scratch, lists[list].file));
+	char *pem = text_must(talloc_asprintf(scratch, "%s%s", authorities_export(scratch, lists[list].kept),
+		authorities_export(scratch, lists[list].file)));
+	if (json)
+		cli_print_json(json_pack("{s:s, s:s}", "list", trust_files_word(list), "pem", pem));
+	else
+		printf("%s", pem);
 	talloc_free(scratch);
 	return CLI_FINE;
 }

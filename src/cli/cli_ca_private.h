@@ -22,4 +22,4 @@ void cli_ca_read(
 /* `list`, `show` and `export`; the exit status. TRUST_LIST_COUNT = both lists. */
 int cli_ca_list(const struct cli_gateway *gateway, enum trust_list list, bool json);
 int cli_ca_show(const struct cli_gateway *gateway, const char *wanted, bool json);
-int cli_ca_export(const struct cli_gateway *gateway, enum trust_list list);
+int cli_ca_export(const struct cli_gateway *gateway, enum trust_list list, bool json);

@@ -21,7 +21,8 @@
 
 enum { RELOAD_MS = 200000 };
 
-enum needs {
+/* What a verb takes and needs. */
+enum {
 	NAME = 1 << 0,
 	CREATE = 1 << 1,
 	UPLOAD = 1 << 2,
@@ -31,58 +32,50 @@ enum needs {
 	WRITES = 1 << 6
 };
 
-static const struct verb {
-	const char *name;
-	unsigned needs;
-	int (*run)(struct cli_cert *);
-	const char *arguments, *summary;
-} verbs[] = {
-	{ "list", 0, cli_cert_list, "", "one line for each certificate" },
-	{ "show", NAME, cli_cert_show, "NAME", "what stands in it, its chain, and which listeners use it" },
-	{ "create", NAME | CREATE | WRITES, cli_cert_create,
+enum { LIST, SHOW, CREATE_ONE, CSR, UPLOAD_ONE, IMPORT_ONE, EXPORT_ONE, ACTIVATE, DELETE, PRINT_TLSA };
+
+static const struct cli_verb verbs[] = {
+	{ "list", 0, LIST, "", "one line for each certificate" },
+	{ "show", NAME, SHOW, "NAME", "what stands in it, its chain, and which listeners use it" },
+	{ "create", NAME | CREATE | WRITES, CREATE_ONE,
 		"NAME --common-name HOST [--alt NAME,...] [--organization O] [--unit OU] [--city L] [--state ST] [--country CC]\n"
 		"          [--days N] [--key KIND] [--legacy] [--replace] [--validate-fqdn]",
 		"make a private key and a self-signed certificate" },
-	{ "csr", NAME, cli_cert_csr, "NAME", "print a signing request for a CA, with the stored key" },
-	{ "upload", NAME | UPLOAD | WRITES, cli_cert_upload, "NAME --in PEM [--chain PEM] [--validate-fqdn]",
+	{ "csr", NAME, CSR, "NAME", "print a signing request for a CA, with the stored key" },
+	{ "upload", NAME | UPLOAD | WRITES, UPLOAD_ONE, "NAME --in PEM [--chain PEM] [--validate-fqdn]",
 		"put what the CA signed for that request into the place of the certificate" },
-	{ "import", NAME | IMPORT | WRITES, cli_cert_import,
+	{ "import", NAME | IMPORT | WRITES, IMPORT_ONE,
 		"NAME --in FILE [--key PEM] [--chain PEM] [--passphrase-file FILE] [--replace] [--validate-fqdn]",
 		"store a key with its certificates: a PKCS#12 file, or PEM" },
-	{ "export", NAME | EXPORT, cli_cert_export, "NAME --out FILE [--passphrase-file FILE]",
+	{ "export", NAME | EXPORT, EXPORT_ONE, "NAME --out FILE [--passphrase-file FILE]",
 		"write key and chain into a new PKCS#12 file" },
-	{ "activate", NAME | WRITES, cli_cert_activate, "NAME",
+	{ "activate", NAME | WRITES, ACTIVATE, "NAME",
 		"use it for every listener that names no certificate" },
-	{ "delete", NAME | WRITES, cli_cert_delete, "NAME", "remove certificate and key for ever" },
-	{ "tlsa", NAME | TLSA, cli_cert_tlsa, "NAME --host HOST [--port N]",
+	{ "delete", NAME | WRITES, DELETE, "NAME", "remove certificate and key for ever" },
+	{ "tlsa", NAME | TLSA, PRINT_TLSA, "NAME --host HOST [--port N]",
 		"print the TLSA record for the DNS" },
 };
 
-static int help(FILE *out, int status)
-{
-	fprintf(out, "usage: postern [-c FILE] cert VERB ... [--json]\n");
-	for (size_t i = 0; i < COUNT(verbs); i++)
-		fprintf(out, "  %s %s\n          %s\n", verbs[i].name, verbs[i].arguments, verbs[i].summary);
-	fprintf(out,
+static const struct cli_verbs_note notes[] = {
+	{ CREATE,
 		"  --key KIND         " MAKE_KEYS " (unless said: rsa:2048); with --legacy also rsa:1024\n"
-		"  --days N           until it expires, from 1 to %d (unless said: 365)\n"
-		"  --alt NAME,...     further names and addresses; the common name is always among them\n"
-		"  --validate-fqdn    refuse common and alternative names that are not fully qualified\n"
-		"  --replace          put it into the place of the certificate that has this name\n"
-		"  --chain PEM        certificates of the issuers, in any order\n"
-		"  --passphrase-file  its first line is the passphrase; - is standard input; unless given, the terminal is asked\n"
-		"A configuration uses a stored certificate by `certificates: [{name: NAME}]`, without chain and key.\n",
-		MAKE_DAYS_MAX);
-	return status;
-}
+		"  --days N           until it expires, from 1 to 36500 (unless said: 365)\n"
+		"  --alt NAME,...     further names and addresses; the common name is always among them\n" },
+	{ CREATE | UPLOAD | IMPORT,
+		"  --validate-fqdn    refuse common and alternative names that are not fully qualified\n" },
+	{ CREATE | IMPORT,
+		"  --replace          put it into the place of the certificate that has this name\n" },
+	{ UPLOAD | IMPORT, "  --chain PEM        certificates of the issuers, in any order\n" },
+	{ IMPORT | EXPORT,
+		"  --passphrase-file  its first line is the passphrase; - is standard input; unless given, the terminal is asked\n" },
+	{ 0, "A configuration uses a stored certificate by `certificates: [{name: NAME}]`, without chain and key.\n" },
+};
 
-static const struct verb *find(const char *name)
-{
-	for (size_t i = 0; i < COUNT(verbs); i++)
-		if (strcmp(verbs[i].name, name) == 0)
-			return &verbs[i];
-	return NULL;
-}
+_Static_assert(MAKE_DAYS_MAX == 36500, "what the help says");
+
+static const struct cli_verbs command = {
+	.command = "cert", .verbs = verbs, .count = COUNT(verbs), .notes = notes, .note_count = COUNT(notes)
+};
 
 int cli_cert_refuse(const char *format, ...)
 {
@@ -103,69 +96,30 @@ void cli_cert_note(struct cli_cert *cert, const char *sentence)
 	cert->notes[cert->note_count++] = sentence;
 }
 
-static int usage(const struct verb *verb, const char *what, const char *value)
+int cli_cert_wrong(const struct cli_cert *cert, const char *what, const char *value)
 {
-	fprintf(stderr, "postern cert %s: %s%s\nusage: postern [-c FILE] cert %s %s\n", verb->name, what,
-		value, verb->name, verb->arguments);
-	return CLI_USAGE;
-}
-
-static bool read_options(const struct verb *verb, int argc, char **argv, struct cli_cert *cert)
-{
-	const struct {
-		unsigned verbs;
-		struct cli_option option;
-	} known[] = {
-		{ ~0u, { .name = "json", .flag = &cert->json } },
-		{ NAME, { .name = NULL, .value = &cert->name } },
-		{ CREATE, { .name = "common-name", .value = &cert->common_name } },
-		{ CREATE, { .name = "organization", .value = &cert->organization } },
-		{ CREATE, { .name = "unit", .value = &cert->unit } },
-		{ CREATE, { .name = "city", .value = &cert->city } },
-		{ CREATE, { .name = "state", .value = &cert->state } },
-		{ CREATE, { .name = "country", .value = &cert->country } },
-		{ CREATE, { .name = "days", .value = &cert->days } },
-		{ CREATE | IMPORT, { .name = "key", .value = &cert->key } },
-		{ CREATE, { .name = "alt", .value = &cert->alt } },
-		{ CREATE, { .name = "legacy", .flag = &cert->legacy } },
-		{ CREATE | IMPORT, { .name = "replace", .flag = &cert->replace } },
-		{ CREATE | UPLOAD | IMPORT, { .name = "validate-fqdn", .flag = &cert->validate_fqdn } },
-		{ UPLOAD | IMPORT, { .name = "in", .value = &cert->in } },
-		{ UPLOAD | IMPORT, { .name = "chain", .value = &cert->chain } },
-		{ EXPORT, { .name = "out", .value = &cert->out } },
-		{ IMPORT | EXPORT, { .name = "passphrase-file", .value = &cert->passphrase_file } },
-		{ TLSA, { .name = "host", .value = &cert->host } },
-		{ TLSA, { .name = "port", .value = &cert->port } },
-	};
-	struct cli_option mine[COUNT(known)];
-	size_t count = 0;
-
-	for (size_t i = 0; i < COUNT(known); i++)
-		if (known[i].verbs & (verb->needs | 1u << 31))
-			mine[count++] = known[i].option;
-	if (cli_options("cert", argc, argv, mine, count))
-		return true;
-	fprintf(stderr, "  %s %s; see postern cert --help\n", verb->name, verb->arguments);
-	return false;
+	return cli_verbs_wrong(&command, cert->verb, what, value);
 }
 
 /* What a verb cannot do without. */
-static int check_options(const struct verb *verb, const struct cli_cert *cert)
+static int check_options(const struct cli_cert *cert)
 {
-	if (verb->needs & NAME && cert->name == NULL)
-		return usage(verb, "the name of the certificate is missing", "");
-	if (verb->needs & NAME && !stored_is_name(text_of(cert->name)))
-		return usage(verb,
+	const unsigned needs = cert->verb->takes;
+
+	if (needs & NAME && cert->name == NULL)
+		return cli_cert_wrong(cert, "the name of the certificate is missing", "");
+	if (needs & NAME && !stored_is_name(text_of(cert->name)))
+		return cli_cert_wrong(cert,
 			"a name has at most 64 letters, digits, `-`, `_` and `.`, begins with a letter or digit and does not end with `.new`; not ",
 			cert->name);
-	if (verb->needs & CREATE && cert->common_name == NULL)
-		return usage(verb, "--common-name is missing: the host name that peers know", "");
-	if (verb->needs & (UPLOAD | IMPORT) && cert->in == NULL)
-		return usage(verb, "--in is missing: the file to read", "");
-	if (verb->needs & EXPORT && cert->out == NULL)
-		return usage(verb, "--out is missing: the file to write", "");
-	if (verb->needs & TLSA && cert->host == NULL)
-		return usage(verb, "--host is missing: the name of the server in its MX record", "");
+	if (needs & CREATE && cert->common_name == NULL)
+		return cli_cert_wrong(cert, "--common-name is missing: the host name that peers know", "");
+	if (needs & (UPLOAD | IMPORT) && cert->in == NULL)
+		return cli_cert_wrong(cert, "--in is missing: the file to read", "");
+	if (needs & EXPORT && cert->out == NULL)
+		return cli_cert_wrong(cert, "--out is missing: the file to write", "");
+	if (needs & TLSA && cert->host == NULL)
+		return cli_cert_wrong(cert, "--host is missing: the name of the server in its MX record", "");
 	return CLI_FINE;
 }
 
@@ -183,14 +137,15 @@ static int store_failed(const struct cli_cert *cert, int r)
 		cert->gateway.state_dir, err_text(r));
 }
 
-static int open_store(const struct verb *verb, struct cli_cert *cert)
+static int open_store(struct cli_cert *cert)
 {
+	const bool writes = cert->verb->takes & WRITES;
 	int r;
 
-	if (verb->needs & WRITES && cli_make_state_dir(&cert->gateway) != CLI_FINE)
+	if (writes && cli_make_state_dir(&cert->gateway) != CLI_FINE)
 		return CLI_FAILED;
-	r = verb->needs & WRITES ? pki_store_open_writer(cert->scratch, cert->gateway.state_dir, &cert->store)
-				 : pki_store_open(cert->scratch, cert->gateway.state_dir, &cert->store);
+	r = writes ? pki_store_open_writer(cert->scratch, cert->gateway.state_dir, &cert->store)
+		   : pki_store_open(cert->scratch, cert->gateway.state_dir, &cert->store);
 	return r == 0 ? CLI_FINE : store_failed(cert, r);
 }
 
@@ -279,11 +234,11 @@ static bool reload(const struct cli_cert *cert)
 
 static json_t *notes_json(const struct cli_cert *cert)
 {
-	json_t *notes = json_array();
+	json_t *array = json_array();
 
 	for (size_t i = 0; i < cert->note_count; i++)
-		json_array_append_new(notes, json_string(cert->notes[i]));
-	return notes;
+		json_array_append_new(array, json_string(cert->notes[i]));
+	return array;
 }
 
 int cli_cert_changed(struct cli_cert *cert, const char *done, const struct certificate *certificate)
@@ -333,34 +288,77 @@ int cli_cert_store(struct cli_cert *cert, const char *done, const char *chain, c
 	return r < 0 ? store_failed(cert, r) : cli_cert_changed(cert, done, &list[0]);
 }
 
-int cli_cert(const char *file, int argc, char **argv)
+static int run(struct cli_cert *cert)
 {
-	const struct verb *verb = argc == 0 ? NULL : find(argv[0]);
-	struct cli_cert cert = { 0 };
+	switch (cert->verb->number) {
+	case LIST:
+		return cli_cert_list(cert);
+	case SHOW:
+		return cli_cert_show(cert);
+	case CREATE_ONE:
+		return cli_cert_create(cert);
+	case CSR:
+		return cli_cert_csr(cert);
+	case UPLOAD_ONE:
+		return cli_cert_upload(cert);
+	case IMPORT_ONE:
+		return cli_cert_import(cert);
+	case EXPORT_ONE:
+		return cli_cert_export(cert);
+	case ACTIVATE:
+		return cli_cert_activate(cert);
+	case DELETE:
+		return cli_cert_delete(cert);
+	default:
+		return cli_cert_tlsa(cert);
+	}
+}
+
+/* CLI_FINE, or the exit status when there is nothing more to do. */
+static int read_line(struct cli_cert *cert, int argc, char **argv)
+{
+	const struct cli_verbs_option known[] = {
+		{ 0, { .name = "json", .flag = &cert->json } },
+		{ NAME, { .name = NULL, .value = &cert->name } },
+		{ CREATE, { .name = "common-name", .value = &cert->common_name } },
+		{ CREATE, { .name = "organization", .value = &cert->organization } },
+		{ CREATE, { .name = "unit", .value = &cert->unit } },
+		{ CREATE, { .name = "city", .value = &cert->city } },
+		{ CREATE, { .name = "state", .value = &cert->state } },
+		{ CREATE, { .name = "country", .value = &cert->country } },
+		{ CREATE, { .name = "days", .value = &cert->days } },
+		{ CREATE | IMPORT, { .name = "key", .value = &cert->key } },
+		{ CREATE, { .name = "alt", .value = &cert->alt } },
+		{ CREATE, { .name = "legacy", .flag = &cert->legacy } },
+		{ CREATE | IMPORT, { .name = "replace", .flag = &cert->replace } },
+		{ CREATE | UPLOAD | IMPORT, { .name = "validate-fqdn", .flag = &cert->validate_fqdn } },
+		{ UPLOAD | IMPORT, { .name = "in", .value = &cert->in } },
+		{ UPLOAD | IMPORT, { .name = "chain", .value = &cert->chain } },
+		{ EXPORT, { .name = "out", .value = &cert->out } },
+		{ IMPORT | EXPORT, { .name = "passphrase-file", .value = &cert->passphrase_file } },
+		{ TLSA, { .name = "host", .value = &cert->host } },
+		{ TLSA, { .name = "port", .value = &cert->port } },
+	};
 	int status;
 
-	for (int i = 0; i < argc; i++)
-		if (strcmp(argv[i], "--help") == 0)
-			return help(stdout, CLI_FINE);
-	if (verb == NULL) {
-		if (argc > 0)
-			fprintf(stderr, "postern cert: unknown verb: %s\n", argv[0]);
-		return help(stderr, CLI_USAGE);
-	}
-	cert.verb = verb->name;
-	if (!read_options(verb, argc - 1, argv + 1, &cert))
-		return CLI_USAGE;
-	status = check_options(verb, &cert);
-	if (status != CLI_FINE)
-		return status;
+	cert->verb = cli_verbs_read(&command, argc, argv, known, COUNT(known), &status);
+	return cert->verb == NULL ? status : check_options(cert);
+}
 
+int cli_cert(const char *file, int argc, char **argv)
+{
+	struct cli_cert cert = { 0 };
+	int status = read_line(&cert, argc, argv);
+
+	if (cert.verb == NULL || status != CLI_FINE)
+		return status;
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* private keys pass through here */
 	setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
 	cert.scratch = talloc_new(NULL);
 	tls_start();
-	status = cli_find(file, cert.scratch, &cert.gateway) ? open_store(verb, &cert) : CLI_FAILED;
+	status = cli_find(file, cert.scratch, &cert.gateway) ? open_store(&cert) : CLI_FAILED;
 	if (status == CLI_FINE)
-		status = verb->run(&cert);
+		status = run(&cert);
 	forget_config(&cert);
 	talloc_free(cert.scratch);
 	return status;

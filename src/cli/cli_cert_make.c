@@ -10,10 +10,12 @@
 
 enum { ALT_MAX = 100, DAYS = 365 };
 
+_Static_assert(ALT_MAX == 100 && MAKE_DAYS_MAX == 36500, "what messages say");
+
 #define KIND "rsa:2048"
 
-/* `a,b,c`; the number of names, or -1 after saying that there are too many. */
-static int split(void *scratch, const char *list, const char **ret_names)
+/* `a,b,c`; the number of names, or -1 when there are more than ALT_MAX. */
+static int split(const void *scratch, const char *list, const char **ret_names)
 {
 	struct text rest = text_of(list);
 	int count = 0;
@@ -23,7 +25,7 @@ static int split(void *scratch, const char *list, const char **ret_names)
 		const size_t len = text_find(rest, ',');
 
 		if (count == ALT_MAX)
-			return cli_cert_refuse("--alt takes at most %d names", ALT_MAX), -1;
+			return -1;
 		ret_names[count++] = text_copy(scratch, text_trim(text_first(rest, len)));
 		last = len == rest.len;
 		rest = text_from(rest, len + 1);
@@ -42,7 +44,7 @@ static bool read_country(const struct cli_cert *cert, char *ret_country)
 	}
 	if (typed == NULL || (strlen(typed) == 2 && memchr(ret_country, '?', 2) == NULL))
 		return true;
-	cli_cert_refuse("--country takes the two letters of a country, such as JP, not %s", typed);
+	cli_cert_wrong(cert, "--country takes the two letters of a country, such as JP, not ", typed);
 	return false;
 }
 
@@ -52,7 +54,7 @@ static bool read_days(const struct cli_cert *cert, uint64_t *ret_days)
 	if (cert->days == NULL ||
 		(text_number(text_of(cert->days), MAKE_DAYS_MAX, ret_days) == 0 && *ret_days > 0))
 		return true;
-	cli_cert_refuse("--days takes a number from 1 to %d, not %s", MAKE_DAYS_MAX, cert->days);
+	cli_cert_wrong(cert, "--days takes a number from 1 to 36500, not ", cert->days);
 	return false;
 }
 
@@ -64,9 +66,10 @@ static bool check_kind(struct cli_cert *cert, const char *kind)
 				"an RSA key of 1024 bits can be broken, and only listeners whose TLS profile reaches below TLS 1.2 can use it");
 		return true;
 	}
-	cli_cert_refuse(make_knows_key(kind, true) ? "a key of kind %s can be broken; take " MAKE_KEYS
-						     ", or give --legacy if a peer knows nothing else"
-						   : "--key takes " MAKE_KEYS ", not %s",
+	cli_cert_wrong(cert,
+		make_knows_key(kind, true) ? "--key takes " MAKE_KEYS
+					     ", and with --legacy, if a peer knows nothing else, also "
+					   : "--key takes " MAKE_KEYS ", not ",
 		kind);
 	return false;
 }
@@ -84,14 +87,16 @@ int cli_cert_create(struct cli_cert *cert)
 		.alt = alt };
 
 	if (!check_kind(cert, kind) || !read_days(cert, &subject.days) || !read_country(cert, country))
-		return CLI_FAILED;
+		return CLI_USAGE;
 	const int count = split(cert->scratch, cert->alt, alt);
-	if (count < 0 || !cli_cert_is_free(cert))
+	if (count < 0)
+		return cli_cert_wrong(cert, "--alt takes at most 100 names", "");
+	if (!cli_cert_is_free(cert))
 		return CLI_FAILED;
 	subject.alt_count = (size_t)count;
 	char *key = make_key(cert->scratch, kind);
 	if (make_certificate(cert->scratch, text_of(key), &subject, &chain, &why) < 0)
-		return cli_cert_refuse("%s; nothing was stored", why);
+		return cli_cert_wrong(cert, why, "; nothing was stored");
 	return cli_cert_store(cert, "created", chain, key);
 }
 

@@ -9,13 +9,15 @@
 #include "base/base.h"
 #include "base/text.h"
 #include "cli/cli_private.h"
+#include "cli/cli_verbs.h"
 #include "pki/certificate.h"
 #include "pki/chain.h"
 #include "pki/pki_store.h"
 
 /* One `cert` command: what was typed (NULL = not given), where the gateway lives, and its store. */
 struct cli_cert {
-	const char *verb, *name;
+	const struct cli_verb *verb;
+	const char *name;
 	const char *common_name, *organization, *unit, *city, *state, *country, *days, *key, *alt;
 	const char *in, *chain, *out, *passphrase_file, *host, *port;
 	bool json, replace, legacy, validate_fqdn;
@@ -30,6 +32,9 @@ struct cli_cert {
 
 /* Say what is wrong, with the cure, on stderr; CLI_FAILED. */
 int cli_cert_refuse(const char *format, ...) PRINTF(1, 2);
+
+/* Say that the command line is wrong: `what`, then `value`; CLI_USAGE. */
+int cli_cert_wrong(const struct cli_cert *cert, const char *what, const char *value);
 
 /* Remember a sentence for the operator. */
 void cli_cert_note(struct cli_cert *cert, const char *sentence);

@@ -152,10 +152,11 @@ int cli_cert_tlsa(struct cli_cert *cert)
 	uint64_t port = 25;
 
 	if (flaw != NULL || cert->host[0] == '*')
-		return cli_cert_refuse("--host %s %s", cert->host,
+		return cli_cert_wrong(cert,
+			text_must(talloc_asprintf(cert->scratch, "--host %s ", cert->host)),
 			flaw != NULL ? flaw : "is a wildcard; write the name of one server");
 	if (cert->port != NULL && (text_number(text_of(cert->port), 65535, &port) < 0 || port == 0))
-		return cli_cert_refuse("--port takes a number from 1 to 65535, not %s", cert->port);
+		return cli_cert_wrong(cert, "--port takes a number from 1 to 65535, not ", cert->port);
 	json_t *json = describe(cert, cert->name);
 	if (json == NULL)
 		return CLI_FAILED;

@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "cli/cli_private.h"
 #include "cli/cli_queue_private.h"
+#include "cli/cli_verbs.h"
 #include "config/bundle.h"
 #include "config/config.h"
 #include "config/problems.h"
@@ -17,22 +18,11 @@
 
 enum { ASK_MS = 5000 };
 
-enum needs {
-	FILTER = 1 << 0,
-	MID = 1 << 1,
-	DESTINATION = 1 << 2,
-	GATEWAY = 1 << 3,
-	TO = 1 << 4,
-	HOPS = 1 << 5
-};
+/* What a verb takes and needs. */
+enum { FILTER = 1 << 0, MID = 1 << 1, DESTINATION = 1 << 2, GATEWAY = 1 << 3, TO = 1 << 4, HOPS = 1 << 5 };
 
-/* Every verb, and what stands behind it on the command line. */
-static const struct verb {
-	const char *name;
-	unsigned needs;
-	enum store_admin_command command;
-	const char *arguments, *summary;
-} verbs[] = {
+/* Every verb, and what stands behind it on the command line; the number is the order that it gives. */
+static const struct cli_verb verbs[] = {
 	{ "list", FILTER, 0, "[FILTER]...", "one line for each mail that waits" },
 	{ "show", MID, 0, "MID [--content]", "all that is known of one mail; or its content, as it is" },
 	{ "destinations", HOPS | GATEWAY, 0, "[DESTINATION] [--paused] [--state S] [--limit N]",
@@ -53,40 +43,33 @@ static const struct verb {
 	{ "resume", DESTINATION | GATEWAY, 0, "DESTINATION", "send there again" },
 };
 
-static int help(FILE *out, int status)
-{
-	fprintf(out, "usage: postern [-c FILE] queue VERB ... [--json]\n");
-	for (size_t i = 0; i < COUNT(verbs); i++)
-		fprintf(out, "  %s %s\n          %s\n", verbs[i].name, verbs[i].arguments, verbs[i].summary);
-	fprintf(out,
-		"A FILTER is one of these; each is taken once, and with several all must match:\n"
-		"  --mid N            the mail of that number, as in \"250 2.0.0 accepted as N\"; N alone means the same\n"
-		"  --sender A         its sender; '' is the null sender\n"
-		"  --recipient A      a recipient\n"
-		"  --domain D         a recipient's domain\n"
+static const struct cli_verbs_note notes[] = {
+	{ FILTER, "A FILTER is one of these; each is taken once, and with several all must match:\n" },
+	{ FILTER | MID,
+		"  --mid N            the mail of that number, as in \"250 2.0.0 accepted as N\"; N alone means the same\n" },
+	{ FILTER, "  --sender A         its sender; '' is the null sender\n"
+		  "  --recipient A      a recipient\n"
+		  "  --domain D         a recipient's domain\n" },
+	{ FILTER | HOPS,
 		"  --destination D    where it goes: a next hop or domain as `list --json` shows it\n"
 		"  --state S          queued, deferred, active, held, suspended, expiring or corrupt (which no other list has);\n"
-		"                     of destinations: queued, deferred, active, held or suspended\n"
-		"  --older AGE        received before, such as 2h or 2026-11-21T10:20:30Z\n"
-		"  --limit N          stop after N mails, the oldest first\n"
+		"                     of destinations: queued, deferred, active, held or suspended\n" },
+	{ FILTER, "  --older AGE        received before, such as 2h or 2026-11-21T10:20:30Z\n" },
+	{ FILTER | HOPS, "  --limit N          stop after N mails, the oldest first\n" },
+	{ FILTER,
 		"hold, release, flush and reroute concern all recipients of a mail in the same domain; delete and expire just\n"
-		"those that match. delete, expire and reroute say how many match and ask; without a terminal they need --yes.\n"
-		"A DESTINATION is a next hop as the routes write it, or the recipient domain where no route names one.\n");
-	return status;
-}
+		"those that match. delete, expire and reroute say how many match and ask; without a terminal they need --yes.\n" },
+	{ DESTINATION | HOPS | TO,
+		"A DESTINATION is a next hop as the routes write it, or the recipient domain where no route names one.\n" },
+};
 
-static const struct verb *find(const char *name)
-{
-	for (size_t i = 0; i < COUNT(verbs); i++)
-		if (strcmp(verbs[i].name, name) == 0)
-			return &verbs[i];
-	return NULL;
-}
+static const struct cli_verbs command = {
+	.command = "queue", .verbs = verbs, .count = COUNT(verbs), .notes = notes, .note_count = COUNT(notes)
+};
 
-static bool wrong(const struct verb *verb, const char *what, const char *value)
+static bool wrong(const struct cli_verb *verb, const char *what, const char *value)
 {
-	fprintf(stderr, "postern queue %s: %s%s\nusage: postern [-c FILE] queue %s %s\n", verb->name, what,
-		value, verb->name, verb->arguments);
+	cli_verbs_wrong(&command, verb, what, value);
 	return false;
 }
 
@@ -109,26 +92,26 @@ static bool read_state(const char *word, bool of_destinations, enum store_admin_
 	return false;
 }
 
-static bool understand(const struct verb *verb, struct typed *typed, struct cli_queue_options *options)
+static bool understand(const struct cli_verb *verb, struct typed *typed, struct cli_queue_options *options)
 {
 	struct store_admin_filter *filter = &options->filter;
 	uint64_t mid = 0;
 
-	if (typed->plain != NULL && verb->needs & (FILTER | MID) && typed->mid != NULL)
+	if (typed->plain != NULL && verb->takes & (FILTER | MID) && typed->mid != NULL)
 		return wrong(
 			verb, "one mail can be named, by its number or by --mid, not also ", typed->plain);
-	if (typed->plain != NULL && filter->destination != NULL && verb->needs & HOPS)
+	if (typed->plain != NULL && filter->destination != NULL && verb->takes & HOPS)
 		return wrong(verb, "one destination can be named, not also ", typed->plain);
-	if (typed->plain != NULL && verb->needs & HOPS)
+	if (typed->plain != NULL && verb->takes & HOPS)
 		filter->destination = typed->plain;
-	else if (typed->plain != NULL && (verb->needs & DESTINATION) == 0)
+	else if (typed->plain != NULL && (verb->takes & DESTINATION) == 0)
 		typed->mid = typed->plain;
 	if (typed->mid != NULL && (text_number(text_of(typed->mid), INT64_MAX, &mid) < 0 || mid == 0))
 		return wrong(verb, "the number of a mail is expected, not ", typed->mid);
 	filter->mid = (int64_t)mid;
-	if (typed->state != NULL && !read_state(typed->state, verb->needs & HOPS, &filter->state))
+	if (typed->state != NULL && !read_state(typed->state, verb->takes & HOPS, &filter->state))
 		return wrong(verb,
-			verb->needs & HOPS
+			verb->takes & HOPS
 				? "--state takes queued, deferred, active, held or suspended, not "
 				: "--state takes queued, deferred, active, held, suspended, expiring or corrupt, not ",
 			typed->state);
@@ -143,52 +126,16 @@ static bool understand(const struct verb *verb, struct typed *typed, struct cli_
 }
 
 /* A change of everything must be meant. */
-static bool is_meant(const struct verb *verb, const struct cli_queue_options *options)
+static bool is_meant(const struct cli_verb *verb, const struct cli_queue_options *options)
 {
 	const struct store_admin_filter *f = &options->filter;
 	const bool any = f->mid != 0 || f->sender != NULL || f->recipient != NULL || f->domain != NULL ||
 			 f->destination != NULL || f->state != STORE_ADMIN_ANY || f->before_ms != 0;
 
-	if ((verb->needs & GATEWAY) == 0 || (verb->needs & FILTER) == 0 || any != options->all)
+	if ((verb->takes & GATEWAY) == 0 || (verb->takes & FILTER) == 0 || any != options->all)
 		return true;
 	return wrong(verb,
 		any ? "--all and a filter contradict each other" : "say which mail: a filter, or --all", "");
-}
-
-static bool read_options(const struct verb *verb, int argc, char **argv, struct typed *typed,
-	struct cli_queue_options *options)
-{
-	struct store_admin_filter *f = &options->filter;
-	const struct {
-		unsigned needs;
-		struct cli_option option;
-	} known[] = {
-		{ ~0u, { .name = NULL, .value = &typed->plain } }, /* a number, or a destination */
-		{ ~0u, { .name = "json", .flag = &options->json } },
-		{ MID, { .name = "content", .flag = &options->content } },
-		{ FILTER | MID, { .name = "mid", .value = &typed->mid } },
-		{ FILTER, { .name = "all", .flag = &options->all } },
-		{ FILTER, { .name = "yes", .flag = &options->yes } },
-		{ FILTER, { .name = "sender", .value = &f->sender } },
-		{ FILTER, { .name = "recipient", .value = &f->recipient } },
-		{ FILTER, { .name = "domain", .value = &f->domain } },
-		{ FILTER | HOPS, { .name = "destination", .value = &f->destination } },
-		{ FILTER | HOPS, { .name = "state", .value = &typed->state } },
-		{ FILTER, { .name = "older", .value = &typed->older } },
-		{ FILTER | HOPS, { .name = "limit", .value = &typed->limit } },
-		{ HOPS, { .name = "paused", .flag = &options->paused } },
-		{ TO, { .name = "to", .value = &options->to } },
-	};
-	struct cli_option mine[COUNT(known)];
-	size_t count = 0;
-
-	for (size_t i = 0; i < COUNT(known); i++)
-		if (known[i].needs & verb->needs)
-			mine[count++] = known[i].option;
-	if (cli_options("queue", argc, argv, mine, count))
-		return true;
-	fprintf(stderr, "  %s %s; see postern queue --help\n", verb->name, verb->arguments);
-	return false;
 }
 
 int cli_queue_failed(int error)
@@ -197,7 +144,7 @@ int cli_queue_failed(int error)
 	return error == ERR_CLOSED || error == -ETIMEDOUT || error == -ENOSPC ? CLI_TEMPORARY : CLI_FAILED;
 }
 
-static int suspend(int channel, const struct verb *verb, const char *destination, bool json)
+static int suspend(int channel, const struct cli_verb *verb, const char *destination, bool json)
 {
 	const bool suspended = strcmp(verb->name, "suspend") == 0;
 	struct store_admin_suspension done = { 0 };
@@ -220,21 +167,21 @@ static int suspend(int channel, const struct verb *verb, const char *destination
 	return CLI_FINE;
 }
 
-static int run(const struct verb *verb, const struct cli_queue_source *source, const char *destination,
+static int run(const struct cli_verb *verb, const struct cli_queue_source *source, const char *destination,
 	const struct cli_queue_options *options)
 {
-	if (verb->needs & DESTINATION)
+	if (verb->takes & DESTINATION)
 		return suspend(source->channel, verb, destination, options->json);
-	if (verb->needs & HOPS)
+	if (verb->takes & HOPS)
 		return cli_queue_destinations(source->channel, options);
-	if (verb->needs & MID)
+	if (verb->takes & MID)
 		return cli_queue_show(source, options);
-	if (verb->needs & GATEWAY)
-		return cli_queue_order(source->channel, options, verb->command);
+	if (verb->takes & GATEWAY)
+		return cli_queue_order(source->channel, options, (enum store_admin_command)verb->number);
 	return cli_queue_list(source, options);
 }
 
-static int run_online(const struct cli_gateway *gateway, const struct verb *verb, const char *destination,
+static int run_online(const struct cli_gateway *gateway, const struct cli_verb *verb, const char *destination,
 	const struct cli_queue_options *options, void *scratch)
 {
 	struct frame *answer;
@@ -262,7 +209,7 @@ static const struct config *read_config(const char *file, const void *owner)
 	return config;
 }
 
-static int run_offline(const struct cli_gateway *gateway, const struct verb *verb,
+static int run_offline(const struct cli_gateway *gateway, const struct cli_verb *verb,
 	const struct cli_queue_options *options, void *scratch)
 {
 	const struct config *config = read_config(gateway->file, scratch);
@@ -279,40 +226,56 @@ static int run_offline(const struct cli_gateway *gateway, const struct verb *ver
 	return CLI_TEMPORARY;
 }
 
+/* What a verb cannot do without is there; false after saying what is missing. */
+static bool is_complete(
+	const struct cli_verb *verb, const char *destination, const struct cli_queue_options *options)
+{
+	if (verb->takes & MID && options->filter.mid == 0)
+		return wrong(verb, "the number of the mail is missing", "");
+	if (verb->takes & DESTINATION && (destination == NULL || destination[0] == '\0'))
+		return wrong(verb, "the destination is missing", "");
+	if (verb->takes & TO && options->to == NULL)
+		return wrong(verb, "--to is missing", "");
+	return true;
+}
+
 int cli_queue(const char *file, int argc, char **argv)
 {
-	const struct verb *verb = argc == 0 ? NULL : find(argv[0]);
 	struct cli_queue_options options = { 0 };
+	struct store_admin_filter *f = &options.filter;
 	struct typed typed = { 0 };
+	const struct cli_verbs_option known[] = {
+		{ 0, { .name = NULL, .value = &typed.plain } }, /* a number, or a destination */
+		{ 0, { .name = "json", .flag = &options.json } },
+		{ MID, { .name = "content", .flag = &options.content } },
+		{ FILTER | MID, { .name = "mid", .value = &typed.mid } },
+		{ FILTER, { .name = "all", .flag = &options.all } },
+		{ FILTER, { .name = "yes", .flag = &options.yes } },
+		{ FILTER, { .name = "sender", .value = &f->sender } },
+		{ FILTER, { .name = "recipient", .value = &f->recipient } },
+		{ FILTER, { .name = "domain", .value = &f->domain } },
+		{ FILTER | HOPS, { .name = "destination", .value = &f->destination } },
+		{ FILTER | HOPS, { .name = "state", .value = &typed.state } },
+		{ FILTER, { .name = "older", .value = &typed.older } },
+		{ FILTER | HOPS, { .name = "limit", .value = &typed.limit } },
+		{ HOPS, { .name = "paused", .flag = &options.paused } },
+		{ TO, { .name = "to", .value = &options.to } },
+	};
 	struct cli_gateway gateway;
+	int status;
+	const struct cli_verb *verb = cli_verbs_read(&command, argc, argv, known, COUNT(known), &status);
 
-	for (int i = 0; i < argc; i++)
-		if (strcmp(argv[i], "--help") == 0)
-			return help(stdout, CLI_FINE);
-	if (verb == NULL) {
-		if (argc > 0)
-			fprintf(stderr, "postern queue: unknown verb: %s\n", argv[0]);
-		return help(stderr, CLI_USAGE);
-	}
+	if (verb == NULL)
+		return status;
 	options.verb = verb->name;
-	argc--;
-	argv++;
-	if (!read_options(verb, argc, argv, &typed, &options) || !understand(verb, &typed, &options) ||
-		!is_meant(verb, &options))
+	if (!understand(verb, &typed, &options) || !is_meant(verb, &options) ||
+		!is_complete(verb, typed.plain, &options))
 		return CLI_USAGE;
-	if (verb->needs & MID && options.filter.mid == 0)
-		return wrong(verb, "the number of the mail is missing", ""), CLI_USAGE;
-	const char *destination = typed.plain;
-	if (verb->needs & DESTINATION && (destination == NULL || destination[0] == '\0'))
-		return wrong(verb, "the destination is missing", ""), CLI_USAGE;
-	if (verb->needs & TO && options.to == NULL)
-		return wrong(verb, "--to is missing", ""), CLI_USAGE;
-
 	void *scratch = talloc_new(NULL);
-	int status = CLI_FAILED;
+	status = CLI_FAILED;
 	if (cli_find(file, scratch, &gateway))
-		status = verb->needs & GATEWAY || cli_is_running(&gateway)
-				 ? run_online(&gateway, verb, destination, &options, scratch)
+		status = verb->takes & GATEWAY || cli_is_running(&gateway)
+				 ? run_online(&gateway, verb, typed.plain, &options, scratch)
 				 : run_offline(&gateway, verb, &options, scratch);
 	talloc_free(scratch);
 	return status;

@@ -164,6 +164,11 @@ def test_B10_B12_B16_what_cannot_be_made_is_refused_with_its_cure(place):
         (("gw.good.test", "--key", "rsa:512", "--legacy"), "rsa:2048"),
         (("a b",), "xn--"),
         (("x" * 65,), "--alt"),
+        (("gw.good.test", "--alt", ",".join(f"{i}.good.test" for i in range(101))), "at most 100 names"),
+    ):
+        said = cert(place, *own, *arguments, good=False, status=2)
+        assert word in said and "usage: postern [-c FILE] cert create NAME" in said, arguments
+    for arguments, word in (
         (("gateway", "--validate-fqdn"), "one label"),
         (("gw.good.test", "--alt", "gateway", "--validate-fqdn"), "alternative name `gateway`"),
         (("127.0.0.1", "--validate-fqdn"), "address"),
@@ -180,6 +185,18 @@ def test_B10_B12_B16_what_cannot_be_made_is_refused_with_its_cure(place):
     assert show(place, "own")["key"] == "rsa:2048" and show(place, "own")["subject"] == "CN=gw.good.test,C=JP"
     help_text = cert(place, "--help")
     assert all(f"  {verb} " in help_text for verb in "list show create csr upload import export activate delete tlsa".split())
+    for arguments, word in ((("--host", "gateway"), "one label"), (("--host", "*.good.test"), "wildcard"), (("--host", "a.b", "--port", "0"), "65535")):
+        assert word in cert(place, "tlsa", "own", *arguments, good=False, status=2)
+
+
+def test_the_help_of_a_verb_is_its_own(place):
+    page = cert(place, "upload", "--help")
+    assert page.startswith("usage: postern [-c FILE] cert upload NAME --in PEM") and "--chain PEM " in page and "--json" in page
+    assert "tlsa" not in page and "--days" not in page
+    for command, verb, word in (("queue", "delete", "--older AGE"), ("ca", "import", "--validate-fqdn"), ("queue", "suspend", "A DESTINATION")):
+        done = harness.postern(command, verb, "--help")
+        assert done.returncode == 0 and word in done.stdout and done.stdout.startswith(f"usage: postern [-c FILE] {command} {verb} "), done
+        assert "  list " not in done.stdout
 
 
 def test_B3_B15_upload_takes_only_what_was_signed_for_this_key(place, authority):
