@@ -203,8 +203,9 @@ struct import {
 
 static void skip(struct import *import, const struct authority *authority, const char *why)
 {
-	json_array_append_new(import->json_skipped, json_pack("{s:s?, s:s, s:s}", "name", authority->name,
-							    "sha256", authority->sha256, "why", why));
+	json_array_append_new(
+		import->json_skipped, json_pack("{s:s?, s:s, s:s}", "name", authority->name,
+					      "fingerprint_sha256", authority->sha256, "why", why));
 	if (!import->json)
 		printf("skipped %.16s  %s: %s\n", authority->sha256, authority->name, why);
 }
@@ -230,7 +231,7 @@ static int import_one(const struct cli_gateway *gateway, const struct options *o
 	}
 	import->added++;
 	json_array_append_new(import->json_added,
-		json_pack("{s:s?, s:s}", "name", authority->name, "sha256", authority->sha256));
+		json_pack("{s:s?, s:s}", "name", authority->name, "fingerprint_sha256", authority->sha256));
 	if (!options->json)
 		printf("added   %.16s  %s%s\n", authority->sha256, authority->name,
 			authority->self_issued ? "" : " (an intermediate one: it is trusted by itself)");

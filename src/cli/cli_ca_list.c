@@ -95,11 +95,14 @@ static char *date_of(const void *owner, const char *path)
 
 static json_t *authority_json(const struct authority *authority, const char *list, const char *from)
 {
-	return json_pack("{s:s, s:s?, s:s, s:s, s:s, s:s?, s:s?, s:s, s:s, s:s, s:s, s:b, s:b}", "list", list,
-		"from", from, "name", authority->name, "sha256", authority->sha256, "subject",
+	char starts[CLOCK_TEXT_MAX], ends[CLOCK_TEXT_MAX];
+
+	return json_pack("{s:s, s:s?, s:s, s:s, s:s, s:s, s:s?, s:s, s:s, s:s, s:s, s:b, s:b}", "list", list,
+		"from", from, "name", authority->name, "fingerprint_sha256", authority->sha256, "subject",
 		authority->subject, "issuer", authority->issuer, "serial", authority->serial, "not_before",
-		authority->not_before, "not_after", authority->not_after, "key", authority->key, "signature",
-		authority->signature, "self_issued", authority->self_issued, "expired", authority->expired);
+		clock_iso(authority->starts_ms, starts), "not_after", clock_iso(authority->ends_ms, ends),
+		"key", authority->key, "signature", authority->signature, "self_issued",
+		authority->self_issued, "expired", authority->expired);
 }
 
 static void put_authorities(
@@ -137,10 +140,12 @@ static void list_json(const struct cli_ca_list *lists, enum trust_list only, con
 
 static void print_authorities(const struct authorities *authorities, enum trust_list list)
 {
+	char ends[CLOCK_TEXT_MAX];
+
 	for (size_t i = 0; i < authorities->count; i++)
 		printf("  %s %.16s until %.10s%s  %s\n", trust_files_word(list), authorities->all[i].sha256,
-			authorities->all[i].not_after, authorities->all[i].expired ? " (expired)" : "",
-			authorities->all[i].name);
+			clock_iso(authorities->all[i].ends_ms, ends),
+			authorities->all[i].expired ? " (expired)" : "", authorities->all[i].name);
 }
 
 static void print_list(const struct cli_ca_list *list, enum trust_list which, const void *scratch)
@@ -177,12 +182,14 @@ int cli_ca_list(const struct cli_gateway *gateway, enum trust_list only, bool js
 
 static void print_authority(const struct authority *authority, const char *list, const char *from)
 {
+	char starts[CLOCK_TEXT_MAX], ends[CLOCK_TEXT_MAX];
+
 	printf("%s\n  list: %s%s%s\n  subject: %s\n  issuer: %s\n  serial: %s\n  valid: %s to %s%s\n  key: %s\n  signature: "
 	       "%s\n  SHA-256: %s\n" TEXT_FMT,
 		authority->name, list, from == NULL ? "" : ", ", from == NULL ? "" : from, authority->subject,
-		authority->issuer, authority->serial, authority->not_before, authority->not_after,
-		authority->expired ? " (expired)" : "", authority->key, authority->signature,
-		authority->sha256, TEXT_ARG(authority->pem));
+		authority->issuer, authority->serial, clock_iso(authority->starts_ms, starts),
+		clock_iso(authority->ends_ms, ends), authority->expired ? " (expired)" : "", authority->key,
+		authority->signature, authority->sha256, TEXT_ARG(authority->pem));
 }
 
 /* What one list has under that name; how many. */

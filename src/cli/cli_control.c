@@ -34,6 +34,12 @@ static void print_counters(const char *prefix, json_t *counters)
 	}
 }
 
+/* Whether a list of authorities is trusted. */
+static bool is_on(json_t *authorities, const char *list)
+{
+	return json_is_true(json_object_get(json_object_get(authorities, list), "on"));
+}
+
 /* What an operator looks for: the page, the log, and when certificates end. */
 static void print_places(json_t *json)
 {
@@ -54,12 +60,9 @@ static void print_places(json_t *json)
 				? ", the demo certificate: no peer can know this gateway by it"
 				: "");
 	item = json_object_get(json, "authorities");
-	const char *system = json_string_value(json_object_get(item, "system"));
-	const char *custom = json_string_value(json_object_get(item, "custom"));
-	printf("authorities: system %s, custom %s%s\n", system, custom,
-		strcmp(system, "off") == 0 && strcmp(custom, "off") == 0
-			? ": no certificate of another server can be verified"
-			: "");
+	const bool system = is_on(item, "system"), custom = is_on(item, "custom");
+	printf("authorities: system %s, custom %s%s\n", system ? "on" : "off", custom ? "on" : "off",
+		system || custom ? "" : ": no certificate of another server can be verified");
 }
 
 /* What role `queue` says of itself; NULL when it cannot be asked now. */

@@ -82,10 +82,12 @@ static int64_t look_at_authorities(struct master *master, int64_t now_s)
 		for (size_t j = 0; j < found->count; j++) {
 			const struct authority *authority = &found->all[j];
 
-			if (authority->ends_s == 0)
+			const int64_t ends_s = authority->ends_ms / 1000;
+
+			if (ends_s == 0)
 				continue;
-			tell(told_of(master, authority->name, true, authority->ends_s), now_s);
-			wait_s = MIN(wait_s, expiry_next(authority->ends_s - now_s));
+			tell(told_of(master, authority->name, true, ends_s), now_s);
+			wait_s = MIN(wait_s, expiry_next(ends_s - now_s));
 		}
 		talloc_free(found);
 	}

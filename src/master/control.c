@@ -127,9 +127,9 @@ static json_t *authorities_json(const struct master *master)
 
 	for (int list = 0; list < TRUST_LIST_COUNT; list++)
 		json_object_set_new(json, trust_files_word((enum trust_list)list),
-			json_string(trust_files_is_on(master->config, master->bundle, (enum trust_list)list)
-					    ? "on"
-					    : "off"));
+			json_pack("{s:b}", "on",
+				(int)trust_files_is_on(
+					master->config, master->bundle, (enum trust_list)list)));
 	return json;
 }
 

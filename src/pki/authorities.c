@@ -18,26 +18,13 @@
 #include "base/clock.h"
 #include "base/digest.h"
 #include "base/io.h"
-#include "pki/peer_chain.h"
+#include "pki/certificate.h"
+#include "pki/pem.h"
 #include "pki/verify_names.h"
 
 enum { FINGERPRINT_MIN = 4, ADDED_MAX = 65536 };
 
 /* What they are */
-
-static char *name_text(const void *owner, const X509_NAME *name)
-{
-	BIO *bio = text_must(BIO_new(BIO_s_mem()));
-	char *at;
-
-	X509_NAME_print_ex(bio, name, 0,
-		XN_FLAG_SEP_CPLUS_SPC | XN_FLAG_DN_REV | XN_FLAG_FN_SN |
-			(ASN1_STRFLGS_RFC2253 & ~ASN1_STRFLGS_ESC_MSB));
-	long len = BIO_get_mem_data(bio, &at);
-	char *text = text_copy(owner, (struct text){ at, (size_t)MAX(len, 0) });
-	BIO_free(bio);
-	return text;
-}
 
 /* The last common name, or the last organisation, in UTF-8. */
 static char *short_name(const void *owner, const X509_NAME *name)
@@ -58,40 +45,7 @@ static char *short_name(const void *owner, const X509_NAME *name)
 		if (text != NULL)
 			return text;
 	}
-	return name_text(owner, name);
-}
-
-static char *time_text(const void *owner, const ASN1_TIME *time)
-{
-	char text[CLOCK_TEXT_MAX];
-	struct tm tm;
-
-	if (ASN1_TIME_to_tm(time, &tm) != 1)
-		return text_copy(owner, TEXT("unknown"));
-	return text_copy(owner, text_of(clock_iso((int64_t)timegm(&tm) * 1000, text)));
-}
-
-static int64_t seconds_of(const ASN1_TIME *time)
-{
-	struct tm tm;
-
-	return ASN1_TIME_to_tm(time, &tm) == 1 ? (int64_t)timegm(&tm) : 0;
-}
-
-static char *key_text(const void *owner, const X509 *certificate)
-{
-	EVP_PKEY *key = X509_get0_pubkey(certificate);
-	char group[80];
-
-	if (key == NULL)
-		return text_copy(owner, TEXT("unknown"));
-	if (EVP_PKEY_is_a(key, "EC") && EVP_PKEY_get_group_name(key, group, sizeof group, NULL) == 1)
-		return text_must(talloc_asprintf(owner, "EC %s",
-			strcmp(group, "prime256v1") == 0  ? "P-256"
-			: strcmp(group, "secp384r1") == 0 ? "P-384"
-							  : group));
-	return text_must(
-		talloc_asprintf(owner, "%s %d", EVP_PKEY_get0_type_name(key), EVP_PKEY_get_bits(key)));
+	return pem_name(owner, name);
 }
 
 static char *serial_text(const void *owner, const X509 *certificate)
@@ -105,40 +59,27 @@ static char *serial_text(const void *owner, const X509 *certificate)
 	return text;
 }
 
-static struct text pem_of(const void *owner, X509 *certificate)
+static struct authority describe(const void *owner, X509 *x509)
 {
-	BIO *bio = text_must(BIO_new(BIO_s_mem()));
-	char *at;
+	const X509_NAME *subject = X509_get_subject_name(x509);
+	const char *pem = pem_of_certificate(owner, x509);
+	struct certificate certificate;
 
-	PEM_write_bio_X509(bio, certificate);
-	size_t len = (size_t)BIO_get_mem_data(bio, &at);
-	struct text pem = { text_copy(owner, (struct text){ at, len }), len };
-	BIO_free(bio);
-	return pem;
-}
-
-static struct authority describe(const void *owner, X509 *certificate)
-{
-	struct digest digest = { { 0 } };
-	char hex[DIGEST_HEX_MAX];
-
-	X509_digest(certificate, EVP_sha256(), digest.bytes, NULL);
-	return (struct authority){ .sha256 = text_copy(owner, text_of(digest_hex(&digest, hex))),
-		.name = short_name(owner, X509_get_subject_name(certificate)),
-		.subject = name_text(owner, X509_get_subject_name(certificate)),
-		.issuer = name_text(owner, X509_get_issuer_name(certificate)),
-		.serial = serial_text(owner, certificate),
-		.not_before = time_text(owner, X509_get0_notBefore(certificate)),
-		.not_after = time_text(owner, X509_get0_notAfter(certificate)),
-		.ends_s = seconds_of(X509_get0_notAfter(certificate)),
-		.key = key_text(owner, certificate),
-		.signature = text_copy(owner, text_of(OBJ_nid2ln(X509_get_signature_nid(certificate)))),
-		.pem = pem_of(owner, certificate),
-		.is_authority = X509_check_ca(certificate) != 0,
-		.self_issued = X509_NAME_cmp(X509_get_subject_name(certificate),
-				       X509_get_issuer_name(certificate)) == 0,
-		.expired = X509_cmp_current_time(X509_get0_notAfter(certificate)) <= 0,
-		.qualified = verify_names_are_qualified(certificate) };
+	certificate_describe(owner, x509, &certificate);
+	return (struct authority){ .sha256 = text_copy(owner, text_of(certificate.fingerprint_sha256)),
+		.name = short_name(owner, subject),
+		.subject = certificate.subject,
+		.issuer = certificate.issuer,
+		.serial = serial_text(owner, x509),
+		.starts_ms = certificate.not_before_ms,
+		.ends_ms = certificate.not_after_ms,
+		.key = certificate.key,
+		.signature = text_copy(owner, text_of(OBJ_nid2ln(X509_get_signature_nid(x509)))),
+		.pem = text_of(pem),
+		.is_authority = X509_check_ca(x509) != 0,
+		.self_issued = X509_NAME_cmp(subject, X509_get_issuer_name(x509)) == 0,
+		.expired = X509_cmp_current_time(X509_get0_notAfter(x509)) <= 0,
+		.qualified = verify_names_are_qualified(x509) };
 }
 
 /* The next block of PEM that is a certificate or damaged; false at the end. */
@@ -234,14 +175,14 @@ const char *authorities_flaw(const struct authority *authority, bool validate_fq
 
 char *authorities_export(const void *owner, const struct authorities *authorities)
 {
-	char *text = text_must(talloc_strdup(owner, ""));
+	char *text = text_must(talloc_strdup(owner, "")), ends[CLOCK_TEXT_MAX];
 
 	for (size_t i = 0; i < authorities->count; i++) {
 		const struct authority *authority = &authorities->all[i];
 
 		text = text_must(talloc_asprintf_append_buffer(text,
 			"# %s\n# until %s, SHA-256 %s\n" TEXT_FMT "\n", authority->subject,
-			authority->not_after, authority->sha256, TEXT_ARG(authority->pem)));
+			clock_iso(authority->ends_ms, ends), authority->sha256, TEXT_ARG(authority->pem)));
 	}
 	return text;
 }

@@ -13,10 +13,9 @@ struct authority {
 	const char *sha256; /* of the certificate, lower-case hexadecimal */
 	const char *name;   /* its common name, or what else it is called */
 	const char *subject, *issuer, *serial;
-	const char *not_before, *not_after; /* as clock_iso() */
-	int64_t ends_s;			    /* the latter, wall clock; 0 = it cannot be read */
-	const char *key;		    /* `RSA 2048`, `EC P-256` */
-	const char *signature;		    /* `sha256WithRSAEncryption` */
+	int64_t starts_ms, ends_ms; /* wall clock; 0 = it cannot be read */
+	const char *key;	    /* as in struct certificate */
+	const char *signature;	    /* `sha256WithRSAEncryption` */
 	struct text pem;
 	bool is_authority; /* it may issue certificates */
 	bool self_issued;  /* else somebody else vouches for it, too */

@@ -104,7 +104,7 @@ static void read_digests(X509 *x509, struct certificate *certificate)
 	OPENSSL_free(spki);
 }
 
-static void read_one(const void *owner, X509 *x509, struct certificate *certificate)
+void certificate_describe(const void *owner, X509 *x509, struct certificate *certificate)
 {
 	*certificate = (struct certificate){ .subject = pem_name(owner, X509_get_subject_name(x509)),
 		.issuer = pem_name(owner, X509_get_issuer_name(x509)),
@@ -128,7 +128,7 @@ int certificate_list(const void *owner, struct text pem, struct certificate **re
 	const int count = sk_X509_num(certificates);
 	struct certificate *list = text_must(talloc_array(owner, struct certificate, (unsigned)count));
 	for (int i = 0; i < count; i++)
-		read_one(list, sk_X509_value(certificates, i), &list[i]);
+		certificate_describe(list, sk_X509_value(certificates, i), &list[i]);
 	sk_X509_pop_free(certificates, X509_free);
 	*ret_list = list;
 	*ret_count = (size_t)count;

@@ -1,34 +1,18 @@
 #include "pki/peer_chain.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include <openssl/err.h>
-#include <openssl/pem.h>
 #include <openssl/x509.h>
 
-#include "base/base.h"
+#include <talloc.h>
 
-static int no_passphrase(char *buffer, int size, int writing, void *context)
-{
-	(void)buffer, (void)size, (void)writing, (void)context;
-	return -1;
-}
+#include "base/base.h"
+#include "pki/pem.h"
 
 static bool is_pem(struct text bytes)
 {
 	return memmem(bytes.at, bytes.len, "-----BEGIN ", 11) != NULL;
-}
-
-static void read_pem(struct text bytes, STACK_OF(X509) * chain)
-{
-	BIO *bio = text_must(BIO_new_mem_buf(bytes.at, (int)bytes.len));
-	X509 *next;
-
-	while (sk_X509_num(chain) < PEER_CHAIN_MAX &&
-		(next = PEM_read_bio_X509(bio, NULL, no_passphrase, NULL)) != NULL)
-		sk_X509_push(chain, next);
-	BIO_free(bio);
 }
 
 /* False when anything but certificates is there. */
@@ -37,7 +21,7 @@ static bool read_der(struct text bytes, STACK_OF(X509) * chain)
 	const unsigned char *at = (const unsigned char *)bytes.at;
 	const unsigned char *end = at + bytes.len;
 
-	while (at < end && sk_X509_num(chain) < PEER_CHAIN_MAX) {
+	while (at < end && sk_X509_num(chain) <= PEER_CHAIN_MAX) {
 		const unsigned char *start = at;
 		X509 *next = d2i_X509(NULL, &at, end - at);
 
@@ -52,15 +36,18 @@ static bool read_der(struct text bytes, STACK_OF(X509) * chain)
 
 STACK_OF(X509) * peer_chain_read(struct text bytes)
 {
-	STACK_OF(X509) *chain = text_must(sk_X509_new_null());
+	STACK_OF(X509) *chain = NULL;
+	const char *why;
 	bool fine = bytes.len > 0 && bytes.len <= (size_t)PEER_CHAIN_MAX * PEER_CHAIN_CERTIFICATE_MAX;
 
-	if (fine && is_pem(bytes))
-		read_pem(bytes, chain);
-	else if (fine)
+	if (fine && is_pem(bytes)) {
+		fine = pem_certificates(bytes, &chain, &why) == 0;
+	} else if (fine) {
+		chain = text_must(sk_X509_new_null());
 		fine = read_der(bytes, chain);
+	}
 	ERR_clear_error();
-	if (fine && sk_X509_num(chain) > 0)
+	if (fine && sk_X509_num(chain) > 0 && sk_X509_num(chain) <= PEER_CHAIN_MAX)
 		return chain;
 	peer_chain_free(chain);
 	return NULL;
@@ -78,17 +65,12 @@ void peer_chain_freep(STACK_OF(X509) * *chain)
 
 char *peer_chain_subject(const X509 *certificate, char *ret_text)
 {
-	BIO *bio = text_must(BIO_new(BIO_s_mem()));
-	char *at;
+	char *name = pem_name(NULL, X509_get_subject_name(certificate));
+	size_t len = 0;
 
-	X509_NAME_print_ex(bio, X509_get_subject_name(certificate), 0,
-		XN_FLAG_SEP_CPLUS_SPC | XN_FLAG_DN_REV | XN_FLAG_FN_SN | ASN1_STRFLGS_RFC2253);
-	long len = BIO_get_mem_data(bio, &at);
-	size_t kept = MIN((size_t)MAX(len, 0), (size_t)PEER_CHAIN_SUBJECT_MAX - 1);
-	for (size_t i = 0; i < kept; i++)
-		ret_text[i] = at[i] >= ' ' && at[i] < 0x7f ? at[i] : '?';
-	ret_text[kept] = '\0';
-	BIO_free(bio);
-	ERR_clear_error();
+	for (; name[len] != '\0' && len < PEER_CHAIN_SUBJECT_MAX - 1; len++)
+		ret_text[len] = name[len] >= ' ' && name[len] < 0x7f ? name[len] : '?';
+	ret_text[len] = '\0';
+	talloc_free(name);
 	return ret_text;
 }

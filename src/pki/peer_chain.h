@@ -7,18 +7,18 @@ typedef struct x509_st X509;
 struct stack_st_X509;
 
 enum {
-	PEER_CHAIN_MAX = 20,		      /* certificates that are looked at */
+	PEER_CHAIN_MAX = 20,		      /* certificates in one */
 	PEER_CHAIN_CERTIFICATE_MAX = 1 << 16, /* bytes of one */
 	PEER_CHAIN_SUBJECT_MAX = 160
 };
 
-/* The certificates in `bytes`, PEM or the DER of one behind another, PEER_CHAIN_MAX at most; NULL when there is none, or anything else between or
- * behind DER. The caller frees it by peer_chain_free(). */
+/* The certificates in `bytes`, PEM or the DER of one behind another; NULL when there is none, one is damaged, there are more than PEER_CHAIN_MAX, or
+ * anything else stands between or behind DER. The caller frees it by peer_chain_free(). */
 struct stack_st_X509 *peer_chain_read(struct text bytes);
 
 /* Free it with its certificates; NULL is fine. For CLEANUP(peer_chain_freep). */
 void peer_chain_free(struct stack_st_X509 *chain);
 void peer_chain_freep(struct stack_st_X509 **chain);
 
-/* The subject for a person, most specific part first (`CN=a, O=b`), printable ASCII, cut to PEER_CHAIN_SUBJECT_MAX bytes; returns ret_text. */
+/* The subject for a person, most specific part first (`CN=a,O=b`), printable ASCII, cut to PEER_CHAIN_SUBJECT_MAX bytes; returns ret_text. */
 char *peer_chain_subject(const X509 *certificate, char *ret_text);
