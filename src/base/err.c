@@ -18,6 +18,8 @@ const char *err_text(int error)
 		return "malformed";
 	case ERR_QUOTA:
 		return "limits.queue_quota is reached";
+	case ERR_FLOOD:
+		return "the peer sent too many TLS messages without data";
 	}
 	const char *text = strerrordesc_np(-error);
 	return text != NULL ? text : "unknown error";

@@ -8,6 +8,7 @@ enum {
 	ERR_TLS = -2004, /* a TLS handshake or record failed; the cause is in the connection's TLS evidence */
 	ERR_FORMAT = -2005, /* bytes that do not follow their grammar */
 	ERR_QUOTA = -2006,  /* limits.queue_quota of the client's network is reached */
+	ERR_FLOOD = -2007,  /* the peer sends TLS messages that carry no data, without end */
 };
 
 /* One lower-case English phrase for `error` (negative); static. Never for a peer: it may name internals. */

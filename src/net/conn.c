@@ -25,11 +25,16 @@
 
 enum { BUFFER = 16384, DRAIN_MS = 1000, DRAIN_MAX = 4 * 1024 * 1024 };
 
+/* Handshake messages behind the handshake (new keys, tickets, wishes to negotiate again): so many are free in a connection, and one more for so
+ * many bytes of data. Honest peers change keys after gigabytes. */
+enum { MESSAGES_FREE = 32, BYTES_FOR_MESSAGE = 65536 };
+
 struct conn_private {
 	int fd, stop_fd;
 	int64_t deadline;
 	SSL *ssl;
-	bool told; /* it was the last to hear something, so it has hardly answered yet */
+	uint64_t data, messages; /* received in TLS */
+	bool told;		 /* it was the last to hear something, so it has hardly answered yet */
 	size_t in_start, in_len, out_len;
 	char *in, *out; /* BUFFER bytes each, there only while they hold something */
 };
@@ -124,9 +129,28 @@ int conn_dial(const struct ip *address, const struct ip *source, int stop_fd, in
 	return 0;
 }
 
-/* What an unfinished SSL call is waiting for; 0 when it may be tried again. */
-static int tls_wait(struct conn_private *p, int result)
+/* Called by OpenSSL for each message. It would read messages without data for ever inside one SSL_read(), whatever the deadline says: as if the
+ * peer had ended TLS it returns. */
+static void count_message(
+	int sent, int version, int type, const void *bytes, size_t len, SSL *ssl, void *argument)
 {
+	struct conn *conn = argument;
+	struct conn_private *p = conn->private;
+
+	(void)version, (void)bytes, (void)len;
+	if (sent || type != SSL3_RT_HANDSHAKE || ++p->messages <= MESSAGES_FREE + p->data / BYTES_FOR_MESSAGE)
+		return;
+	conn->flooded = true;
+	SSL_set_shutdown(ssl, SSL_get_shutdown(ssl) | SSL_RECEIVED_SHUTDOWN);
+}
+
+/* What an unfinished SSL call is waiting for; 0 when it may be tried again. */
+static int tls_wait(struct conn *conn, int result)
+{
+	struct conn_private *p = conn->private;
+
+	if (conn->flooded)
+		return ERR_FLOOD;
 	switch (SSL_get_error(p->ssl, result)) {
 	case SSL_ERROR_WANT_READ:
 		return wait_conn(p, POLLIN);
@@ -143,8 +167,10 @@ static int tls_wait(struct conn_private *p, int result)
 }
 
 /* Receive once into the free part of the input buffer. */
-static int fill(struct conn_private *p)
+static int fill(struct conn *conn)
 {
+	struct conn_private *p = conn->private;
+
 	if (p->in == NULL)
 		p->in = text_must(talloc_size(p, BUFFER));
 	if (p->in_start > 0) {
@@ -164,7 +190,8 @@ static int fill(struct conn_private *p)
 		if (p->ssl != NULL) {
 			ERR_clear_error();
 			n = SSL_read(p->ssl, at, (int)room);
-			r = n > 0 ? 0 : tls_wait(p, (int)n);
+			r = n > 0 ? 0 : tls_wait(conn, (int)n);
+			p->data += n > 0 ? (uint64_t)n : 0;
 		} else {
 			n = recv(p->fd, at, room, 0);
 			if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
@@ -229,7 +256,7 @@ int conn_read_line(struct conn *conn, size_t max, struct text *ret_line, bool *r
 		int r = take_line(conn, max, ret_line, ret_bare_lf);
 
 		if (r == 0)
-			r = fill(p);
+			r = fill(conn);
 		else if (r > 0)
 			return 0;
 		if (r < 0)
@@ -242,7 +269,7 @@ int conn_peek_more(struct conn *conn, size_t seen, struct text *ret_bytes)
 	struct conn_private *p = conn->private;
 
 	if (p->in_len <= seen) {
-		int r = p->in_len == BUFFER ? ERR_TOO_LONG : fill(p);
+		int r = p->in_len == BUFFER ? ERR_TOO_LONG : fill(conn);
 
 		if (r < 0)
 			return r;
@@ -265,6 +292,7 @@ static bool take_received(struct conn_private *p)
 	ERR_clear_error();
 	const int n = SSL_read(p->ssl, p->in, BUFFER);
 	p->in_len = n > 0 ? (size_t)n : 0;
+	p->data += p->in_len;
 	return p->in_len > 0;
 }
 
@@ -290,8 +318,10 @@ bool conn_has_line(struct conn *conn)
 }
 
 /* Send all of `bytes` now. */
-static int send_all(struct conn_private *p, struct text bytes)
+static int send_all(struct conn *conn, struct text bytes)
 {
+	struct conn_private *p = conn->private;
+
 	p->told = true;
 	while (bytes.len > 0) {
 		ssize_t n;
@@ -300,7 +330,7 @@ static int send_all(struct conn_private *p, struct text bytes)
 		if (p->ssl != NULL) {
 			ERR_clear_error();
 			n = SSL_write(p->ssl, bytes.at, (int)bytes.len);
-			r = n > 0 ? 0 : tls_wait(p, (int)n);
+			r = n > 0 ? 0 : tls_wait(conn, (int)n);
 		} else {
 			n = send(p->fd, bytes.at, bytes.len, MSG_NOSIGNAL);
 			if (n < 0 && errno != EAGAIN && errno != EINTR)
@@ -322,7 +352,7 @@ int conn_flush(struct conn *conn)
 	if (p->out_len == 0)
 		return 0;
 
-	int r = send_all(p, (struct text){ p->out, p->out_len });
+	int r = send_all(conn, (struct text){ p->out, p->out_len });
 	explicit_bzero(p->out, p->out_len); /* it may have been a password */
 	p->out_len = 0;
 	TALLOC_FREE(p->out);
@@ -390,7 +420,7 @@ static int handshake(
 
 		if (n == 1)
 			break;
-		r = tls_wait(p, n);
+		r = tls_wait(conn, n);
 		if (r < 0)
 			break;
 	}
@@ -408,6 +438,8 @@ static int handshake(
 		return r;
 	}
 	conn->secured = true;
+	SSL_set_msg_callback(p->ssl, count_message);
+	SSL_set_msg_callback_arg(p->ssl, conn);
 	tls_observe(p->ssl, &conn->evidence);
 	return 0;
 }

@@ -19,6 +19,7 @@ struct conn {
 	struct evidence
 		evidence; /* of this leg; `desired` and `reason` are set by the user of the connection */
 	bool secured;	  /* TLS is up */
+	bool flooded;	  /* it sent more TLS messages without data than it may: ERR_FLOOD from then on */
 	struct conn_private *private;
 };
 

@@ -13,6 +13,7 @@
 
 #include <openssl/err.h>
 #include <openssl/pem.h>
+#include <openssl/rand.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <talloc.h>
@@ -37,6 +38,11 @@ void tls_start(void)
 {
 	if (OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG, NULL) != 1)
 		abort();
+	if (RAND_status() == 1)
+		return;
+	fprintf(stderr, "postern: the system gives no random numbers (getrandom() and /dev/urandom fail): "
+			"without them no key is secret, so nothing is done\n");
+	exit(EXIT_FAILURE);
 }
 
 static void wipe_and_free(void *memory, const char *file, int line)

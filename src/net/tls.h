@@ -16,7 +16,7 @@ struct tls_sessions;
 typedef struct ssl_ctx_st SSL_CTX;
 typedef struct ssl_st SSL;
 
-/* Once per process, before any thread: OpenSSL without its configuration files. */
+/* Once per process, before any thread: OpenSSL without its configuration files. Without random numbers the process ends here, and says so. */
 void tls_start(void);
 
 /* Before tls_start(), in processes that see private keys: OpenSSL wipes all memory that it gives back. */

@@ -410,6 +410,10 @@ void smtp_session_run(struct conn *conn, const struct smtp_house *house, const c
 		log_str("listener", house->listener->name), log_str("client", s.client));
 
 	converse(&s);
+	if (conn->flooded) {
+		conn_set_deadline(conn, clock_mono_ms() + 1000);
+		smtp_end(&s, "421 4.7.0 too many TLS messages without data", err_text(ERR_FLOOD));
+	}
 	conn_flush(conn);
 	conn_drain(conn);
 	metrics_count_session(

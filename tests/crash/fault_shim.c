@@ -6,7 +6,7 @@
  *   ROLE CALL PATH WHAT [TIMES]     one rule a line; each that fits counts, those that wait first
  *
  *   ROLE   queue, front, ..., master, or * for any
- *   CALL   open write truncate sync link unlink; clock
+ *   CALL   open write truncate sync link unlink; clock; random (getentropy(), of the file `random`)
  *   PATH   a part of the file's path, or with a $ behind it its end, or *
  *   WHAT   a number of microseconds to wait ("5000us"), or the errno to fail with, as a number; for clock the time of day, in seconds,
  *          at which it stands still
@@ -373,4 +373,9 @@ int clock_gettime(clockid_t id, struct timespec *time)
 		return NEXT(clock_gettime)(id, time);
 	*time = (struct timespec){ .tv_sec = fixed };
 	return 0;
+}
+
+int getentropy(void *bytes, size_t len)
+{
+	return OR_FAIL(NEXT(getentropy)(bytes, len), fault("random", "random"));
 }

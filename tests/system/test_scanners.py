@@ -28,7 +28,7 @@ def gateway(make_gateway, sink):
         limits={"connections_per_network": 1000, "rate": 100000, "errors": 1000})
 
 
-def test_testssl_finds_nothing(gateway, tmp_path):
+def test_8_14_testssl_finds_nothing(gateway, tmp_path):
     host, port = gateway.address("public")
     result = tmp_path / "result.csv"
     done = harness.run("testssl", "--quiet", "--color", "0", "--ip", "127.0.0.1", "--warnings", "off", "-p", "-s", "-f", "-S", "-U", "-t", "smtp",
@@ -42,7 +42,7 @@ def test_testssl_finds_nothing(gateway, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["public", "private"])
-def test_sslscan_finds_nothing(gateway, kind):
+def test_8_14_sslscan_finds_nothing(gateway, kind):
     host, port = gateway.address(kind)
     done = harness.run("sslscan", "--starttls-smtp", "--no-colour", "--show-certificate", f"{host}:{port}", timeout=120)
     text = done.stdout

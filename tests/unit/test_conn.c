@@ -6,9 +6,11 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 
 #include <cmocka.h>
 #include <jansson.h>
+#include <openssl/err.h>
 #include <openssl/ssl.h>
 
 #include "base/clock.h"
@@ -18,6 +20,7 @@
 
 struct pair {
 	int raw; /* the client's socket until it becomes a conn */
+	int fd;	 /* the server's, which belongs to its conn */
 	struct conn *client, *server;
 	int stop_fd;
 };
@@ -32,6 +35,7 @@ static struct pair pair_new(void)
 
 	help_tcp_pair(fds);
 	pair.raw = fds[0];
+	pair.fd = fds[1];
 	pair.server = conn_new(fds[1]);
 	conn_set_deadline(pair.server, clock_mono_ms() + 30000);
 	return pair;
@@ -417,6 +421,151 @@ static void test_clear_bytes_in_tls_are_a_broken_record(void **state)
 	pair_free(&pair);
 }
 
+/* The other end is OpenSSL itself. */
+
+static void *accept_raw(void *argument)
+{
+	return (void *)(intptr_t)SSL_accept(argument);
+}
+
+/* TLS 1.3 between a new SSL on pair->raw and a conn on the other end, which is the server or the client. */
+static SSL *secure_raw(struct pair *pair, bool server)
+{
+	SSL *raw = SSL_new(tls_context_native(server ? client_context : server_context));
+	pthread_t thread;
+	void *result;
+
+	SSL_set_fd(raw, pair->raw);
+	pthread_create(&thread, NULL, server ? accept_tls : accept_raw, server ? (void *)pair->server : raw);
+	if (server)
+		assert_int_equal(SSL_connect(raw), 1);
+	else
+		assert_int_equal(conn_tls_connect(pair->server, client_context, &(struct tls_peer){ 0 }), 0);
+	pthread_join(thread, &result);
+	assert_int_equal((intptr_t)result, server ? 0 : 1);
+	return raw;
+}
+
+static void update_keys(SSL *raw, int kind, int times)
+{
+	for (int i = 0; i < times; i++) {
+		assert_int_equal(SSL_key_update(raw, kind), 1);
+		assert_int_equal(SSL_do_handshake(raw), 1);
+	}
+}
+
+static void say_raw(SSL *raw, const char *bytes, size_t len)
+{
+	assert_int_equal(SSL_write(raw, bytes, (int)len), len);
+}
+
+static void end_raw(SSL *raw, struct pair *pair)
+{
+	SSL_free(raw);
+	pair_free(pair);
+}
+
+static void test_8_16_new_keys_are_taken_as_data_comes(void **state)
+{
+	static char line[16384]; /* a record */
+	struct pair pair = pair_new();
+	SSL *raw = secure_raw(&pair, true);
+	struct text got;
+	bool bare_lf;
+
+	(void)state;
+	update_keys(raw, SSL_KEY_UPDATE_NOT_REQUESTED, 16);
+	say_raw(raw, "one\r\n", 5);
+	hears(&pair, "one", false);
+	update_keys(raw, SSL_KEY_UPDATE_REQUESTED, 16);
+	say_raw(raw, "two\r\n", 5);
+	hears(&pair, "two", false);
+
+	memset(line, 'x', sizeof line);
+	for (int i = 0; i < 4; i++)
+		say_raw(raw, line, sizeof line);
+	for (size_t left = 4 * sizeof line; left > 0; left -= got.len) {
+		assert_int_equal(conn_peek(pair.server, &got), 0);
+		conn_take(pair.server, got.len);
+	}
+	update_keys(raw, SSL_KEY_UPDATE_NOT_REQUESTED, 1);
+	say_raw(raw, "three\r\n", 7);
+	hears(&pair, "three", false);
+	assert_false(pair.server->flooded);
+	update_keys(raw, SSL_KEY_UPDATE_NOT_REQUESTED, 1);
+	say_raw(raw, "four\r\n", 6);
+	assert_int_equal(conn_read_line(pair.server, 100, &got, &bare_lf), ERR_FLOOD);
+	assert_true(pair.server->flooded);
+	end_raw(raw, &pair);
+}
+
+static void test_8_16_a_flood_of_new_keys_ends_the_connection(void **state)
+{
+	static const int kinds[] = { SSL_KEY_UPDATE_NOT_REQUESTED, SSL_KEY_UPDATE_REQUESTED };
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(kinds); i++) {
+		struct pair pair = pair_new();
+		SSL *raw = secure_raw(&pair, true);
+		struct text line;
+		bool bare_lf;
+		int unread;
+
+		update_keys(raw, kinds[i], 5000);
+		assert_int_equal(conn_read_line(pair.server, 100, &line, &bare_lf), ERR_FLOOD);
+		assert_int_equal(ioctl(pair.fd, FIONREAD, &unread), 0);
+		assert_true(unread > 50000); /* of 5000 times 27 */
+		assert_int_equal(conn_peek(pair.server, &line), ERR_FLOOD);
+		assert_false(conn_has_input(pair.server));
+		conn_write(pair.server, TEXT("421 goodbye\r\n"));
+		assert_int_equal(conn_flush(pair.server), 0);
+		end_raw(raw, &pair);
+	}
+}
+
+static void test_8_16_a_flood_of_tickets_ends_the_connection(void **state)
+{
+	struct pair pair = pair_new();
+	SSL *raw = secure_raw(&pair, false);
+	struct text line;
+	bool bare_lf;
+
+	(void)state;
+	for (int i = 0; i < 100; i++) {
+		assert_int_equal(SSL_new_session_ticket(raw), 1);
+		assert_int_equal(SSL_do_handshake(raw), 1);
+	}
+	assert_int_equal(conn_read_line(pair.server, 100, &line, &bare_lf), ERR_FLOOD);
+	end_raw(raw, &pair);
+}
+
+/* What failed on one connection leaves errors in the thread's queue; they are not those of the next one that it serves. */
+static void test_8_22_what_failed_before_is_no_reason_of_another_connection(void **state)
+{
+	struct pair broken = pair_new(), good = pair_new(), closed = pair_new();
+	struct text line;
+	bool bare_lf;
+
+	(void)state;
+	secure(&good);
+	secure(&broken);
+	say(&broken, "MAIL FROM:<evil@x>\r\n", 20);
+	assert_int_equal(conn_read_line(broken.server, 100, &line, &bare_lf), ERR_TLS);
+	assert_int_not_equal(ERR_peek_error(), 0);
+	conn_set_deadline(good.server, clock_mono_ms() + 20);
+	assert_int_equal(conn_read_line(good.server, 100, &line, &bare_lf), -ETIMEDOUT);
+
+	conn_free(broken.server);
+	broken.server = NULL;
+	ERR_raise(ERR_LIB_SSL, SSL_R_WRONG_VERSION_NUMBER);
+	conn_set_deadline(closed.server, clock_mono_ms() + 20);
+	assert_int_equal(conn_tls_accept(closed.server, server_context), -ETIMEDOUT);
+	assert_null(strstr(closed.server->evidence.reason, "version"));
+	pair_free(&broken);
+	pair_free(&good);
+	pair_free(&closed);
+}
+
 static void test_dialling(void **state)
 {
 	struct sockaddr_in at;
@@ -478,6 +627,10 @@ int main(void)
 		cmocka_unit_test(test_a_handshake_that_fails_says_why),
 		cmocka_unit_test(test_a_peer_that_closes_without_saying_so_is_closed_not_broken),
 		cmocka_unit_test(test_clear_bytes_in_tls_are_a_broken_record),
+		cmocka_unit_test(test_8_16_new_keys_are_taken_as_data_comes),
+		cmocka_unit_test(test_8_16_a_flood_of_new_keys_ends_the_connection),
+		cmocka_unit_test(test_8_16_a_flood_of_tickets_ends_the_connection),
+		cmocka_unit_test(test_8_22_what_failed_before_is_no_reason_of_another_connection),
 		cmocka_unit_test(test_dialling),
 	};
 
