@@ -16,6 +16,7 @@
 #include <talloc.h>
 
 #include "base/base.h"
+#include "pki/peer_chain.h"
 #include "pki/trust.h"
 
 enum { SKEW_S = 300 };
@@ -388,17 +389,6 @@ enum crl_taken crl_set_renew(struct crl_set *set, const struct crl_offer *offer,
 	return take(set, offer, true, ret_why);
 }
 
-/* RFC 9608: of a certificate that is no authority and names no list. */
-static bool has_no_revocation(const X509 *certificate)
-{
-	ASN1_OBJECT *id = text_must(OBJ_txt2obj("2.5.29.56", 1));
-	bool found = X509_get_ext_by_OBJ(certificate, id, -1) >= 0;
-
-	ASN1_OBJECT_free(id);
-	return found && X509_get_ext_by_NID(certificate, NID_crl_distribution_points, -1) < 0 &&
-	       X509_check_ca((X509 *)certificate) == 0;
-}
-
 static enum revocation_finding look_up(const struct list *list, const X509 *certificate, int64_t now_ms)
 {
 	time_t now = (time_t)(now_ms / 1000);
@@ -425,5 +415,6 @@ enum revocation_finding crl_set_find(
 		if (X509_NAME_cmp(X509_get_subject_name(issuer), X509_get_issuer_name(certificate)) == 0)
 			best = MIN(best, look_up(list_of(set, issuer), certificate, now_ms));
 	}
-	return best != REVOCATION_LISTED && has_no_revocation(certificate) ? REVOCATION_NOT_NEEDED : best;
+	return best != REVOCATION_LISTED && peer_chain_never_revoked(certificate) ? REVOCATION_NOT_NEEDED
+										  : best;
 }

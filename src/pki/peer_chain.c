@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include <openssl/err.h>
-#include <openssl/x509.h>
+#include <openssl/x509v3.h>
 
 #include <talloc.h>
 
@@ -73,4 +73,25 @@ char *peer_chain_subject(const X509 *certificate, char *ret_text)
 	ret_text[len] = '\0';
 	talloc_free(name);
 	return ret_text;
+}
+
+static bool names_responder(const X509 *certificate)
+{
+	AUTHORITY_INFO_ACCESS *access = X509_get_ext_d2i(certificate, NID_info_access, NULL, NULL);
+	bool found = false;
+
+	for (int i = 0; i < sk_ACCESS_DESCRIPTION_num(access); i++)
+		found |= OBJ_obj2nid(sk_ACCESS_DESCRIPTION_value(access, i)->method) == NID_ad_OCSP;
+	AUTHORITY_INFO_ACCESS_free(access);
+	return found;
+}
+
+bool peer_chain_never_revoked(const X509 *certificate)
+{
+	ASN1_OBJECT *id = text_must(OBJ_txt2obj("2.5.29.56", 1));
+	bool promised = X509_get_ext_by_OBJ(certificate, id, -1) >= 0;
+
+	ASN1_OBJECT_free(id);
+	return promised && X509_get_ext_by_NID(certificate, NID_crl_distribution_points, -1) < 0 &&
+	       !names_responder(certificate) && X509_check_ca((X509 *)(uintptr_t)certificate) == 0;
 }

@@ -1,6 +1,8 @@
 #pragma once
 /* Certificates as a peer or a file gives them, in OpenSSL's form. */
 
+#include <stdbool.h>
+
 #include "base/text.h"
 
 typedef struct x509_st X509;
@@ -22,3 +24,6 @@ void peer_chain_freep(struct stack_st_X509 **chain);
 
 /* The subject for a person, most specific part first (`CN=a,O=b`), printable ASCII, cut to PEER_CHAIN_SUBJECT_MAX bytes; returns ret_text. */
 char *peer_chain_subject(const X509 *certificate, char *ret_text);
+
+/* Does its issuer say that it never revokes it (RFC 9608)? It does not count for an authority, nor where a list or a responder is named. */
+bool peer_chain_never_revoked(const X509 *certificate);

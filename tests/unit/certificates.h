@@ -24,6 +24,7 @@ struct certificate_plan {
 	struct text dns;	    /* one more dNSName, any bytes */
 	const char *ca;		    /* basicConstraints */
 	const char *usage, *eku, *constraints, *crl_points;
+	const char *info;		  /* authorityInfoAccess: `OCSP;URI:http://a.test/` */
 	const char *unknown;		  /* an extension that nobody knows: "critical" or "" */
 	bool no_revocation;		  /* noRevAvail */
 	const char *curve;		  /* NULL = P-256, or ... */
@@ -191,6 +192,7 @@ static inline const struct certificate *certificates_make(
 	certificates_extend(x509, plan.issuer, NID_ext_key_usage, plan.eku);
 	certificates_extend(x509, plan.issuer, NID_name_constraints, plan.constraints);
 	certificates_extend(x509, plan.issuer, NID_crl_distribution_points, plan.crl_points);
+	certificates_extend(x509, plan.issuer, NID_info_access, plan.info);
 	certificates_extend(x509, plan.issuer, NID_subject_alt_name, plan.san);
 	certificates_extend(x509, plan.issuer, NID_subject_key_identifier, "hash");
 	if (plan.issuer != NULL)

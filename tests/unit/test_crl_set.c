@@ -337,6 +337,8 @@ static void test_7_37_an_issuer_may_promise_never_to_revoke(void **state)
 	} rows[] = {
 		{ { .no_revocation = true }, REVOCATION_NOT_NEEDED },
 		{ { .no_revocation = true, .crl_points = "URI:http://crl.test/" }, REVOCATION_NO_LIST },
+		{ { .no_revocation = true, .info = "OCSP;URI:http://ocsp.test/" }, REVOCATION_NO_LIST },
+		{ { .no_revocation = true, .info = "caIssuers;URI:http://ca.test/" }, REVOCATION_NOT_NEEDED },
 		{ { .no_revocation = true, .ca = "critical,CA:TRUE" }, REVOCATION_NO_LIST },
 		{ { 0 }, REVOCATION_NO_LIST },
 	};
