@@ -65,17 +65,40 @@ static void print_places(json_t *json)
 		system || custom ? "" : ": no certificate of another server can be verified");
 }
 
+static bool is_up(json_t *status, const char *name)
+{
+	json_t *roles = json_object_get(status, "roles");
+
+	for (size_t i = 0; i < json_array_size(roles); i++) {
+		json_t *role = json_array_get(roles, i);
+
+		if (strcmp(json_string_value(json_object_get(role, "name")), name) == 0)
+			return json_is_true(json_object_get(role, "up"));
+	}
+	return false;
+}
+
 /* What role `queue` says of itself; NULL when it cannot be asked now. */
-static json_t *ask_queue(const struct cli_gateway *gateway, const void *owner)
+static json_t *ask_queue(const struct cli_gateway *gateway, json_t *status, const void *owner)
 {
 	struct frame *answer;
 
-	if (cli_ask(gateway, FRAME_CONTROL_QUEUE, STATUS_MS, owner, &answer) != CLI_FINE ||
+	if (!is_up(status, "queue") ||
+		cli_ask(gateway, FRAME_CONTROL_QUEUE, STATUS_MS, owner, &answer) != CLI_FINE ||
 		!frame_get_bool(answer))
 		return NULL;
 	frame_get_text(answer);
 	CLEANUP(base_close) int channel = frame_get_fd(answer);
 	return cli_queue_status(channel);
+}
+
+static const char *role_word(json_t *role)
+{
+	if (json_is_true(json_object_get(role, "up")))
+		return "up";
+	return json_is_null(json_object_get(role, "pid"))
+		       ? "down, will be started again"
+		       : "does not answer, will be started again if it stays so";
 }
 
 static void print_status(json_t *json)
@@ -89,8 +112,7 @@ static void print_status(json_t *json)
 	printf("roles:\n");
 	json_array_foreach(json_object_get(json, "roles"), i, item) printf(
 		"  %-8s pid %-7lld %s, restarts %lld\n", json_string_value(json_object_get(item, "name")),
-		(long long)json_integer_value(json_object_get(item, "pid")),
-		json_is_true(json_object_get(item, "up")) ? "up" : "down, will be started again",
+		(long long)json_integer_value(json_object_get(item, "pid")), role_word(item),
 		(long long)json_integer_value(json_object_get(item, "restarts")));
 	printf("listeners:\n");
 	json_array_foreach(json_object_get(json, "listeners"), i, item)
@@ -145,7 +167,7 @@ int cli_status(const char *file, int argc, char **argv)
 		bool ok = frame_get_bool(answer);
 		json_t *object = json_loads(frame_get_copy(answer, scratch), 0, NULL);
 
-		json_object_set_new(object, "queue", ask_queue(&gateway, scratch));
+		json_object_set_new(object, "queue", ask_queue(&gateway, object, scratch));
 		if (json)
 			cli_print_json(json_incref(object));
 		else

@@ -22,7 +22,7 @@
 #include "report/metrics.h"
 #include "roles/role.h"
 
-enum { READY_MS = 60000, STATS_MS = 2000, TELL_MS = 5000 };
+enum { READY_MS = 60000, TELL_MS = 5000, HEAR_MAX = 64 };
 
 /* Test builds pass sanitizer options and a preload shim on; a real build passes nothing. */
 static void fill_environment(char **environment, size_t size)
@@ -93,6 +93,7 @@ static int spawn(struct master *master, struct child *child)
 	child->started = clock_mono_ms();
 	child->again_at = 0;
 	child->metrics = (struct metrics){ 0 };
+	child->silence = (struct silence){ 0 };
 	return 0;
 }
 
@@ -126,18 +127,29 @@ static void put_extras(const struct master *master, const struct child *child,
 	}
 }
 
-/* Send `ask`, which starts with the number of the ask, and wait for the answer with that number; 0 or a negative error. */
-static int ask_child(struct child *child, struct frame *ask, int64_t within_ms, struct frame **ret_answer)
+/* Wait for the answer to the last ask, owned by `owner`; 0 or a negative error. */
+static int wait_answer(struct child *child, const void *owner, int64_t deadline, struct frame **ret_answer)
 {
-	int64_t deadline = clock_mono_ms() + within_ms;
-	int r = child->pid == 0 ? ERR_CLOSED : channel_send(child->control_fd, ask, deadline);
+	int r = child->pid == 0 ? ERR_CLOSED : 0;
 
 	while (r == 0) {
-		r = channel_receive(ask, child->control_fd, -1, deadline, ret_answer);
-		if (r == 0 && frame_get_number(*ret_answer) == child->asks)
+		r = channel_receive(owner, child->control_fd, -1, deadline, ret_answer);
+		if (r < 0)
+			break;
+		silence_heard(&child->silence);
+		if (frame_get_number(*ret_answer) == child->asks)
 			break;
 	}
 	return r;
+}
+
+/* Send `ask`, which starts with the number of the ask, and wait for its answer, owned by `ask`; 0 or a negative error. */
+static int ask_child(struct child *child, struct frame *ask, int64_t within_ms, struct frame **ret_answer)
+{
+	const int64_t deadline = clock_mono_ms() + within_ms;
+	int r = child->pid == 0 ? ERR_CLOSED : channel_send(child->control_fd, ask, deadline);
+
+	return r < 0 ? r : wait_answer(child, ask, deadline, ret_answer);
 }
 
 static struct frame *new_ask(struct child *child, enum frame_kind kind)
@@ -148,8 +160,9 @@ static struct frame *new_ask(struct child *child, enum frame_kind kind)
 	return ask;
 }
 
-int child_prepare(struct master *master, struct child *child, const struct child_offer *offer,
-	const void *owner, const char **ret_why)
+/* child_prepare(), which `fails` names when there is no answer. */
+static int hand_over(struct master *master, struct child *child, const struct child_offer *offer,
+	const char *fails, const void *owner, const char **ret_why)
 {
 	struct frame *ask = new_ask(child, FRAME_GENERATION), *answer;
 	int fd = bundle_seal(offer->bundle, child->bundle_reader);
@@ -163,8 +176,7 @@ int child_prepare(struct master *master, struct child *child, const struct child
 		r = ask_child(child, ask, READY_MS, &answer);
 	}
 	if (r < 0)
-		*ret_why = text_must(
-			talloc_asprintf(owner, "role %s did not start: %s", child->name, err_text(r)));
+		*ret_why = text_must(talloc_asprintf(owner, "%s: %s", fails, err_text(r)));
 	if (r == 0 && answer->kind != FRAME_READY) {
 		*ret_why = frame_get_copy(answer, owner);
 		r = -EINVAL;
@@ -173,17 +185,22 @@ int child_prepare(struct master *master, struct child *child, const struct child
 	return r;
 }
 
+int child_prepare(struct master *master, struct child *child, const struct child_offer *offer,
+	const void *owner, const char **ret_why)
+{
+	return hand_over(master, child, offer, "does not answer", owner, ret_why);
+}
+
 int child_start(struct master *master, struct child *child, const struct child_offer *offer,
 	const void *owner, const char **ret_why)
 {
 	int r = spawn(master, child);
 
 	if (r < 0) {
-		*ret_why = text_must(
-			talloc_asprintf(owner, "role %s cannot be started: %s", child->name, err_text(r)));
+		*ret_why = text_must(talloc_asprintf(owner, "cannot be started: %s", err_text(r)));
 		return r;
 	}
-	return child_prepare(master, child, offer, owner, ret_why);
+	return hand_over(master, child, offer, "did not start", owner, ret_why);
 }
 
 void child_tell(struct child *child, int kind)
@@ -258,20 +275,47 @@ void child_join(struct master *master, struct child *child)
 		wire_master(master, child);
 }
 
-int64_t child_stats(struct child *child, struct metrics *sum)
+/* The answer to FRAME_STATS, after its number; the generation that the role uses. */
+static int64_t take_stats(struct child *child, struct frame *answer)
 {
-	struct frame *ask = new_ask(child, FRAME_STATS), *answer;
-	int64_t generation = ask_child(child, ask, STATS_MS, &answer);
+	const int64_t generation = frame_get_range(answer, 0, INT64_MAX);
 
-	if (generation == 0) {
-		generation = frame_get_range(answer, 0, INT64_MAX);
-		child->metrics = (struct metrics){ 0 };
-		metrics_add(answer, &child->metrics);
-	}
-	/* Counters that vanish for a moment would look like a restart of the role. */
+	child->metrics = (struct metrics){ 0 };
+	metrics_add(answer, &child->metrics);
+	return generation;
+}
+
+void child_ask(struct child *child)
+{
+	struct frame *ask = new_ask(child, FRAME_STATS);
+
 	if (child->pid != 0)
-		metrics_join(&child->metrics, sum);
+		channel_send(child->control_fd, ask, clock_mono_ms());
 	talloc_free(ask);
+}
+
+void child_hear(struct child *child)
+{
+	const int64_t now = clock_mono_ms();
+	struct frame *frame;
+
+	for (int i = 0; i < HEAR_MAX && channel_receive(NULL, child->control_fd, -1, now, &frame) == 0; i++) {
+		silence_heard(&child->silence);
+		if (frame_get_number(frame) == child->asks && frame->kind == FRAME_ANSWER)
+			take_stats(child, frame);
+		talloc_free(frame);
+	}
+}
+
+int64_t child_stats(struct child *child, int64_t deadline)
+{
+	void *scratch = talloc_new(NULL);
+	struct frame *answer;
+	int64_t generation = wait_answer(child, scratch, deadline, &answer);
+
+	if (generation == 0)
+		generation = take_stats(child, answer);
+	talloc_free(scratch);
 	return generation;
 }
 

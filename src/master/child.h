@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "policy/silence.h"
 #include "report/metrics.h"
 
 struct bound;
@@ -31,10 +32,11 @@ struct child {
 	uint64_t restarts;
 	struct metrics metrics; /* as it told them last */
 	int64_t asks;		/* numbers them: a late answer is not taken for another one's */
+	struct silence silence;
 };
 
-/* Start it, hand it what is offered and wait until it is ready; it waits for FRAME_USE then. 0, or a negative error with one
- * sentence in ret_why (owned by `owner`). */
+/* Start it, hand it what is offered and wait until it is ready; it waits for FRAME_USE then. 0, or a negative error with what
+ * it does not do in ret_why (owned by `owner`); -EINVAL: the role itself says no, and why. */
 int child_start(struct master *master, struct child *child, const struct child_offer *offer,
 	const void *owner, const char **ret_why);
 /* Offer a generation to a running role and wait for its word; as child_start(). */
@@ -44,8 +46,12 @@ int child_prepare(struct master *master, struct child *child, const struct child
 void child_join(struct master *master, struct child *child);
 /* Send a frame without fields. */
 void child_tell(struct child *child, int kind);
-/* Ask for its counters and add them to `sum` (those of its last answer when it is busy); the generation it uses, or negative when it did
+/* Ask for its counters, without waiting. */
+void child_ask(struct child *child);
+/* Wait for the answer until `deadline` (clock_mono_ms()): its counters are in `metrics` then; the generation it uses, or negative when it did
  * not answer. */
-int64_t child_stats(struct child *child, struct metrics *sum);
+int64_t child_stats(struct child *child, int64_t deadline);
+/* Take what it has said meanwhile, without waiting. */
+void child_hear(struct child *child);
 /* Wait until it has ended, at most `ms`; then kill it. */
 void child_finish(struct child *child, int64_t ms);

@@ -19,7 +19,7 @@
 #include "net/socket.h"
 #include "report/metrics.h"
 
-enum { CLIENT_MS = 2000 };
+enum { CLIENT_MS = 2000, STATS_MS = 2000 };
 
 /* A number of an object, made or added to. "tls_in.TLSv1.3" becomes {"tls_in": {"TLSv1.3": n}}. */
 static void add_number(json_t *json, const char *name, int64_t value)
@@ -85,17 +85,24 @@ static json_t *role_json(const char *name, pid_t pid, bool up, int64_t generatio
 		up ? json_integer(generation) : json_null(), "restarts", (json_int_t)restarts);
 }
 
+/* All are asked at once: those that do not answer cost their time together. Their counters are those of the last answer then: if they vanished for a
+ * moment, it would look like a restart. */
 static json_t *roles_json(struct master *master, struct metrics *sum)
 {
+	const int64_t deadline = clock_mono_ms() + STATS_MS;
 	json_t *roles = json_array();
 
+	for (size_t i = 0; i < CHILD_COUNT; i++)
+		child_ask(&master->children[i]);
 	json_array_append_new(roles, role_json("master", getpid(), true, (int64_t)master->generation, 0));
 	for (size_t i = 0; i < CHILD_COUNT; i++) {
 		struct child *child = &master->children[i];
 
 		if (!master_wants(master->config, i))
 			continue;
-		int64_t generation = child_stats(child, sum);
+		const int64_t generation = child_stats(child, deadline);
+		if (child->pid != 0)
+			metrics_join(&child->metrics, sum);
 		json_array_append_new(roles,
 			role_json(child->name, child->pid, generation >= 0, generation, child->restarts));
 	}

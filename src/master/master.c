@@ -133,7 +133,8 @@ static int start_children(struct master *master)
 		if (!master_wants(master->config, i))
 			continue;
 		if (child_start(master, &master->children[i], &offer, master, &why) < 0) {
-			fprintf(stderr, "postern: %s: %s\n", master->file, why);
+			fprintf(stderr, "postern: %s: role %s: %s\n", master->file, master->children[i].name,
+				why);
 			return -EIO;
 		}
 		child_join(master, &master->children[i]);
@@ -229,7 +230,7 @@ static void watch(struct master *master)
 
 	while (!master->stopping) {
 		int timeout = restart_due(master);
-		const int look = master_tell_expiry(master);
+		const int look = MIN(master_tell_expiry(master), master_end_silent(master));
 
 		timeout = timeout < 0 ? look : MIN(timeout, look);
 		polled[2].fd = master->admin_fd;

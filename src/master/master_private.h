@@ -47,6 +47,7 @@ struct master {
 	size_t told_count;
 	uint64_t told_generation;
 	int64_t told_until; /* monotonic: the next look */
+	int64_t looked;	    /* monotonic: silent.c, the last look */
 	bool stopping;
 	bool changes_user;
 	struct {
@@ -97,6 +98,11 @@ json_t *master_certificates_json(const struct master *master);
 /* config_gather(), after the demo certificate was made where one is wanted (not before the state directory is there). */
 struct bundle *master_gather(const struct master *master, const void *owner, uint64_t generation,
 	struct problems *problems, const struct config **ret_config);
+
+/* silent.c: ask every role from time to time whether it is well, and kill one that does not answer any more; milliseconds until the next look. Before a
+ * reload: every role that does not answer is a problem. */
+int master_end_silent(struct master *master);
+void master_find_silent(struct master *master, struct problems *problems);
 
 /* control.c: serve one client of the control socket; and one ask of role `admin`. */
 void master_serve_control(struct master *master);

@@ -58,6 +58,7 @@ static char *list(const void *owner, const struct problems *problems)
 static void prepare_all(
 	struct master *master, const struct child_offer *offer, struct problems *problems, bool *started)
 {
+	master_find_silent(master, problems);
 	for (size_t i = 0; i < CHILD_COUNT && problems->count == 0; i++) {
 		struct child *child = &master->children[i];
 		const char *why = "";
@@ -71,8 +72,8 @@ static void prepare_all(
 		else if (child->pid != 0)
 			r = child_prepare(master, child, offer, problems, &why);
 		if (r < 0)
-			problems_add(problems, offer->config->file, 0, "", "role %s refused it: %s",
-				child->name, why);
+			problems_add(problems, offer->config->file, 0, "", "role %s %s%s", child->name,
+				r == -EINVAL ? "refused it: " : "", why);
 	}
 }
 
