@@ -179,10 +179,10 @@ bool cli_cert_is_free(const struct cli_cert *cert)
 	return false;
 }
 
-static const struct config *config_of(struct cli_cert *cert)
+const struct config *cli_cert_config(struct cli_cert *cert)
 {
 	if (!cert->config_is_read)
-		config_gather(
+		cert->bundle = config_gather(
 			cert->scratch, cert->gateway.file, 0, problems_new(cert->scratch), &cert->config);
 	cert->config_is_read = true;
 	return cert->config;
@@ -193,12 +193,13 @@ static void forget_config(struct cli_cert *cert)
 {
 	config_release(cert->config);
 	cert->config = NULL;
+	cert->bundle = NULL;
 	cert->config_is_read = false;
 }
 
 json_t *cli_cert_uses(struct cli_cert *cert, const char *name, bool *ret_named)
 {
-	const struct config *config = config_of(cert);
+	const struct config *config = cli_cert_config(cert);
 	json_t *uses = config == NULL ? NULL : json_array();
 
 	*ret_named = false;

@@ -25,6 +25,7 @@ struct cli_cert {
 	struct cli_gateway gateway;
 	struct pki_store *store;
 	const struct config *config; /* NULL: not read, or it has problems */
+	const struct bundle *bundle; /* what it names, when it is there */
 	bool config_is_read;
 	const char **notes; /* for the operator, one sentence each */
 	size_t note_count;
@@ -47,6 +48,9 @@ int cli_cert_file(const struct cli_cert *cert, const char *path, struct text *re
 
 /* False when the name is taken and --replace was not given, after saying so. */
 bool cli_cert_is_free(const struct cli_cert *cert);
+
+/* The configuration, with what it names in cert->bundle; NULL when it has problems. */
+const struct config *cli_cert_config(struct cli_cert *cert);
 
 /* Which listeners present certificate `name` of the store: a new array; NULL when the configuration has problems. `ret_named`: an entry of `certificates`
  * names it. */

@@ -8,6 +8,8 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "cli/cli_cert_private.h"
+#include "config/bundle.h"
+#include "config/config.h"
 #include "config/stored.h"
 #include "wire/fqdn.h"
 
@@ -146,10 +148,60 @@ int cli_cert_show(struct cli_cert *cert)
 	return CLI_FINE;
 }
 
+static char *tlsa_record(const struct cli_cert *cert, uint64_t port, const char *spki_sha256)
+{
+	return text_must(talloc_asprintf(cert->scratch, "_%llu._tcp.%s. IN TLSA 3 1 1 %s",
+		(unsigned long long)port, cert->host, spki_sha256));
+}
+
+/* Whether the certificate of the command is among those of a listener. */
+static bool is_presented_by(const struct cli_cert *cert, const struct config_listener *listener)
+{
+	const struct config_certificate *used;
+
+	for (size_t i = 0; (used = config_listener_certificate(listener, i)) != NULL; i++)
+		if (used->stored && strcmp(used->name, cert->name) == 0)
+			return true;
+	return false;
+}
+
+/* A peer may be shown any certificate of a listener: the records of the others beside `mine`, each once. */
+static json_t *other_records(struct cli_cert *cert, uint64_t port, const char *mine)
+{
+	const struct config *config = cli_cert_config(cert);
+	json_t *records = json_object(), *array = json_array();
+
+	for (size_t i = 0; config != NULL && i < config->listener_count; i++) {
+		const struct config_listener *listener = &config->listeners[i];
+		const struct config_certificate *other;
+
+		for (size_t n = 0; is_presented_by(cert, listener) &&
+				   (other = config_listener_certificate(listener, n)) != NULL;
+			n++) {
+			struct certificate *list;
+			const char *why;
+			size_t count;
+
+			if (certificate_list(cert->scratch, bundle_find(cert->bundle, other->chain), &list,
+				    &count, &why) < 0)
+				continue;
+			const char *record = tlsa_record(cert, port, list[0].spki_sha256);
+			if (strcmp(record, mine) == 0 || json_object_get(records, record) != NULL)
+				continue;
+			json_object_set_new(records, record, json_true());
+			json_array_append_new(array, json_pack("{s:s, s:s, s:s}", "listener", listener->name,
+							     "certificate", other->name, "record", record));
+		}
+	}
+	json_decref(records);
+	return array;
+}
+
 int cli_cert_tlsa(struct cli_cert *cert)
 {
 	const char *flaw = fqdn_flaw(text_of(cert->host));
 	uint64_t port = 25;
+	size_t i;
 
 	if (flaw != NULL || cert->host[0] == '*')
 		return cli_cert_wrong(cert,
@@ -157,16 +209,20 @@ int cli_cert_tlsa(struct cli_cert *cert)
 			flaw != NULL ? flaw : "is a wildcard; write the name of one server");
 	if (cert->port != NULL && (text_number(text_of(cert->port), 65535, &port) < 0 || port == 0))
 		return cli_cert_wrong(cert, "--port takes a number from 1 to 65535, not ", cert->port);
-	json_t *json = describe(cert, cert->name);
+	json_t *json = describe(cert, cert->name), *other;
 	if (json == NULL)
 		return CLI_FAILED;
-	char *record = text_must(talloc_asprintf(cert->scratch, "_%llu._tcp.%s. IN TLSA 3 1 1 %s",
-		(unsigned long long)port, cert->host, word(json, "spki_sha256")));
+	const char *record = tlsa_record(cert, port, word(json, "spki_sha256"));
+	json_t *others = other_records(cert, port, record);
 	if (cert->json)
-		cli_print_json(json_pack("{s:s, s:s, s:I, s:s}", "name", cert->name, "host", cert->host,
-			"port", (json_int_t)port, "record", record));
+		cli_print_json(json_pack("{s:s, s:s, s:I, s:s, s:O}", "name", cert->name, "host", cert->host,
+			"port", (json_int_t)port, "record", record, "others", others));
 	else
 		printf("%s\n", record);
+	json_array_foreach(others, i, other) fprintf(stderr,
+		"postern: note: listener `%s` presents certificate `%s` as well, and needs its record, too:\n%s\n",
+		word(other, "listener"), word(other, "certificate"), word(other, "record"));
+	json_decref(others);
 	json_decref(json);
 	return CLI_FINE;
 }

@@ -40,6 +40,42 @@ static bool is_on(json_t *authorities, const char *list)
 	return json_is_true(json_object_get(json_object_get(authorities, list), "on"));
 }
 
+/* With a warning when its end is near or past. */
+static void print_certificate(json_t *json)
+{
+	const char *name = json_string_value(json_object_get(json, "name")),
+		   *state = json_string_value(json_object_get(json, "state"));
+	const bool expired = strcmp(state, "expired") == 0;
+	const long long days = (long long)json_integer_value(json_object_get(json, "seconds_left")) / 86400;
+
+	printf("  %-12s %s %s%s\n", name, expired ? "expired" : "expires",
+		json_string_value(json_object_get(json, "expires")),
+		json_is_true(json_object_get(json, "demo"))
+			? ", the demo certificate: no peer can know this gateway by it"
+			: "");
+	if (expired)
+		fprintf(stderr, "postern: warning: certificate `%s` has expired: renew it\n", name);
+	else if (strcmp(state, "fine") != 0)
+		fprintf(stderr, "postern: warning: certificate `%s` expires in %lld days: renew it\n", name,
+			days);
+}
+
+/* And what it presents. */
+static void print_listener(json_t *json)
+{
+	json_t *item;
+	size_t i;
+
+	printf("  %-12s %s\n", json_string_value(json_object_get(json, "name")),
+		json_string_value(json_object_get(json, "address")));
+	json_array_foreach(json_object_get(json, "certificates"), i, item)
+		printf("    presents %s: %s, SHA-256 %s, until %.10s\n",
+			json_string_value(json_object_get(item, "name")),
+			json_string_value(json_object_get(item, "subject")),
+			json_string_value(json_object_get(item, "fingerprint_sha256")),
+			json_string_value(json_object_get(item, "expires")));
+}
+
 /* What an operator looks for: the page, the log, and when certificates end. */
 static void print_places(json_t *json)
 {
@@ -51,14 +87,7 @@ static void print_places(json_t *json)
 		printf("metrics: %s\n", json_string_value(metrics));
 	printf("log: %s\n", file != NULL ? file : json_string_value(json_object_get(log, "to")));
 	printf("certificates:\n");
-	json_array_foreach(json_object_get(json, "certificates"), i, item)
-		printf("  %-12s %s %s%s\n", json_string_value(json_object_get(item, "name")),
-			strcmp(json_string_value(json_object_get(item, "state")), "expired") == 0 ? "expired"
-												  : "expires",
-			json_string_value(json_object_get(item, "expires")),
-			json_is_true(json_object_get(item, "demo"))
-				? ", the demo certificate: no peer can know this gateway by it"
-				: "");
+	json_array_foreach(json_object_get(json, "certificates"), i, item) print_certificate(item);
 	item = json_object_get(json, "authorities");
 	const bool system = is_on(item, "system"), custom = is_on(item, "custom");
 	printf("authorities: system %s, custom %s%s\n", system ? "on" : "off", custom ? "on" : "off",
@@ -115,9 +144,7 @@ static void print_status(json_t *json)
 		(long long)json_integer_value(json_object_get(item, "pid")), role_word(item),
 		(long long)json_integer_value(json_object_get(item, "restarts")));
 	printf("listeners:\n");
-	json_array_foreach(json_object_get(json, "listeners"), i, item)
-		printf("  %-12s %s\n", json_string_value(json_object_get(item, "name")),
-			json_string_value(json_object_get(item, "address")));
+	json_array_foreach(json_object_get(json, "listeners"), i, item) print_listener(item);
 	print_places(json);
 	cli_queue_print_status(json_object_get(json, "queue"));
 	printf("counters, since each role started:\n");

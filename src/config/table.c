@@ -96,7 +96,7 @@ static const struct table_row listener_rows[] = {
 			"The certificate to present. Unless said it is the active one of the store (`postern cert activate`); without one "
 			"STARTTLS is not offered. `demo` is made by the gateway itself, and known to nobody. Of a list the one for the name that "
 			"the client asks for (SNI) is presented, a wildcard for one label; of RSA and ECDSA for the same name what the client can "
-			"verify. For any other name, and for none, the first one." },
+			"verify. For any other name, and for none, the first one, or the one of the other kind of key that has a name in common with it." },
 	{ "policy", TABLE_REFERENCE, AT(listener, policy), .required = true, .inner = &policies,
 		.manual = "The mail flow policy of clients that no sender group names." },
 	{ "tls_profile", TABLE_REFERENCE, AT(listener, tls_profile), .standard = "TLS-Server.Standard",

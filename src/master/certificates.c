@@ -17,6 +17,7 @@
 #include "config/trust_files.h"
 #include "master/master_private.h"
 #include "pki/authorities.h"
+#include "pki/certificate.h"
 #include "pki/demo.h"
 #include "pki/expiry.h"
 
@@ -137,24 +138,54 @@ void master_tell_demo(const struct master *master)
 	}
 }
 
+/* A certificate as whoever connects meets it; NULL when there is none. */
+static json_t *certificate_json(
+	const struct master *master, const struct config_certificate *certificate, const void *scratch)
+{
+	const struct text chain = bundle_find(master->bundle, certificate->chain);
+	int64_t now = clock_wall_ms(), left;
+	char text[CLOCK_TEXT_MAX];
+	struct certificate *list;
+	const char *why;
+	size_t count;
+
+	if (expiry_of_chain(chain, now, &left) < 0 ||
+		certificate_list(scratch, chain, &list, &count, &why) < 0)
+		return NULL;
+	return json_pack("{s:s, s:s, s:s, s:s, s:I, s:s, s:b, s:b}", "name", certificate->name, "subject",
+		list[0].subject, "fingerprint_sha256", list[0].fingerprint_sha256, "expires",
+		clock_iso((now / 1000 + left) * 1000, text), "seconds_left", (json_int_t)left, "state",
+		expiry_word(left), "stored", (int)certificate->stored, "demo",
+		(int)stored_is_demo(certificate));
+}
+
+static void append(json_t *array, json_t *item)
+{
+	if (item != NULL)
+		json_array_append_new(array, item);
+}
+
 json_t *master_certificates_json(const struct master *master)
 {
 	const struct config *config = master->config;
 	json_t *certificates = json_array();
+	void *scratch = talloc_new(NULL);
 
-	for (size_t i = 0; i < config->certificate_count; i++) {
-		const struct config_certificate *certificate = &config->certificates[i];
-		int64_t now = clock_wall_ms(), left;
-		char text[CLOCK_TEXT_MAX];
+	for (size_t i = 0; i < config->certificate_count; i++)
+		append(certificates, certificate_json(master, &config->certificates[i], scratch));
+	talloc_free(scratch);
+	return certificates;
+}
 
-		if (expiry_of_chain(bundle_find(master->bundle, certificate->chain), now, &left) < 0)
-			continue;
-		json_array_append_new(certificates,
-			json_pack("{s:s, s:s, s:I, s:s, s:b, s:b}", "name", certificate->name, "expires",
-				clock_iso((now / 1000 + left) * 1000, text), "seconds_left", (json_int_t)left,
-				"state", expiry_word(left), "stored", (int)certificate->stored, "demo",
-				(int)stored_is_demo(certificate)));
-	}
+json_t *master_presented_json(const struct master *master, const struct config_listener *listener)
+{
+	json_t *certificates = json_array();
+	const struct config_certificate *used;
+	void *scratch = talloc_new(NULL);
+
+	for (size_t i = 0; (used = config_listener_certificate(listener, i)) != NULL; i++)
+		append(certificates, certificate_json(master, used, scratch));
+	talloc_free(scratch);
 	return certificates;
 }
 

@@ -122,8 +122,10 @@ static json_t *listeners_json(const struct master *master)
 	json_t *listeners = json_array();
 
 	for (size_t i = 0; i < master->config->listener_count; i++)
-		json_array_append_new(listeners, json_pack("{s:s, s:o}", "name", master->bound[i].name,
-							 "address", address_json(&master->bound[i])));
+		json_array_append_new(
+			listeners, json_pack("{s:s, s:o, s:o}", "name", master->bound[i].name, "address",
+					   address_json(&master->bound[i]), "certificates",
+					   master_presented_json(master, &master->config->listeners[i])));
 	return listeners;
 }
 
