@@ -10,6 +10,7 @@
 #include "cli/cli_cert_private.h"
 #include "config/bundle.h"
 #include "config/config.h"
+#include "config/idn.h"
 #include "config/stored.h"
 #include "wire/fqdn.h"
 
@@ -199,10 +200,14 @@ static json_t *other_records(struct cli_cert *cert, uint64_t port, const char *m
 
 int cli_cert_tlsa(struct cli_cert *cert)
 {
-	const char *flaw = fqdn_flaw(text_of(cert->host));
+	const char *why, *host = idn_to_ascii(cert->scratch, text_of(cert->host), &why);
 	uint64_t port = 25;
 	size_t i;
 
+	if (host == NULL)
+		return cli_cert_refuse("--host %s cannot be a host name: %s", cert->host, why);
+	cert->host = host;
+	const char *flaw = fqdn_flaw(text_of(host));
 	if (flaw != NULL || cert->host[0] == '*')
 		return cli_cert_wrong(cert,
 			text_must(talloc_asprintf(cert->scratch, "--host %s ", cert->host)),

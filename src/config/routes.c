@@ -14,6 +14,7 @@
 #include "base/interfaces.h"
 #include "config/bundle.h"
 #include "config/config.h"
+#include "config/idn.h"
 #include "config/marks.h"
 #include "config/names.h"
 #include "config/value.h"
@@ -46,7 +47,7 @@ static struct text without_brackets(const void *owner, struct text value)
 		TEXT_ARG(text_from(text_first(value, close), 1)), TEXT_ARG(text_from(value, close + 1)))));
 }
 
-/* No host name has two colons, or no letter at all. */
+/* No host name has two colons, or no letter at all; bytes beyond ASCII are letters. */
 static bool looks_like_address(struct text value)
 {
 	size_t letters = 0, colons = 0;
@@ -54,7 +55,7 @@ static bool looks_like_address(struct text value)
 	for (size_t i = 0; i < value.len; i++) {
 		char c = text_lower(value.at[i]);
 
-		letters += c >= 'a' && c <= 'z';
+		letters += (c >= 'a' && c <= 'z') || (unsigned char)c > 0x7f;
 		colons += c == ':';
 	}
 	return value.len > 0 && (letters == 0 || colons >= 2);
@@ -82,14 +83,19 @@ char *routes_read_hop(const void *owner, struct text value, void *entry)
 
 	struct text rest = mx ? text_from(value, 3) : value;
 	size_t colon = text_find(rest, ':');
-	if (!names_is_domain(text_first(rest, colon), 1))
+	const char *why;
+	const char *host = idn_to_ascii(owner, text_first(rest, colon), &why);
+	if (host == NULL)
+		return text_must(talloc_asprintf(
+			owner, "`%s` cannot be a next hop: %s", value_short(owner, value), why));
+	if (!names_is_domain(text_of(host), 1))
 		return text_must(talloc_asprintf(
 			owner, "expected %s; found `%s`", ROUTES_HOP_EXPECTED, value_short(owner, value)));
 	if (colon < rest.len && (text_number(text_from(rest, colon + 1), UINT16_MAX, &port) < 0 || port == 0))
 		return bad_port(owner);
 
 	route->hop = mx ? CONFIG_HOP_MX : CONFIG_HOP_HOST;
-	route->host = text_copy_lower(owner, text_first(rest, colon));
+	route->host = text_copy_lower(owner, text_of(host));
 	route->port = (uint16_t)port;
 	return NULL;
 }

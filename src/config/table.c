@@ -10,6 +10,7 @@
 
 #include <string.h>
 
+#include "config/idn.h"
 #include "config/table_private.h"
 
 _Static_assert(sizeof(enum config_tls) == sizeof(int) && sizeof(enum config_action) == sizeof(int) &&
@@ -257,9 +258,15 @@ static const struct table_row log_rows[] = {
 static const struct table_section logging = { "log", NULL, sizeof(struct config_log), ROWS(log_rows),
 	.manual = "What is logged, and where." };
 
+static char *read_hostname(const void *owner, struct text value, void *entry)
+{
+	return idn_read_host(owner, value, &((struct config *)entry)->hostname);
+}
+
 static const struct table_row top_rows[] = {
-	{ "hostname", TABLE_HOSTNAME, TOP(hostname), .required = true,
-		.manual = "Full name of this gateway; it stands in greetings, EHLO and Received lines." },
+	{ "hostname", TABLE_HOSTNAME, TOP(hostname), .required = true, .check = read_hostname,
+		.manual =
+			"Full name of this gateway; it stands in greetings, EHLO and Received lines. Letters beyond ASCII are converted (IDNA2008)." },
 	{ "state_dir", TABLE_PATH, TOP(state_dir), .required = true,
 		.manual = "Directory of the queue; it must survive a reboot." },
 	{ "runtime_dir", TABLE_PATH, TOP(runtime_dir), .required = true,

@@ -1,4 +1,5 @@
 /* The part of the table that is about where mail goes, and how: config/table.c says how it is read. */
+#include "config/idn.h"
 #include "config/routes.h"
 #include "config/table_private.h"
 
@@ -14,6 +15,11 @@ const struct table_word table_tls_levels[] = {
 	{ NULL, 0 },
 };
 
+static char *read_helo(const void *owner, struct text value, void *entry)
+{
+	return idn_read_host(owner, value, &((struct config_route *)entry)->helo);
+}
+
 static const struct table_row route_rows[] = {
 	{ "domain", TABLE_DOMAIN, AT(route, domain), .required = true,
 		.manual = "The recipient domain; `.example.com` means all domains below it, `default` all "
@@ -28,7 +34,7 @@ static const struct table_row route_rows[] = {
 		.manual =
 			"Addresses of this machine to connect from, one IPv4 and one IPv6 address at most. With only "
 			"one of them servers are reached by its family only. Without any the system chooses." },
-	{ "helo", TABLE_HOSTNAME, AT(route, helo),
+	{ "helo", TABLE_HOSTNAME, AT(route, helo), .check = read_helo,
 		.manual = "The name that EHLO says; the default is `hostname`." },
 	{ "implicit_tls", TABLE_BOOL, AT(route, implicit_tls), .standard = "false",
 		.manual =

@@ -15,6 +15,7 @@
 
 #include "base/base.h"
 #include "base/ip.h"
+#include "config/idn.h"
 #include "config/names.h"
 #include "config/routes.h"
 #include "config/table.h"
@@ -73,9 +74,10 @@ static int read_reference(const struct target *target, struct text t, void *at)
 	return names_is_name(t) ? 0 : -EINVAL;
 }
 
+/* Names beyond ASCII are converted by the row's check. */
 static int read_hostname(const struct target *target, struct text t, void *at)
 {
-	if (!names_is_domain(t, 2))
+	if (idn_is_needed(t) ? t.len > TEXT_MAX_LEN : !names_is_domain(t, 2))
 		return -EINVAL;
 	store_text(target, t, at);
 	return 0;

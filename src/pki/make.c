@@ -12,6 +12,7 @@
 #include "base/base.h"
 #include "base/clock.h"
 #include "base/err.h"
+#include "config/idn.h"
 #include "pki/pem.h"
 
 enum { SERIAL_BYTES = 16, DNS_NAME_MAX = 253, DAY_S = 86400 };
@@ -136,13 +137,27 @@ static bool has_name(const GENERAL_NAMES *names, GENERAL_NAME *name)
 	return false;
 }
 
+/* As certificates have it (RFC 5280 section 7.2); NULL and why. */
+static const char *in_ascii(const void *owner, const char *name, const char **ret_why)
+{
+	const char *why;
+	const char *ascii = idn_to_ascii(owner, text_of(name), &why);
+
+	if (ascii == NULL)
+		*ret_why = text_must(talloc_asprintf(owner, "`%s` cannot be a host name: %s", name, why));
+	return ascii;
+}
+
 static int add_name(const void *owner, GENERAL_NAMES *names, const char *name, const char **ret_why)
 {
-	GENERAL_NAME *general = general_name(owner, text_of(name));
+	const char *ascii = in_ascii(owner, name, ret_why);
+	GENERAL_NAME *general = ascii == NULL ? NULL : general_name(owner, text_of(ascii));
 
+	if (ascii == NULL)
+		return ERR_FORMAT;
 	if (general == NULL) {
 		*ret_why = text_must(talloc_asprintf(owner,
-			"`%s` is neither an address nor a name for the DNS (letters, digits, `-` and `.`; others in their xn-- form)",
+			"`%s` is neither an address nor a name for the DNS (letters, digits, `-` and `.`)",
 			name));
 		return ERR_FORMAT;
 	}
@@ -212,14 +227,17 @@ static void fill(X509 *certificate, EVP_PKEY *key, const GENERAL_NAMES *names, u
 int make_certificate(const void *owner, struct text key, const struct make_subject *subject, char **ret_pem,
 	const char **ret_why)
 {
+	const char *common_name = in_ascii(owner, subject->common_name, ret_why);
+	struct make_subject named = *subject;
 	GENERAL_NAMES *names;
 	EVP_PKEY *pkey;
-	int r = pem_key(key, &pkey, ret_why);
+	int r = common_name == NULL ? ERR_FORMAT : pem_key(key, &pkey, ret_why);
 
 	if (r < 0)
 		return r;
 	X509 *certificate = text_must(X509_new());
-	r = fill_name(owner, X509_get_subject_name(certificate), subject, ret_why);
+	named.common_name = common_name;
+	r = fill_name(owner, X509_get_subject_name(certificate), &named, ret_why);
 	if (r == 0)
 		r = alternative_names(owner, subject, &names, ret_why);
 	if (r == 0) {

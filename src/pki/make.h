@@ -12,7 +12,7 @@ enum { MAKE_DAYS_MAX = 36500 };
 /* Kinds of keys, for messages. */
 #define MAKE_KEYS "rsa:2048, rsa:3072, rsa:4096, p256 or p384"
 
-/* What a certificate says of its owner; NULL = nothing. */
+/* What a certificate says of its owner; NULL = nothing. Names beyond ASCII become A-labels. */
 struct make_subject {
 	const char *common_name, *organization, *unit, *city, *state, *country;
 	const char *const *alt; /* names and addresses beside the common name */

@@ -162,7 +162,7 @@ def test_B10_B12_B16_what_cannot_be_made_is_refused_with_its_cure(place):
         (("gw.good.test", "--days", "x"), "from 1 to"),
         (("gw.good.test", "--key", "rsa:1024"), "--legacy"),
         (("gw.good.test", "--key", "rsa:512", "--legacy"), "rsa:2048"),
-        (("a b",), "xn--"),
+        (("a b",), "letters, digits"),
         (("x" * 65,), "--alt"),
         (("gw.good.test", "--alt", ",".join(f"{i}.good.test" for i in range(101))), "at most 100 names"),
     ):
@@ -197,6 +197,35 @@ def test_the_help_of_a_verb_is_its_own(place):
         done = harness.postern(command, verb, "--help")
         assert done.returncode == 0 and word in done.stdout and done.stdout.startswith(f"usage: postern [-c FILE] {command} {verb} "), done
         assert "  list " not in done.stdout
+
+
+def test_8_09_names_beyond_ascii_are_a_labels_in_certificates_and_records(place):
+    cert(place, "create", "own", "--common-name", "gw.bücher.test", "--alt", "*.Straße.test,例え.テスト", "--validate-fqdn")
+    shown = show(place, "own")
+    assert shown["alt_names"] == ["gw.xn--bcher-kva.test", "*.xn--strae-oqa.test", "xn--r8jz45g.xn--zckzah"]
+    assert shown["subject"] == "CN=gw.xn--bcher-kva.test"
+    record = cert(place, "tlsa", "own", "--host", "gw.bücher.test")
+    assert record == f"_25._tcp.gw.xn--bcher-kva.test. IN TLSA 3 1 1 {shown['spki_sha256']}\n"
+    (place / "own.pem").write_text(pem_of(place, "own"))
+    openssl(place, "verify", "-CAfile", "own.pem", "-verify_hostname", "mx.xn--strae-oqa.test", "own.pem")
+    for name, why in (("♥.test", "`♥.test` cannot be a host name: string contains a disallowed character"),
+            ("bü_cher.test", "host names have no `_`")):
+        assert why in cert(place, "create", "no", "--common-name", name, good=False)
+        assert why in cert(place, "create", "no", "--common-name", "a.test", "--alt", name, good=False)
+    assert "cannot be a host name: " in cert(place, "tlsa", "own", "--host", "♥.test", good=False)
+
+
+def test_8_09_a_gateway_with_names_beyond_ascii(place, pki):
+    """It greets with the A-label, and hears of the certificate for it."""
+    (place / "gw.yaml").write_text((place / "gw.yaml").read_text().replace("hostname: gw.good.test", "hostname: gw.bücher.test"))
+    cert(place, "create", "web", "--common-name", "gw.bücher.test", "--days", "365")
+    with running(place, pki) as gateway:
+        with smtp.Client(gateway.address()) as c:
+            assert c.greeting.text.startswith("220 gw.xn--bcher-kva.test "), c.greeting
+            assert c.ehlo().text.startswith("250-gw.xn--bcher-kva.test")
+            c.quit()
+        assert gateway.json("config", "show")["hostname"] == "gw.xn--bcher-kva.test"
+        assert gateway.command("reload").returncode == 0
 
 
 def test_B3_B15_upload_takes_only_what_was_signed_for_this_key(place, authority):

@@ -35,6 +35,9 @@ static const struct {
 	{ "mx:Example.com", "", CONFIG_HOP_MX, "example.com", 587 },
 	{ "MX:example.com", "", CONFIG_HOP_MX, "example.com", 587 },
 	{ "mx:example.com:26", "", CONFIG_HOP_MX, "example.com", 26 },
+	{ "Bücher.example", "", CONFIG_HOP_HOST, "xn--bcher-kva.example", 25 },
+	{ "mx:straße.example:26", "", CONFIG_HOP_MX, "xn--strae-oqa.example", 26 },
+	{ "例え.テスト:26", "", CONFIG_HOP_HOST, "xn--r8jz45g.xn--zckzah", 26 },
 	{ "mx:example.com", ", implicit_tls: true", CONFIG_HOP_MX, "example.com", 465 },
 };
 
