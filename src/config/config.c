@@ -51,6 +51,8 @@ static bool says(const struct config_destination *destination, enum config_says 
 	switch (key) {
 	case CONFIG_SAYS_TLS:
 		return destination->tls != CONFIG_TLS_UNSET;
+	case CONFIG_SAYS_TLS_PROFILE:
+		return destination->tls_profile != NULL;
 	case CONFIG_SAYS_CONCURRENCY:
 		return destination->concurrency != CONFIG_UNSET;
 	case CONFIG_SAYS_RATE:
@@ -111,13 +113,15 @@ static struct config *load(
 	} else {
 		understood = reader_run(yaml, directory, config, marks);
 	}
-	index_domains(config, counted);
 	if (understood) {
 		routes_finish(config);
 		if (gathers != NULL)
 			stored_gather(gathers, config, marks);
 		stored_finish(config, bundle, marks);
 		check_references(config, marks);
+	}
+	index_domains(config, counted);
+	if (understood) {
 		stored_assign(config, bundle, marks);
 		choose_certificates(config);
 		check_whole(config, marks);
@@ -349,6 +353,14 @@ const struct config_destination *config_destination_for(
 	if (ip_parse_literal(domain, &literal) == 0)
 		domain = text_of(ip_format(&literal, address));
 	return domains_fit(config->destinations_by_domain[key], domain);
+}
+
+const struct config_tls_profile *config_tls_profile_for(const struct config *config, struct text domain)
+{
+	const struct config_destination *destination =
+		config_destination_for(config, domain, CONFIG_SAYS_TLS_PROFILE);
+
+	return destination == NULL ? NULL : destination->tls_profile;
 }
 
 const struct config_certificate *config_listener_certificate(

@@ -115,9 +115,10 @@ struct config_route {
 /* destinations: each key may be unset; ask config_destination_for(). */
 struct config_destination {
 	unsigned line;
-	const char *domain;   /* as in config_route, or an address without a port */
-	enum config_tls tls;  /* towards recipients of the domain */
-	uint64_t concurrency; /* as config_delivery; of the next hop called so */
+	const char *domain;			      /* as in config_route, or an address without a port */
+	enum config_tls tls;			      /* towards recipients of the domain */
+	const struct config_tls_profile *tls_profile; /* towards the same; NULL = unset */
+	uint64_t concurrency;			      /* as config_delivery; of the next hop called so */
 	uint64_t rate;
 };
 
@@ -202,7 +203,13 @@ struct config_metrics {
 };
 
 /* The keys of an entry of `destinations`. */
-enum config_says { CONFIG_SAYS_TLS, CONFIG_SAYS_CONCURRENCY, CONFIG_SAYS_RATE, CONFIG_SAYS_END };
+enum config_says {
+	CONFIG_SAYS_TLS,
+	CONFIG_SAYS_TLS_PROFILE,
+	CONFIG_SAYS_CONCURRENCY,
+	CONFIG_SAYS_RATE,
+	CONFIG_SAYS_END
+};
 
 struct config {
 	uint64_t generation;
@@ -277,6 +284,9 @@ const struct config_route *config_route_to(
 /* The same among the entries that say `key`. Of a domain that is an address literal the address counts. */
 const struct config_destination *config_destination_for(
 	const struct config *config, struct text domain, enum config_says key);
+
+/* How handshakes for mail to `domain` are done; NULL = nobody said it. */
+const struct config_tls_profile *config_tls_profile_for(const struct config *config, struct text domain);
 
 /* The name by which `destinations` know a next hop, as a route writes it, or a domain that has none: host, domain or address without the
  * port, owned by `owner`. */

@@ -57,20 +57,23 @@ const struct table_section table_routes = { "routes", "domain", sizeof(struct co
 static const struct table_row destination_rows[] = {
 	{ "domain", TABLE_DESTINATION, AT(destination, domain), .required = true,
 		.manual =
-			"A domain; `.example.com` means all domains below it, `default` all others. `tls` is about the "
+			"A domain; `.example.com` means all domains below it, `default` all others. `tls` and `tls_profile` are about the "
 			"domain of the recipient; `concurrency` and `rate` are about the next hop: the domain whose MX "
 			"records are used, or the host, or the address without its port, that a route names." },
 	{ "tls", TABLE_CHOICE, AT(destination, tls), .optional = true, .words = table_tls_levels,
 		.manual =
 			"none: never STARTTLS; preferred: STARTTLS where the server offers it; required: no delivery without it. The server's certificate is recorded, not checked, at these levels." },
+	{ "tls_profile", TABLE_REFERENCE, AT(destination, tls_profile), .inner = &table_profiles,
+		.manual =
+			"How handshakes with the servers of this domain are done, an entry of `tls_profiles`; without one as `TLS-Client.Standard`." },
 	{ "concurrency", TABLE_NUMBER, AT(destination, concurrency), .optional = true, LIMITS(1, 64),
 		.manual = "As `concurrency` in `delivery`, for this next hop." },
 	{ "rate", TABLE_NUMBER, AT(destination, rate), .optional = true, LIMITS(0, 1000000),
 		.manual = "As `rate` in `delivery`, for this next hop." },
 };
 
-static const char *const destination_later[] = { "dane", "mta_sts", "tls_profile", "smtp_auth", "limits",
-	"interface", NULL };
+static const char *const destination_later[] = { "dane", "mta_sts", "smtp_auth", "limits", "interface",
+	NULL };
 
 const struct table_section table_destinations = { "destinations", "domain", sizeof(struct config_destination),
 	ROWS(destination_rows), destination_later,

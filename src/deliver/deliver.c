@@ -153,6 +153,7 @@ struct link_target deliver_target(const struct deliver_house *house, const struc
 		.helo = rule == NULL || rule->helo == NULL ? house->config->hostname : rule->helo,
 		.implicit_tls = rule != NULL && rule->implicit_tls,
 		.decision = *decision,
+		.profile = config_tls_profile_for(house->config, text_of(route->domain)),
 		.account = account_of(house->accounts, rule) };
 }
 

@@ -19,9 +19,10 @@ struct trust;
 /* What deliveries need of the house; borrowed while they run. */
 struct deliver_house {
 	const struct config *config;
-	struct peer *resolver; /* for lookup/dns.h */
-	struct tls_context *tls;
-	struct tls_sessions *sessions;	 /* NULL = none are kept */
+	struct peer *resolver;			   /* for lookup/dns.h */
+	struct tls_context *tls;		   /* where no profile is named */
+	struct tls_context *const *tls_by_profile; /* as `tls_profiles`; NULL where no destination names it */
+	struct tls_sessions *sessions;		   /* NULL = none are kept */
 	const struct trust *trust;	 /* who vouches for servers that are verified; NULL = none is */
 	const struct accounts *accounts; /* NULL = no route logs in */
 	struct metrics *metrics;

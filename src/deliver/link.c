@@ -141,7 +141,7 @@ bool link_fits(const struct link *link, const struct link_target *target)
 	       strcmp(own->host, target->host) == 0 && own->literal == target->literal &&
 	       same_address(&own->address, &target->address) && same_address(&own->source, &target->source) &&
 	       strcmp(own->helo, target->helo) == 0 && own->implicit_tls == target->implicit_tls &&
-	       same_demand(&own->decision, &target->decision) &&
+	       same_demand(&own->decision, &target->decision) && own->profile == target->profile &&
 	       memcmp(link->account_id.bytes, id.bytes, sizeof id.bytes) == 0;
 }
 
@@ -216,15 +216,16 @@ static int say_hello(struct link *link, bool may_helo, bool *ret_esmtp, struct f
 	return -ECONNREFUSED;
 }
 
-/* Everything that the handshake and what came of it depends on (conformance 2.16). The profile and the authorities are those of the generation, to
+/* Everything that the handshake and what came of it depends on (conformance 2.16). The profiles and the authorities are those of the generation, to
  * which the kept sessions belong. */
 static char *session_key(const void *owner, const struct link_target *target, const char *name)
 {
 	char address[IP_TEXT_MAX];
 
-	return text_must(talloc_asprintf(owner, "%s|%s|%d|%s|%s", ip_format_port(&target->address, address),
-		name == NULL ? "" : name, target->implicit_tls, target->decision.level,
-		target->decision.verify ? "verified" : ""));
+	return text_must(talloc_asprintf(owner, "%s|%s|%d|%s|%s|%s",
+		ip_format_port(&target->address, address), name == NULL ? "" : name, target->implicit_tls,
+		target->decision.level, target->decision.verify ? "verified" : "",
+		target->profile == NULL ? "" : target->profile->name));
 }
 
 /* The words of a set of checks, divided by spaces. */
@@ -276,6 +277,12 @@ static enum tls_outcome verify_server(
 	return TLS_OUTCOME_NOT_VERIFIED;
 }
 
+static struct tls_context *context_of(
+	const struct deliver_house *house, const struct config_tls_profile *profile)
+{
+	return profile == NULL ? house->tls : house->tls_by_profile[profile - house->config->tls_profiles];
+}
+
 /* The handshake, and the look at the certificate; what came of it, with what is wrong in `detail`. */
 static enum tls_outcome shake_hands(
 	const struct deliver_house *house, struct link *link, char *detail, size_t size)
@@ -286,7 +293,7 @@ static enum tls_outcome shake_hands(
 		.verify = target->decision.verify,
 		.sessions = house->sessions,
 		.key = session_key(link, target, name) };
-	int r = conn_tls_connect(link->conn, house->tls, &peer);
+	int r = conn_tls_connect(link->conn, context_of(house, target->profile), &peer);
 
 	if (r == 0)
 		return peer.verify ? verify_server(house, link, name, detail, size) : TLS_OUTCOME_UP;

@@ -22,7 +22,8 @@ struct link_target {
 	const char *helo;	 /* what EHLO says */
 	bool implicit_tls;	 /* TLS from the first byte */
 	struct tls_decision decision;
-	const struct account *account; /* to log in with; NULL = none */
+	const struct config_tls_profile *profile; /* of the handshake; NULL = none is named */
+	const struct account *account;		  /* to log in with; NULL = none */
 };
 
 struct link {

@@ -136,7 +136,7 @@ struct route *route_new(
 	p->why = domain[0] == '\0' ? "there is no domain and no default route" : "";
 	p->configured = rule != NULL;
 	p->port = rule != NULL ? rule->port : (uint16_t)means->config->delivery.port;
-	domain = text_copy(route, text_of(domain));
+	route->domain = domain = text_copy(route, text_of(domain));
 	if (rule != NULL && rule->hop == CONFIG_HOP_ADDRESS)
 		go_to_address(route, rule->next_hop, &rule->address, rule->port);
 	else if (rule != NULL && rule->hop == CONFIG_HOP_HOST)

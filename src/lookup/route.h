@@ -36,6 +36,7 @@ struct route_stop {
 };
 
 struct route {
+	const char *domain; /* of the recipients */
 	const struct config_route
 		*rule; /* that names the next hop; NULL = the domain's MX records do, or it is an address */
 	struct route_private *private;

@@ -352,27 +352,50 @@ static void connect_queue(struct deliver *d, int fd)
 	pthread_mutex_unlock(&d->lock);
 }
 
+/* A context for each profile that a destination names, and NULL for the others; NULL when one cannot be used. */
+static struct tls_context **contexts_new(const void *owner, const struct config *config)
+{
+	struct tls_context **contexts = text_must(
+		talloc_zero_array(owner, struct tls_context *, (unsigned)config->tls_profile_count));
+
+	for (size_t i = 0; i < config->destination_count; i++) {
+		const struct config_tls_profile *profile = config->destinations[i].tls_profile;
+		struct tls_context **context =
+			profile == NULL ? NULL : &contexts[profile - config->tls_profiles];
+
+		if (context == NULL || *context != NULL)
+			continue;
+		*context = tls_context_client(contexts);
+		if (tls_use_profile(*context, profile) < 0)
+			return NULL;
+	}
+	return contexts;
+}
+
 /* Build what deliveries under a new configuration share; NULL and why when it cannot be used. */
 static struct generation *generation_new(
 	struct deliver *d, const struct config *config, const struct bundle *bundle, const char **ret_why)
 {
 	struct generation *generation = text_must(talloc_zero(NULL, struct generation));
 	struct tls_context *tls = tls_context_client(generation);
+	struct tls_context **by_profile = contexts_new(generation, config);
 	const struct accounts *accounts = account_load(generation, config, bundle);
 
 	atomic_init(&generation->users, 1);
 	generation->house = (struct deliver_house){ .config = config,
 		.resolver = d->resolver,
 		.tls = tls,
+		.tls_by_profile = by_profile,
 		.trust = trust_of(generation, config, bundle),
 		.sessions = tls_sessions_new(),
 		.accounts = accounts,
 		.metrics = &d->metrics,
 		.incarnation = d->role->incarnation,
 		.stop_fd = d->role->stop_fd };
-	if (accounts != NULL)
+	if (accounts != NULL && by_profile != NULL)
 		return generation;
-	*ret_why = "the password of a route is missing";
+	*ret_why = accounts == NULL ? "the password of a route is missing"
+				    : "the TLS profile of a destination cannot be used";
 	generation_release(generation);
 	return NULL;
 }

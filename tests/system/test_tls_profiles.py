@@ -243,3 +243,37 @@ def test_E42_no_forward_secrecy_wants_an_rsa_certificate(start):
     done = gateway.command("check")
     assert done.returncode == 1
     assert "listeners[bare].certificate" in done.stderr and "RSA" in done.stderr, done.stderr
+
+
+def test_E38_E39_a_destination_names_the_profile_of_its_handshakes(make_gateway, make_peer):
+    """One server speaks no TLS 1.3, which new.test demands; the profile of a leg is seen in its evidence."""
+    old, any_ = make_peer(), make_peer()
+    old.context.maximum_version = ssl.TLSVersion.TLSv1_2
+    routes = [{"domain": f"{name}.test", "next_hop": f"127.0.0.1:{peer.port}"}
+        for name, peer in (("old", old), ("new", old), ("chacha", any_), ("plain", any_))]
+    gateway = make_gateway(harness.settings(accepted_domains=[route["domain"] for route in routes], routes=routes, delivery={"retry": ["1h"]},
+        tls_profiles=[dict(name="modern", **PROFILES["modern"]), dict(name="chacha", **PROFILES["chacha"]), {"name": "unused"}],
+        destinations=[{"domain": "new.test", "tls_profile": "modern"}, {"domain": "chacha.test", "tls_profile": "chacha"}]))
+
+    def attempt(domain, state):
+        smtp.submit(gateway.address(), f"{domain}@sender.test", f"bob@{domain}.test", harness.message())
+        return gateway.tracked(state, sender=f"{domain}@sender.test")["recipients"][0]["attempts"][-1]
+
+    assert attempt("old", "delivered")["tls"]["protocol"] == "TLSv1.2"
+    assert "the TLS handshake failed" in attempt("new", "deferred")["reply"]
+    assert attempt("chacha", "delivered")["tls"]["cipher"] == "ECDHE-ECDSA-CHACHA20-POLY1305"
+    assert attempt("plain", "delivered")["tls"]["protocol"] == "TLSv1.3"
+
+
+def test_2_15_2_16_neither_a_connection_nor_a_session_is_shared_between_profiles(make_gateway, make_peer):
+    """Two domains behind one server; the second mail waits until the first is delivered, and its connection is open still."""
+    peer = make_peer()
+    hop = f"127.0.0.1:{peer.port}"
+    gateway = make_gateway(harness.settings(accepted_domains=["a.test", "b.test"], delivery={"retry": ["1h"]},
+        routes=[{"domain": "a.test", "next_hop": hop}, {"domain": "b.test", "next_hop": hop}],
+        tls_profiles=[{"name": "p384", "groups": "P-384"}], destinations=[{"domain": "b.test", "tls_profile": "p384"}]))
+    for number, domain in enumerate(["a.test", "b.test", "b.test"]):
+        smtp.submit(gateway.address(), f"{number}@sender.test", f"bob@{domain}", harness.message())
+        tls = gateway.tracked("delivered", sender=f"{number}@sender.test")["recipients"][0]["attempts"][-1]["tls"]
+        assert (tls["group"] in ("P-384", "secp384r1")) == (domain == "b.test"), tls
+        assert not tls["resumed"] or number == 2

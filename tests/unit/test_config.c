@@ -478,10 +478,12 @@ static void the_nearest_domain_entry_counts(void **state)
 	"delivery: {concurrency: 7, rate: 70}\n"                                                             \
 	"routes:\n"                                                                                          \
 	"  - {domain: r.test, next_hop: 'Mail.R.test:26'}\n"                                                 \
+	"tls_profiles: [{name: p}, {name: q}]\n"                                                             \
 	"destinations:\n"                                                                                    \
 	"  - {domain: default, tls: required}\n"                                                             \
-	"  - {domain: .good.test, concurrency: 3, tls: none}\n"                                              \
+	"  - {domain: .good.test, concurrency: 3, tls: none, tls_profile: q}\n"                              \
 	"  - {domain: a.good.test, rate: 0}\n"                                                               \
+	"  - {domain: b.good.test, tls_profile: TLS-Client.Standard}\n"                                      \
 	"  - {domain: mail.r.test, concurrency: 1, rate: 5}\n"                                               \
 	"  - {domain: '[192.0.2.1]', rate: 1, tls: none}\n"                                                  \
 	"  - {domain: '2001:DB8::1', rate: 2, tls: preferred}\n"
@@ -493,11 +495,12 @@ static void what_a_destination_does_not_say_a_wider_one_does(void **state)
 		const char *domain;
 		enum config_tls tls; /* towards recipients there */
 		uint64_t concurrency, rate;
+		const char *profile;
 	} cases[] = {
 		{ "other.test", CONFIG_TLS_REQUIRED, 7, 70 },
-		{ "b.good.test", CONFIG_TLS_NONE, 3, 70 },
-		{ "a.good.test", CONFIG_TLS_NONE, 3, 0 },
-		{ "A.GOOD.test", CONFIG_TLS_NONE, 3, 0 },
+		{ "b.good.test", CONFIG_TLS_NONE, 3, 70, "TLS-Client.Standard" },
+		{ "a.good.test", CONFIG_TLS_NONE, 3, 0, "q" },
+		{ "A.GOOD.test", CONFIG_TLS_NONE, 3, 0, "q" },
 		{ "mail.r.test", CONFIG_TLS_REQUIRED, 1, 5 },
 		{ "[192.0.2.1]", CONFIG_TLS_NONE, 7, 1 },
 		{ "[192.0.2.2]", CONFIG_TLS_REQUIRED, 7, 70 },
@@ -518,6 +521,11 @@ static void what_a_destination_does_not_say_a_wider_one_does(void **state)
 		if (tls != cases[i].tls || pace.concurrency != cases[i].concurrency ||
 			pace.rate != cases[i].rate)
 			fail_msg("%s", cases[i].domain);
+		const struct config_tls_profile *profile =
+			config_tls_profile_for(c, text_of(cases[i].domain));
+		if ((profile == NULL) != (cases[i].profile == NULL) ||
+			(profile != NULL && strcmp(profile->name, cases[i].profile) != 0))
+			fail_msg("%s: %s", cases[i].domain, profile == NULL ? "none" : profile->name);
 	}
 	config_release(c);
 }

@@ -370,6 +370,10 @@ static const struct {
 		LISTENS("address: '127.0.0.1:0', policy: open, tls_profile: modern") "tls_profiles: []\n",
 		"6: listeners[in].tls_profile: there is no `modern` in tls_profiles; it has TLS-Server.Standard, "
 		"TLS-Client.Standard\n" },
+	{ "E44 a profile that a destination uses cannot be deleted",
+		BASE "destinations: [{domain: a.test, tls_profile: modern}]\n",
+		"6: destinations[a.test].tls_profile: there is no `modern` in tls_profiles; it has TLS-Server.Standard, "
+		"TLS-Client.Standard\n" },
 	{ "a profile that stands twice is named once",
 		LISTENS("address: '127.0.0.1:0', policy: open, tls_profile: x") "tls_profiles: [{name: "
 										"TLS-Server.Standard}]\n",
