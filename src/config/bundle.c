@@ -220,7 +220,7 @@ static char *key_name(const void *owner, const char *path)
 int bundle_add_key(struct bundle *bundle, const char *path)
 {
 	char *name = key_name(bundle, path);
-	int r = add_from_disk(bundle, path, name, BUNDLE_KEYS, WHOLE, FILE_MAX);
+	int r = add_from_disk(bundle, path, name, BUNDLE_KEYS | BUNDLE_CERTIFICATES, WHOLE, FILE_MAX);
 
 	talloc_free(name);
 	return r;
@@ -230,7 +230,7 @@ void bundle_add_key_bytes(struct bundle *bundle, const char *path, struct text b
 {
 	char *name = key_name(bundle, path);
 
-	bundle_add(bundle, name, bytes, BUNDLE_KEYS);
+	bundle_add(bundle, name, bytes, BUNDLE_KEYS | BUNDLE_CERTIFICATES);
 	talloc_free(name);
 }
 
@@ -337,7 +337,7 @@ int bundle_put_keys_away(struct bundle *bundle)
 	for (size_t i = 0; i < bundle->count; i++) {
 		struct entry *entry = &bundle->entries[i];
 
-		if (entry->readers != BUNDLE_KEYS || entry->copy == NULL)
+		if ((entry->readers & BUNDLE_ALL) != BUNDLE_KEYS || entry->copy == NULL)
 			continue;
 		explicit_bzero(entry->copy, entry->bytes.len);
 		entry->bytes.len = 0;
@@ -412,4 +412,38 @@ struct bundle *bundle_open(const void *owner, int fd)
 		return NULL;
 	}
 	return bundle;
+}
+
+/* Keys that were put away, under the number of another generation: a sealed memfd, or a negative errno. */
+static int seal_again(const struct bundle *bundle, uint64_t generation)
+{
+	struct bundle *kept = bundle_open(NULL, bundle->keys_fd);
+
+	if (kept == NULL)
+		return -EINVAL;
+	kept->generation = generation;
+	int fd = bundle_seal(kept, BUNDLE_KEYS);
+	talloc_free(kept);
+	return fd;
+}
+
+struct bundle *bundle_renew(
+	const void *owner, uint64_t generation, const struct bundle *bundle, unsigned parts)
+{
+	struct bundle *renewed = bundle_new(owner, generation);
+
+	for (size_t i = 0; i < bundle->count; i++) {
+		const struct entry *entry = &bundle->entries[i];
+		const unsigned of = entry->readers & BUNDLE_PARTS;
+
+		if (of == 0 || (of & ~parts) != 0)
+			bundle_add(renewed, entry->path, entry->bytes, entry->readers);
+	}
+	if (bundle->keys_fd < 0 || (parts & BUNDLE_CERTIFICATES) != 0)
+		return renewed;
+	renewed->keys_fd = seal_again(bundle, generation);
+	if (renewed->keys_fd >= 0)
+		return renewed;
+	talloc_free(renewed);
+	return NULL;
 }

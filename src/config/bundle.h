@@ -18,11 +18,26 @@ enum {
 	BUNDLE_DELIVER = 1 << 2,
 	BUNDLE_RESOLVER = 1 << 3,
 	BUNDLE_KEYS = 1 << 4,
+	BUNDLE_UPKEEP = 1 << 5,
 	BUNDLE_ALL = 0xff
+};
+
+/* What an entry is a part of, said together with its readers; one that belongs to none is the configuration's own. Each part may be read anew alone
+ * (bundle_renew()). */
+enum {
+	BUNDLE_CERTIFICATES = 1 << 8, /* and keys, and whom we trust */
+	BUNDLE_REVOCATION = 1 << 9,   /* lists of revoked certificates */
+	BUNDLE_STAPLES = 1 << 10,     /* answers of OCSP responders about our own certificates */
+	BUNDLE_PARTS = BUNDLE_CERTIFICATES | BUNDLE_REVOCATION | BUNDLE_STAPLES
 };
 
 /* An empty bundle owned by `owner`, for generation number `generation`. */
 struct bundle *bundle_new(const void *owner, uint64_t generation);
+
+/* A copy of `bundle` as generation number `generation`, without the entries that belong only to what `parts` names; keys that were put away are so
+ * in the copy, unless they are left out. NULL when there is no memory for them. */
+struct bundle *bundle_renew(
+	const void *owner, uint64_t generation, const struct bundle *bundle, unsigned parts);
 
 uint64_t bundle_generation(const struct bundle *bundle);
 

@@ -234,7 +234,8 @@ static void gather_certificate(struct bundle *bundle, const struct config_certif
 		   *key = text_must(talloc_asprintf(marks, "certificates[%zu].chain", number));
 
 	if (path != NULL)
-		note_file(marks, key, path, bundle_add_chain(bundle, path, BUNDLE_FRONT), pem_limit);
+		note_file(marks, key, path,
+			bundle_add_chain(bundle, path, BUNDLE_FRONT | BUNDLE_CERTIFICATES), pem_limit);
 	path = certificate->key;
 	key = text_must(talloc_asprintf(marks, "certificates[%zu].key", number));
 	if (path != NULL)
@@ -266,8 +267,8 @@ static void check_log(const struct config *config, struct marks *marks)
 			CONFIG_LOG_FILE_CURE);
 }
 
-/* Every file that the configuration names, for the roles that need it. */
-static void gather_files(struct bundle *bundle, const struct config *config, struct marks *marks)
+/* Who we are, and whom we trust. */
+static void gather_certificates(struct bundle *bundle, const struct config *config, struct marks *marks)
 {
 	for (size_t i = 0; i < config->certificate_count; i++) {
 		const struct config_certificate *certificate = &config->certificates[i];
@@ -277,8 +278,14 @@ static void gather_files(struct bundle *bundle, const struct config *config, str
 	}
 	trust_files_gather(bundle, config, marks);
 	gather_pem(bundle, config->authorities.custom,
-		trust_files_is_on(config, bundle, TRUST_CUSTOM) ? BUNDLE_DELIVER : 0, marks,
-		"authorities.custom");
+		trust_files_is_on(config, bundle, TRUST_CUSTOM) ? TRUST_FILES_READERS : BUNDLE_CERTIFICATES,
+		marks, "authorities.custom");
+}
+
+/* Every file that the configuration names, for the roles that need it. */
+static void gather_files(struct bundle *bundle, const struct config *config, struct marks *marks)
+{
+	gather_certificates(bundle, config, marks);
 	gather_anchors(bundle, config, marks);
 	gather_list(bundle, config->recipients.file, BUNDLE_FRONT, marks, "recipients.file");
 	routes_gather(bundle, config, marks);
@@ -315,6 +322,33 @@ struct bundle *config_gather(const void *owner, const char *file, uint64_t gener
 	check_log(config, marks);
 	size_t wrong = marks_flush(marks, file, problems);
 	if (wrong + check_list(bundle, config, problems) > 0) {
+		config_release(config);
+		talloc_free(bundle);
+		bundle = NULL;
+	} else {
+		*ret_config = config;
+	}
+	talloc_free(marks);
+	return bundle;
+}
+
+struct bundle *config_renew(const void *owner, const struct bundle *used, const char *file,
+	uint64_t generation, unsigned parts, struct problems *problems, const struct config **ret_config)
+{
+	struct bundle *bundle = bundle_renew(owner, generation, used, parts);
+
+	if (bundle == NULL) {
+		problems_add(problems, file, 0, "",
+			"the private keys cannot be kept in memory; see how much of it is free");
+		return NULL;
+	}
+
+	struct marks *marks = marks_new(NULL);
+	const bool certificates = (parts & BUNDLE_CERTIFICATES) != 0;
+	struct config *config = load(bundle, certificates ? bundle : NULL, file, marks);
+	if (certificates)
+		gather_certificates(bundle, config, marks);
+	if (marks_flush(marks, file, problems) > 0) {
 		config_release(config);
 		talloc_free(bundle);
 		bundle = NULL;

@@ -256,6 +256,11 @@ const struct config *config_read(const struct bundle *bundle, const char *file, 
 struct bundle *config_gather(const void *owner, const char *file, uint64_t generation,
 	struct problems *problems, const struct config **ret_config);
 
+/* The generation after `used`, which was gathered from `file`: the same text and the same files, but those that belong to `parts` (BUNDLE_CERTIFICATES, ...) are
+ * read from disk anew. As config_gather(). */
+struct bundle *config_renew(const void *owner, const struct bundle *used, const char *file,
+	uint64_t generation, unsigned parts, struct problems *problems, const struct config **ret_config);
+
 /* Where a gateway of `file` lives and as whom: just state_dir, runtime_dir and user, found even when the rest of the file is wrong, so that a running
  * gateway can be asked while its file is being edited. Owned by `owner`. 0, or a negative error when a directory is missing. */
 int config_places(

@@ -68,7 +68,7 @@ static int take(struct bundle *bundle, int directory_fd, const char *name, const
 	char *from = text_must(talloc_asprintf(read, "/proc/self/fd/%d/%s", directory_fd, name));
 	int r = bundle_add_file(read, from, readers);
 
-	if (r == 0 && readers == BUNDLE_KEYS)
+	if (r == 0 && (readers & BUNDLE_ALL) == BUNDLE_KEYS)
 		bundle_add_key_bytes(bundle, path, bundle_find(read, from));
 	else if (r == 0)
 		bundle_add(bundle, path, bundle_find(read, from), readers);
@@ -92,7 +92,7 @@ void stored_gather(struct bundle *bundle, const struct config *config, struct ma
 	char *path = active_path(marks, config);
 	int r = open_store(config, &store);
 	if (r == 0)
-		r = take(bundle, store, STORED_ACTIVE, path, BUNDLE_ALL);
+		r = take(bundle, store, STORED_ACTIVE, path, BUNDLE_ALL | BUNDLE_CERTIFICATES);
 	if (r < 0 && r != -ENOENT && r != -ENOTDIR)
 		marks_warn(marks, MARKS_LOOK_UP, "state_dir",
 			"`%s`, which names the active certificate, cannot be used: %s; its directory must belong to root or to the user that runs the gateway, who runs this",
@@ -243,7 +243,7 @@ static int take_pair(struct bundle *bundle, int store_fd, const struct config_ce
 	char *path = text_must(talloc_asprintf(NULL, STORED_CERTIFICATES "/%s", certificate->name));
 	CLEANUP(base_close)
 	int fd = openat(store_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	int r = fd < 0 ? -errno : take(bundle, fd, STORED_CHAIN, certificate->chain, 0);
+	int r = fd < 0 ? -errno : take(bundle, fd, STORED_CHAIN, certificate->chain, BUNDLE_CERTIFICATES);
 
 	if (r == 0)
 		r = take(bundle, fd, STORED_KEY, certificate->key, BUNDLE_KEYS);

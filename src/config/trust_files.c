@@ -13,7 +13,7 @@
 #include "config/config.h"
 #include "config/marks.h"
 
-enum { ONE_MAX = 1 << 16 };
+enum { ONE_MAX = 1 << 16, READERS = TRUST_FILES_READERS };
 
 /* Marks in a bundle, for nobody but master: the list is switched off. */
 static const char *const off_marks[TRUST_LIST_COUNT] = {
@@ -142,7 +142,7 @@ static const struct config_route *first_with_credentials(const struct config *co
 
 static void gather_system(struct bundle *bundle, struct marks *marks)
 {
-	int r = bundle_add_file(bundle, CONFIG_SYSTEM_AUTHORITIES, BUNDLE_DELIVER);
+	int r = bundle_add_file(bundle, CONFIG_SYSTEM_AUTHORITIES, READERS);
 
 	if (r < 0)
 		marks_problem(marks, MARKS_LOOK_UP, "authorities.system",
@@ -168,7 +168,7 @@ static int gather_kept(struct bundle *bundle, const struct config *config, bool 
 			count == -EPERM ? "it belongs to somebody else than root and the user that runs this"
 					: "correct the state_dir, or remove what is no file there");
 	if (count > 0 && !off)
-		bundle_add(bundle, TRUST_FILES_KEPT, pem, BUNDLE_DELIVER);
+		bundle_add(bundle, TRUST_FILES_KEPT, pem, READERS);
 	return count;
 }
 
@@ -184,7 +184,7 @@ void trust_files_gather(struct bundle *bundle, const struct config *config, stru
 	for (int list = 0; list < TRUST_LIST_COUNT; list++) {
 		off[list] = trust_files_is_off(config->state_dir, (enum trust_list)list);
 		if (off[list])
-			bundle_add(bundle, off_marks[list], TEXT(""), 0);
+			bundle_add(bundle, off_marks[list], TEXT(""), BUNDLE_CERTIFICATES);
 	}
 	int kept = gather_kept(bundle, config, off[TRUST_CUSTOM], marks);
 	if (needing != NULL && authorities->system && !off[TRUST_SYSTEM])

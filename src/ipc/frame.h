@@ -46,12 +46,15 @@ enum frame_kind {
 	FRAME_DNS,
 	/* asks to keys */
 	FRAME_SIGN,
+	/* upkeep -> master, on a socket between them */
+	FRAME_CHANGED, /* files of upkeep's directory changed: which parts */
 	/* command line -> master */
 	FRAME_CONTROL_STATUS,
 	FRAME_CONTROL_RELOAD,
 	FRAME_CONTROL_STOP,
 	FRAME_CONTROL_QUEUE,	/* hand me a channel to queue */
 	FRAME_CONTROL_RESOLVER, /* hand me a channel to resolver */
+	FRAME_CONTROL_UPKEEP,	/* hand me a channel to upkeep */
 	FRAME_KIND_END,
 };
 

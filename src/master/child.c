@@ -121,6 +121,9 @@ static void put_extras(const struct master *master, const struct child *child,
 	case CHILD_RESOLVER:
 		put_copy(frame, master->anchors_fd);
 		break;
+	case CHILD_UPKEEP:
+		put_copy(frame, master->fetched_fd);
+		break;
 	case CHILD_ADMIN:
 		put_copy(frame, offer->bound[listeners].fd);
 		break;
@@ -172,6 +175,7 @@ static int hand_over(struct master *master, struct child *child, const struct ch
 		frame_put_fd(ask, fd);
 		put_copy(ask, offer->log_fd);
 		frame_put_text(ask, text_of(offer->config->file));
+		frame_put_number(ask, offer->parts);
 		put_extras(master, child, offer, ask);
 		r = ask_child(child, ask, READY_MS, &answer);
 	}
@@ -245,18 +249,21 @@ static const struct {
 	{ CHILD_DELIVER, CHILD_RESOLVER },
 	{ CHILD_FRONT, CHILD_RESOLVER },
 	{ CHILD_FRONT, CHILD_KEYS },
+	{ CHILD_FRONT, CHILD_UPKEEP },
+	{ CHILD_DELIVER, CHILD_UPKEEP },
+	{ CHILD_UPKEEP, CHILD_RESOLVER },
 };
 
-/* Role `admin` asks master itself, for the status. */
-static void wire_master(struct master *master, struct child *admin)
+/* Role `admin` asks master itself, for the status; `upkeep` tells it what changed. */
+static void wire_master(struct child *child, int *fd)
 {
 	int fds[2];
 
-	base_close(&master->admin_fd);
-	if (admin->pid == 0 || channel_pair(fds) < 0)
+	base_close(fd);
+	if (child->pid == 0 || channel_pair(fds) < 0)
 		return;
-	master->admin_fd = fds[0];
-	send_peer(admin, "master", fds[1]);
+	*fd = fds[0];
+	send_peer(child, "master", fds[1]);
 }
 
 void child_join(struct master *master, struct child *child)
@@ -272,7 +279,9 @@ void child_join(struct master *master, struct child *child)
 			wire(asker, server);
 	}
 	if (child == &master->children[CHILD_ADMIN])
-		wire_master(master, child);
+		wire_master(child, &master->admin_fd);
+	if (child == &master->children[CHILD_UPKEEP])
+		wire_master(child, &master->upkeep_fd);
 }
 
 /* The answer to FRAME_STATS, after its number; the generation that the role uses. */

@@ -19,6 +19,7 @@ struct child_offer {
 	const struct config *config;
 	const struct bound *bound; /* the listeners, then the page of metrics.address if there is one */
 	int log_fd;
+	unsigned parts; /* what alone was read anew, of BUNDLE_PARTS; 0 = everything */
 };
 
 struct child {

@@ -1,4 +1,4 @@
-/* The command line's socket: status, reload, stop, and a channel to `queue` or `resolver`. One client at a time, each within a deadline. */
+/* The command line's socket: status, reload, stop, and a channel to `queue`, `resolver` or `upkeep`. One client at a time, each within a deadline. */
 #include <stdlib.h>
 #include <sys/socket.h>
 
@@ -250,6 +250,9 @@ void master_serve_control(struct master *master)
 		break;
 	case FRAME_CONTROL_RESOLVER:
 		put_channel(&master->children[CHILD_RESOLVER], peer.uid, answer);
+		break;
+	case FRAME_CONTROL_UPKEEP:
+		put_channel(&master->children[CHILD_UPKEEP], peer.uid, answer);
 		break;
 	default:
 		frame_put_bool(answer, false);

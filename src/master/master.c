@@ -225,21 +225,26 @@ static void handle_signals(struct master *master)
 
 static void watch(struct master *master)
 {
-	struct pollfd polled[3] = { { .fd = master->signal_fd, .events = POLLIN },
-		{ .fd = master->control_fd, .events = POLLIN }, { .events = POLLIN } };
+	struct pollfd polled[4] = { { .fd = master->signal_fd, .events = POLLIN },
+		{ .fd = master->control_fd, .events = POLLIN }, { .events = POLLIN }, { .events = POLLIN } };
 
 	while (!master->stopping) {
 		int timeout = restart_due(master);
-		const int look = MIN(master_tell_expiry(master), master_end_silent(master));
+		const int refresh = master_refresh_due(master),
+			  look = MIN(master_tell_expiry(master), master_end_silent(master));
 
 		timeout = timeout < 0 ? look : MIN(timeout, look);
+		timeout = refresh < 0 ? timeout : MIN(timeout, refresh);
 		polled[2].fd = master->admin_fd;
-		poll(polled, 3, timeout);
+		polled[3].fd = master->upkeep_fd;
+		poll(polled, COUNT(polled), timeout);
 		if (polled[1].revents != 0)
 			master_serve_control(master);
 		/* a reload may have changed or closed it */
 		if (polled[2].revents != 0 && polled[2].fd == master->admin_fd)
 			master_serve_admin(master);
+		if (polled[3].revents != 0 && polled[3].fd == master->upkeep_fd)
+			master_serve_upkeep(master);
 		handle_signals(master);
 	}
 }
@@ -247,8 +252,8 @@ static void watch(struct master *master)
 /* The reverse of the mail's way: no new mail, then no delivery, then the store; the page first, because nobody answers it any more. */
 static void stop_children(struct master *master)
 {
-	static const size_t order[] = { CHILD_ADMIN, CHILD_FRONT, CHILD_DELIVER, CHILD_KEYS, CHILD_RESOLVER,
-		CHILD_QUEUE };
+	static const size_t order[] = { CHILD_ADMIN, CHILD_FRONT, CHILD_DELIVER, CHILD_UPKEEP, CHILD_KEYS,
+		CHILD_RESOLVER, CHILD_QUEUE };
 
 	_Static_assert(COUNT(order) == CHILD_COUNT, "every role ends");
 	for (size_t i = 0; i < COUNT(order); i++) {
@@ -270,7 +275,9 @@ int master_run(const char *file)
 		.control_fd = -1,
 		.signal_fd = -1,
 		.anchors_fd = -1,
+		.fetched_fd = -1,
 		.admin_fd = -1,
+		.upkeep_fd = -1,
 		.log_fd = -1 };
 	master->children[CHILD_QUEUE] =
 		(struct child){ .name = "queue", .bundle_reader = BUNDLE_QUEUE, .control_fd = -1 };
@@ -282,6 +289,8 @@ int master_run(const char *file)
 		(struct child){ .name = "front", .bundle_reader = BUNDLE_FRONT, .control_fd = -1 };
 	master->children[CHILD_DELIVER] =
 		(struct child){ .name = "deliver", .bundle_reader = BUNDLE_DELIVER, .control_fd = -1 };
+	master->children[CHILD_UPKEEP] =
+		(struct child){ .name = "upkeep", .bundle_reader = BUNDLE_UPKEEP, .control_fd = -1 };
 	master->children[CHILD_ADMIN] =
 		(struct child){ .name = "admin", .bundle_reader = MASTER_READS_ALL_ONLY, .control_fd = -1 };
 	master->program = text_must(talloc_strdup(master, "/proc/self/exe"));

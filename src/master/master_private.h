@@ -23,7 +23,16 @@ enum { MASTER_LISTENERS_MAX = 100 };
 /* A reader of bundles that no entry names: it sees what all may see, the configuration file. */
 enum { MASTER_READS_ALL_ONLY = 1 << 7 };
 
-enum { CHILD_QUEUE, CHILD_RESOLVER, CHILD_KEYS, CHILD_FRONT, CHILD_DELIVER, CHILD_ADMIN, CHILD_COUNT };
+enum {
+	CHILD_QUEUE,
+	CHILD_RESOLVER,
+	CHILD_KEYS,
+	CHILD_FRONT,
+	CHILD_DELIVER,
+	CHILD_UPKEEP,
+	CHILD_ADMIN,
+	CHILD_COUNT
+};
 
 /* A listening socket, kept over reloads while a listener of the same name wants the same address. */
 struct bound {
@@ -41,10 +50,14 @@ struct master {
 	uint64_t start, spawned; /* start counter; roles started since */
 	int state_fd, runtime_fd, lock_fd, control_fd, signal_fd;
 	int anchors_fd; /* directory of role `resolver` */
+	int fetched_fd; /* directory of role `upkeep` */
 	int admin_fd;	/* role `admin` asks for the status on it */
+	int upkeep_fd;	/* role `upkeep` says on it what it has fetched */
 	int log_fd;	/* every role gets a copy; a reload opens it anew */
 	uint64_t reloads_refused;
-	struct told *told; /* certificates.c: of which certificates an end was told */
+	unsigned changed;     /* parts to be read anew, of BUNDLE_PARTS */
+	int64_t refreshed_at; /* monotonic: the last time */
+	struct told *told;    /* certificates.c: of which certificates an end was told */
 	size_t told_count;
 	uint64_t told_generation;
 	int64_t told_until; /* monotonic: the next look */
@@ -89,6 +102,17 @@ void master_warn_of_trust(const struct master *master);
  * words and as a list, is owned by `owner`. */
 bool master_reload(
 	struct master *master, const void *owner, char **ret_text, const struct problems **ret_problems);
+
+/* reload.c: a generation of the configuration in use, of whose files those of `parts` (BUNDLE_CERTIFICATES, ...) are read anew; swapped in as by a reload.
+ * False when it was refused, which was logged: the generation in use stays. */
+bool master_refresh(struct master *master, unsigned parts);
+
+/* refresh.c: read `parts` anew soon; what comes within a second is one refresh. */
+void master_changed(struct master *master, unsigned parts);
+/* Do what is due of it; milliseconds until the rest is, or -1. */
+int master_refresh_due(struct master *master);
+/* Serve a word of role `upkeep`. */
+void master_serve_upkeep(struct master *master);
 
 /* certificates.c: tell in the log what certificates have passed a step towards their end; milliseconds until the next look. And which listeners present the
  * demo certificate. */

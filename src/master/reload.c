@@ -17,6 +17,8 @@
 
 enum { STOP_MS = 5000 };
 
+#define NO_MEMORY "the private keys cannot be kept in memory; see how much of it is free"
+
 static bool same(const char *a, const char *b)
 {
 	return strcmp(a, b) == 0;
@@ -155,6 +157,81 @@ void master_warn_of_trust(const struct master *master)
 			"both lists of authorities are off: no certificate of another server can be verified"));
 }
 
+/* The words of `parts`, owned by `owner`. */
+static const char *parts_text(const void *owner, unsigned parts)
+{
+	static const struct {
+		unsigned part;
+		const char *word;
+	} words[] = { { BUNDLE_CERTIFICATES, "certificates" }, { BUNDLE_REVOCATION, "revocation" },
+		{ BUNDLE_STAPLES, "staples" } };
+	char *text = text_must(talloc_strdup(owner, ""));
+
+	for (size_t i = 0; i < COUNT(words); i++)
+		if ((parts & words[i].part) != 0)
+			text = text_must(talloc_asprintf_append(
+				text, "%s%s", text[0] == '\0' ? "" : ",", words[i].word));
+	return text;
+}
+
+static void forget_refresh(struct master *master, const struct child_offer *offer, const bool *started,
+	const struct problems *problems)
+{
+	tell_all(master, FRAME_DROP);
+	for (size_t i = 0; i < CHILD_COUNT; i++)
+		if (started[i])
+			stop(&master->children[i]);
+	for (size_t i = 0; i < problems->count; i++)
+		log_event(LOG_ERROR, "refresh_refused", log_num("generation", (int64_t)master->generation),
+			log_str("parts", parts_text(problems, offer->parts)),
+			log_str("reason", problems_format(problems, &problems->list[i])));
+	config_release(offer->config);
+	talloc_free((void *)offer->bundle);
+}
+
+static void use_refresh(struct master *master, const struct child_offer *offer, const bool *started,
+	const struct problems *problems)
+{
+	master->generation++;
+	use_all(master, offer->config, started);
+	config_release(master->config);
+	talloc_free(master->bundle);
+	master->config = offer->config;
+	master->bundle = (struct bundle *)offer->bundle;
+	log_event(LOG_INFO, "refreshed", log_num("generation", (int64_t)master->generation),
+		log_str("parts", parts_text(problems, offer->parts)));
+}
+
+bool master_refresh(struct master *master, unsigned parts)
+{
+	struct problems *problems = problems_new(NULL);
+	const struct config *config = NULL;
+	bool started[CHILD_COUNT] = { false };
+	struct child_offer offer = master_offer(master);
+	struct bundle *bundle = config_renew(
+		master, master->bundle, master->file, master->generation + 1, parts, problems, &config);
+
+	if (bundle != NULL && (parts & BUNDLE_CERTIFICATES) != 0) {
+		identity_check(config, bundle, problems);
+		tls_check(config, bundle, problems);
+		if (problems->count == 0 && bundle_put_keys_away(bundle) < 0)
+			problems_add(problems, config->file, 0, "", NO_MEMORY);
+	}
+	offer.bundle = bundle;
+	offer.config = config;
+	offer.parts = parts;
+	if (problems->count == 0)
+		prepare_all(master, &offer, problems, started);
+
+	const bool fine = problems->count == 0;
+	if (fine)
+		use_refresh(master, &offer, started, problems);
+	else
+		forget_refresh(master, &offer, started, problems);
+	talloc_free(problems);
+	return fine;
+}
+
 bool master_reload(
 	struct master *master, const void *owner, char **ret_text, const struct problems **ret_problems)
 {
@@ -172,8 +249,7 @@ bool master_reload(
 		check_fixed(master->config, config, problems);
 	}
 	if (problems->count == 0 && bundle_put_keys_away(bundle) < 0)
-		problems_add(problems, config->file, 0, "",
-			"the private keys cannot be kept in memory; see how much of it is free");
+		problems_add(problems, config->file, 0, "", NO_MEMORY);
 	if (problems->count == 0)
 		master_bind(master, config, problems, &bound, &count);
 	offer = (struct child_offer){ .bundle = bundle, .config = config, .bound = bound, .log_fd = -1 };

@@ -109,6 +109,9 @@ int master_prepare_directories(struct master *master)
 		r = open_directory(master, "state_dir", master->state_fd, "resolver", 0700, CHILD_RESOLVER,
 			&master->anchors_fd);
 	if (r == 0)
+		r = open_directory(master, "state_dir", master->state_fd, "upkeep", 0700, CHILD_UPKEEP,
+			&master->fetched_fd);
+	if (r == 0)
 		r = take_lock(master);
 	if (r == 0)
 		r = count_start(master);

@@ -48,7 +48,7 @@ struct generation {
 
 struct deliver {
 	struct role *role;
-	struct peer *queue, *resolver;
+	struct peer *queue, *resolver, *upkeep;
 	struct metrics metrics;
 	pthread_mutex_t lock; /* guards what follows */
 	pthread_cond_t ended;
@@ -460,6 +460,7 @@ int role_deliver(struct role *role)
 	d->role = role;
 	d->queue = peer_new(d, 64);
 	d->resolver = peer_new(d, 64);
+	d->upkeep = peer_new(d, 64);
 	pthread_mutex_init(&d->lock, NULL);
 	thread_condition(&d->ended);
 	pthread_cond_init(&d->asked, NULL);
@@ -483,6 +484,8 @@ int role_deliver(struct role *role)
 				connect_queue(d, event.fd);
 			else if (strcmp(event.peer, "resolver") == 0)
 				peer_connect(d->resolver, event.fd);
+			else if (strcmp(event.peer, "upkeep") == 0)
+				peer_connect(d->upkeep, event.fd);
 			else
 				start_served(d, event.fd, control_run);
 			break;

@@ -36,7 +36,7 @@
 
 struct front {
 	struct role *role;
-	struct peer *queue, *deliver, *resolver, *keys;
+	struct peer *queue, *deliver, *resolver, *keys, *upkeep;
 	struct key_handles *handles;
 	struct clients *clients;
 	struct smtp_room room;
@@ -361,6 +361,7 @@ static struct peer *peer_called(const struct front *front, const char *name)
 	return strcmp(name, "queue") == 0      ? front->queue
 	       : strcmp(name, "resolver") == 0 ? front->resolver
 	       : strcmp(name, "keys") == 0     ? front->keys
+	       : strcmp(name, "upkeep") == 0   ? front->upkeep
 					       : front->deliver;
 }
 
@@ -374,6 +375,7 @@ int role_front(struct role *role)
 	front->queue = peer_new(front, 64);
 	front->deliver = peer_new(front, 16);
 	front->resolver = peer_new(front, 64);
+	front->upkeep = peer_new(front, 64);
 	front->keys = peer_new(front, 64);
 	front->handles = key_handle_start(front, front->keys, role->stop_fd);
 	front->clients = clients_new(front);

@@ -105,6 +105,7 @@ static bool open_generation(
 	role->prepared_log_fd = frame_get_fd(frame);
 	event->bundle = fd < 0 ? NULL : bundle_open(owner, fd);
 	file = frame_get_text(frame);
+	role->parts = (unsigned)frame_get_range(frame, 0, BUNDLE_PARTS);
 	if (event->bundle == NULL || frame->failed) {
 		role_refuse(role, "the configuration that master sent is malformed");
 		return false;
@@ -193,6 +194,7 @@ static const struct {
 	{ "admin", role_admin },
 	{ "resolver", role_resolver },
 	{ "keys", role_keys },
+	{ "upkeep", role_upkeep },
 };
 
 /* Connections, questions and content files have a descriptor each: what the system allows is used, not what it begins with, which is 1,024. */

@@ -17,6 +17,8 @@ struct role {
 	int control_fd;
 	uint64_t incarnation; /* start counter and spawn number: unique for ever in this state directory */
 	int64_t asked;	      /* number of master's last ask */
+	unsigned
+		parts; /* what alone was read anew for the prepared generation, of BUNDLE_PARTS; 0 = everything */
 	uint64_t generation, prepared; /* of the configuration: in use, and prepared */
 	int log_fd,
 		prepared_log_fd; /* where events go: -1 = standard error; and of the prepared generation, -1 = none */
@@ -72,3 +74,4 @@ int role_deliver(struct role *role);
 int role_admin(struct role *role);
 int role_resolver(struct role *role);
 int role_keys(struct role *role);
+int role_upkeep(struct role *role);

@@ -17,7 +17,7 @@ from test_conformance_resources import plain
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root drops privileges and may look into other processes")
 
-ROLES = ("front", "queue", "deliver", "resolver", "keys")
+ROLES = ("front", "queue", "deliver", "resolver", "keys", "upkeep")
 EVENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (error|warn|info|debug) \w+ \w+( \w+=(\"[ -~]*\"|[!-~]*))*")
 
 

@@ -123,7 +123,7 @@ def test_11_39_private_keys_are_in_the_memory_of_keys_and_of_no_other(two_kinds,
     found = {name: memory_holds(role["pid"], words) for name, role in gateway.roles().items()}
     assert len(found.pop("keys")) >= 3, "the scalar and both primes: the search can find them"
     assert {name for name, words in found.items() if words} == set()
-    assert set(found) == {"master", "front", "queue", "deliver", "resolver", "admin"}
+    assert set(found) == {"master", "front", "queue", "deliver", "resolver", "upkeep", "admin"}
 
 
 @as_root

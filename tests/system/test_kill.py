@@ -27,7 +27,7 @@ from storm import Storm
 
 KILLS = int(os.environ.get("POSTERN_KILLS", "30"))
 CLIENTS = 30
-ROLES = ("front", "queue", "deliver", "resolver", "keys", "admin")
+ROLES = ("front", "queue", "deliver", "resolver", "keys", "upkeep", "admin")
 IN_DATA = 10  # transactions that are between DATA and 250 at each kill, at least
 HITS = 10 * KILLS // 30  # kills at which each state was there, at least
 STATES = ("S1", "S2", "S3", "S4", "S5", "S6", "S7")

@@ -342,7 +342,7 @@ def test_F8_11_03_journal(make_namespaced, sink):
         fields = fields_of(data)
         assert fields["PRIORITY"] in "3467" and fields["SYSLOG_IDENTIFIER"] == "postern"
         assert fields["MESSAGE"].split()[0] == fields["POSTERN_EVENT"]
-        assert fields["POSTERN_ROLE"] in ("master", "front", "queue", "resolver", "deliver")
+        assert fields["POSTERN_ROLE"] in ("master", "front", "queue", "resolver", "deliver", "upkeep")
     delivered = fields_of(daemon.wait("POSTERN_EVENT=delivered\n")[0])
     assert delivered["POSTERN_RECIPIENT"] == "bob@good.test" and delivered["PRIORITY"] == "6"
     assert gateway.stderr() == ""

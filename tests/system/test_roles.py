@@ -12,7 +12,7 @@ import pytest
 import harness
 import smtp
 
-ROLES = ["front", "queue", "deliver", "resolver", "keys"]
+ROLES = ["front", "queue", "deliver", "resolver", "keys", "upkeep"]
 
 
 def send(gateway, sender="alice@sender.test", recipient="bob@good.test", content=None):

@@ -13,7 +13,7 @@ import faults
 import harness
 import smtp
 
-ROLES = ["front", "queue", "deliver", "resolver", "keys", "admin"]
+ROLES = ["front", "queue", "deliver", "resolver", "keys", "upkeep", "admin"]
 PATIENCE = 120
 
 

@@ -340,6 +340,58 @@ static void keys_that_are_put_away_are_wiped(void **state)
 	talloc_free(bundle);
 }
 
+/* Every entry again, but those that belong to the part alone; and the keys, which this process no longer has, under the new number. */
+static void what_is_renewed_is_left_out_and_the_rest_stays(void **state)
+{
+	static const struct {
+		unsigned parts;
+		const char *gone;
+	} cases[] = {
+		{ BUNDLE_REVOCATION, "list" },
+		{ BUNDLE_CERTIFICATES, "chain" },
+		{ BUNDLE_STAPLES, NULL },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct bundle *bundle = bundle_new(NULL, 7);
+
+		bundle_add(bundle, "postern.yaml", TEXT("hostname"), BUNDLE_ALL);
+		bundle_add(bundle, "list", TEXT("revoked"), BUNDLE_DELIVER | BUNDLE_REVOCATION);
+		bundle_add(bundle, "chain", TEXT("chain"), BUNDLE_FRONT | BUNDLE_CERTIFICATES);
+		bundle_add(bundle, "both", TEXT("of two parts"),
+			BUNDLE_FRONT | BUNDLE_CERTIFICATES | BUNDLE_REVOCATION);
+		bundle_add_key_bytes(bundle, "key", TEXT("a secret"));
+		assert_int_equal(bundle_put_keys_away(bundle), 0);
+		struct bundle *renewed = bundle_renew(NULL, 8, bundle, cases[i].parts);
+		talloc_free(bundle);
+
+		static const char *const names[] = { "postern.yaml", "list", "chain", "both" };
+		static const char *const texts[] = { "hostname", "revoked", "chain", "of two parts" };
+		for (size_t n = 0; n < COUNT(names); n++) {
+			struct text found = bundle_find(renewed, names[n]);
+
+			if (cases[i].gone != NULL && strcmp(cases[i].gone, names[n]) == 0)
+				assert_null(found.at);
+			else
+				assert_true(text_equal(found, text_of(texts[n])));
+		}
+		CLEANUP(base_close) int front = bundle_seal(renewed, BUNDLE_FRONT);
+		CLEANUP(base_close) int keys = bundle_seal(renewed, BUNDLE_KEYS);
+		struct bundle *seen = bundle_open(renewed, front), *own = bundle_open(renewed, keys);
+		assert_int_equal(bundle_generation(seen), 8);
+		assert_int_equal(bundle_generation(own), 8);
+		assert_null(bundle_find(seen, "list").at);
+		assert_null(bundle_find_key(seen, "key").at);
+		struct text key = bundle_find_key(own, "key");
+		if (cases[i].parts == BUNDLE_CERTIFICATES)
+			assert_null(key.at);
+		else
+			assert_true(text_equal(key, TEXT("a secret")));
+		talloc_free(renewed);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -355,6 +407,7 @@ int main(void)
 		cmocka_unit_test(lists_may_be_larger),
 		cmocka_unit_test(a_key_beside_a_chain_goes_to_keys_only),
 		cmocka_unit_test(keys_that_are_put_away_are_wiped),
+		cmocka_unit_test(what_is_renewed_is_left_out_and_the_rest_stays),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -118,6 +118,62 @@ static void test_B14_demo_needs_no_entry(void **state)
 	talloc_free(owner);
 }
 
+static void write_file(const char *path, const char *text)
+{
+	FILE *out = fopen(path, "w");
+
+	assert_non_null(out);
+	fputs(text, out);
+	fclose(out);
+}
+
+/* The file on disk, whatever it says by now, is not read again; of the files that it named those of the part are. */
+static void test_what_is_renewed_follows_the_text_in_use(void **state)
+{
+	static const char pem[] = "-----BEGIN CERTIFICATE-----\nb%s\n-----END CERTIFICATE-----\n";
+	void *owner = talloc_new(NULL);
+	struct problems *problems = problems_new(owner);
+	const struct config *config = NULL, *next = NULL;
+	char directory[64];
+
+	(void)state;
+	help_directory(directory);
+	char *file = talloc_asprintf(owner, "%s/test.yaml", directory);
+	char *chain = talloc_asprintf(owner, "%s/c.pem", directory),
+	     *key = talloc_asprintf(owner, "%s/k.pem", directory);
+	write_file(file, FILE_OF("certificates: [{name: files, chain: c.pem, key: k.pem}]\n",
+				 LISTENER("a", "0", ", certificate: files")));
+	write_file(chain, talloc_asprintf(owner, pem, "25l"));
+	write_file(key, "first key");
+	struct bundle *bundle = config_gather(owner, file, 1, problems, &config);
+	assert_non_null(bundle);
+	assert_int_equal(bundle_put_keys_away(bundle), 0);
+
+	write_file(file, "nonsense");
+	write_file(chain, talloc_asprintf(owner, pem, "25s"));
+	write_file(key, "second key");
+	struct bundle *lists = config_renew(owner, bundle, file, 2, BUNDLE_REVOCATION, problems, &next);
+	assert_non_null(lists);
+	assert_int_equal(next->generation, 2);
+	assert_string_equal(next->listeners[0].certificate->name, "files");
+	assert_true(text_equal(bundle_find(lists, chain), bundle_find(bundle, chain)));
+	config_release(next);
+
+	struct bundle *files = config_renew(owner, lists, file, 3, BUNDLE_CERTIFICATES, problems, &next);
+	assert_non_null(files);
+	assert_true(text_equal(bundle_find_key(files, key), TEXT("second key")));
+	assert_true(text_find(bundle_find(files, chain), '\n') < 40 &&
+		    !text_equal(bundle_find(files, chain), bundle_find(bundle, chain)));
+	config_release(next);
+
+	unlink(chain);
+	assert_null(config_renew(owner, files, file, 4, BUNDLE_CERTIFICATES, problems, &next));
+	assert_int_equal(problems->count, 1);
+	assert_string_equal(problems->list[0].key, "certificates[files].chain");
+	config_release(config);
+	talloc_free(owner);
+}
+
 /* Gathered from disk: a missing certificate is a problem, the demo one a warning. */
 static void test_what_is_not_in_the_store_is_said(void **state)
 {
@@ -153,6 +209,7 @@ int main(void)
 		cmocka_unit_test(test_C49_listeners_that_name_none_get_the_active_one),
 		cmocka_unit_test(test_B14_demo_needs_no_entry),
 		cmocka_unit_test(test_what_is_not_in_the_store_is_said),
+		cmocka_unit_test(test_what_is_renewed_follows_the_text_in_use),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,71 @@
+/* When something of the generation in use is read anew: role `upkeep` says what it fetched, and what comes close together is one refresh. Master reads it itself, as
+ * a careful reader: `upkeep` talks to the Internet, and may have been taken over. */
+#include <talloc.h>
+
+#include "base/base.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "config/bundle.h"
+#include "config/problems.h"
+#include "ipc/channel.h"
+#include "ipc/frame.h"
+#include "master/master_private.h"
+
+enum { EVERY_MS = 1000, WORD_MS = 1000 };
+
+void master_changed(struct master *master, unsigned parts)
+{
+	master->changed |= parts;
+}
+
+/* One that hangs would hold up all the others; it is being ended. */
+static bool somebody_is_silent(struct master *master)
+{
+	struct problems *problems = problems_new(NULL);
+	bool silent;
+
+	master_find_silent(master, problems);
+	silent = problems->count > 0;
+	talloc_free(problems);
+	return silent;
+}
+
+int master_refresh_due(struct master *master)
+{
+	const int64_t now = clock_mono_ms();
+	const bool waits = master->refreshed_at != 0 && now - master->refreshed_at < EVERY_MS;
+	const unsigned parts = master->changed;
+
+	if (parts == 0)
+		return -1;
+	if (waits)
+		return (int)(master->refreshed_at + EVERY_MS - now);
+	const bool later = somebody_is_silent(master);
+	if (!later) {
+		master->changed = 0;
+		master_refresh(master, parts);
+	}
+	master->refreshed_at = clock_mono_ms();
+	return later ? EVERY_MS : -1;
+}
+
+/* Of what it may have changed; anything else it says ends the talk until it is started again. */
+void master_serve_upkeep(struct master *master)
+{
+	struct frame *word;
+
+	if (channel_receive(NULL, master->upkeep_fd, -1, clock_mono_ms() + WORD_MS, &word) < 0) {
+		base_close(&master->upkeep_fd); /* it died */
+		return;
+	}
+
+	const int64_t parts = frame_get_number(word);
+	if (word->kind == FRAME_CHANGED && frame_done(word) == 0 && parts > 0 &&
+		(parts & ~(int64_t)(BUNDLE_REVOCATION | BUNDLE_STAPLES)) == 0) {
+		master_changed(master, (unsigned)parts);
+	} else {
+		log_event(LOG_WARN, "ask_refused", log_num("kind", word->kind), log_str("peer", "upkeep"));
+		base_close(&master->upkeep_fd);
+	}
+	talloc_free(word);
+}
