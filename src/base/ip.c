@@ -158,6 +158,37 @@ bool ip_is_loopback(const struct ip *ip)
 	return ip_in_network(ip, &v4) || ip_in_network(ip, &v6);
 }
 
+bool ip_is_public(const struct ip *ip)
+{
+	/* https://www.iana.org/assignments/iana-ipv4-special-registry and iana-ipv6-special-registry */
+	static const struct ip_network global = { { .family = AF_INET6, .bytes = { 0x20 } }, 3 };
+	static const struct ip_network special[] = {
+		{ { .family = AF_INET, .bytes = { 0 } }, 8 },
+		{ { .family = AF_INET, .bytes = { 10 } }, 8 },
+		{ { .family = AF_INET, .bytes = { 100, 64 } }, 10 },
+		{ { .family = AF_INET, .bytes = { 127 } }, 8 },
+		{ { .family = AF_INET, .bytes = { 169, 254 } }, 16 },
+		{ { .family = AF_INET, .bytes = { 172, 16 } }, 12 },
+		{ { .family = AF_INET, .bytes = { 192, 0, 0 } }, 24 },
+		{ { .family = AF_INET, .bytes = { 192, 0, 2 } }, 24 },
+		{ { .family = AF_INET, .bytes = { 192, 88, 99 } }, 24 },
+		{ { .family = AF_INET, .bytes = { 192, 168 } }, 16 },
+		{ { .family = AF_INET, .bytes = { 198, 18 } }, 15 },
+		{ { .family = AF_INET, .bytes = { 198, 51, 100 } }, 24 },
+		{ { .family = AF_INET, .bytes = { 203, 0, 113 } }, 24 },
+		{ { .family = AF_INET, .bytes = { 224 } }, 3 },
+		{ { .family = AF_INET6, .bytes = { 0x20, 0x01, 0x0d, 0xb8 } }, 32 },
+		{ { .family = AF_INET6, .bytes = { 0x20, 0x01 } }, 23 },
+		{ { .family = AF_INET6, .bytes = { 0x20, 0x02 } }, 16 },
+		{ { .family = AF_INET6, .bytes = { 0x3f, 0xff } }, 20 },
+	};
+
+	for (size_t i = 0; i < COUNT(special); i++)
+		if (ip_in_network(ip, &special[i]))
+			return false;
+	return ip_unmapped(ip).family == AF_INET || ip_in_network(ip, &global);
+}
+
 char *ip_format(const struct ip *ip, char *ret_text)
 {
 	if (ip->family == 0 || inet_ntop(ip->family, ip->bytes, ret_text, IP_TEXT_MAX) == NULL)

@@ -45,6 +45,10 @@ bool ip_is_any(const struct ip *ip);
 /* True for 127.0.0.0/8 and ::1. */
 bool ip_is_loopback(const struct ip *ip);
 
+/* True when `ip` may be anybody's on the Internet: neither this machine, nor a private network, nor one link, nor a group, nor for examples, nor an IPv4
+ * address in the clothes of an IPv6 one. */
+bool ip_is_public(const struct ip *ip);
+
 /* Write the address (without its port) into `ret_text` (IP_TEXT_MAX bytes); returns ret_text. */
 char *ip_format(const struct ip *ip, char *ret_text);
 

@@ -197,6 +197,13 @@ struct config_dns {
 	int64_t timeout_ms;
 };
 
+/* fetch: what role `upkeep` may fetch. */
+struct config_fetch {
+	unsigned line;
+	struct ip_network *allow_networks; /* besides public addresses */
+	size_t allow_network_count;
+};
+
 struct config_metrics {
 	unsigned line;
 	struct ip address; /* family 0 = no metrics page */
@@ -237,6 +244,7 @@ struct config {
 	size_t destination_count;
 	struct config_recipients recipients;
 	struct config_dns dns;
+	struct config_fetch fetch;
 	struct config_metrics metrics;
 	struct config_delivery delivery;
 	struct config_limits limits;

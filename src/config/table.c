@@ -236,6 +236,16 @@ static const struct table_row dns_rows[] = {
 static const struct table_section dns = { "dns", NULL, sizeof(struct config_dns), ROWS(dns_rows),
 	.manual = "How names are looked up. All answers are validated by the gateway itself (DNSSEC)." };
 
+static const struct table_row fetch_rows[] = {
+	{ "allow_networks", TABLE_NETWORKS, AT(fetch, allow_networks), AT(fetch, allow_network_count),
+		.manual =
+			"Networks such as `10.0.0.0/8` or `127.0.0.1` that may be asked although they are not public. Certificates of strangers name "
+			"responders, too, and shall not lead the gateway to machines of the inside. A URL of this file that holds an address is always asked." },
+};
+
+static const struct table_section fetch = { "fetch", NULL, sizeof(struct config_fetch), ROWS(fetch_rows),
+	.manual = "What is fetched from the Internet by HTTP and HTTPS (answers of OCSP responders)." };
+
 static const struct table_row tracking_rows[] = {
 	{ "keep", TABLE_DURATION, AT(tracking, keep_ms), .standard = "30d", LIMITS(0, DAYS(3650)),
 		.manual =
@@ -287,6 +297,7 @@ static const struct table_row top_rows[] = {
 	{ "destinations", TABLE_LIST, TOP_LIST(destination, destinations), .inner = &table_destinations },
 	{ "recipients", TABLE_SECTION, TOP(recipients), .inner = &recipients },
 	{ "dns", TABLE_SECTION, TOP(dns), .inner = &dns },
+	{ "fetch", TABLE_SECTION, TOP(fetch), .inner = &fetch },
 	{ "delivery", TABLE_SECTION, TOP(delivery), .inner = &table_delivery },
 	{ "limits", TABLE_SECTION, TOP(limits), .inner = &limits },
 	{ "metrics", TABLE_SECTION, TOP(metrics), .inner = &metrics },

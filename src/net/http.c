@@ -129,6 +129,47 @@ static struct curl_slist *addresses(
 	return list;
 }
 
+/* Whatever libcurl makes of the URL, it connects to nobody else. */
+static curl_socket_t open_socket(void *context, curlsocktype purpose, struct curl_sockaddr *address)
+{
+	const struct http_request *request = ((const struct fetch *)context)->request;
+	struct sockaddr_storage storage = { 0 };
+	bool given = request->address_count == 0;
+
+	(void)purpose;
+	memcpy(&storage, &address->addr, MIN((size_t)address->addrlen, sizeof storage));
+	const struct ip to = ip_from_sockaddr(&storage);
+	for (size_t i = 0; i < request->address_count; i++) {
+		const struct ip one = ip_unmapped(&request->addresses[i]);
+
+		given |= one.family == to.family && memcmp(one.bytes, to.bytes, sizeof to.bytes) == 0;
+	}
+	if (!given)
+		return CURL_SOCKET_BAD;
+	return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
+/* The type of what is posted, as libcurl wants it; NULL = nothing is. */
+static struct curl_slist *fields(const struct http *http, const struct http_request *request)
+{
+	if (request->sent.len == 0)
+		return NULL;
+
+	char *line = text_must(talloc_asprintf(NULL, "Content-Type: %s", request->type));
+	struct curl_slist *list = text_must(http->append(NULL, line));
+	talloc_free(line);
+	return list;
+}
+
+static void set_up_post(
+	const struct http *http, CURL *handle, const struct http_request *request, struct curl_slist *head)
+{
+	http->setopt(handle, CURLOPT_POST, 1L);
+	http->setopt(handle, CURLOPT_POSTFIELDS, request->sent.at);
+	http->setopt(handle, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->sent.len);
+	http->setopt(handle, CURLOPT_HTTPHEADER, head);
+}
+
 static void set_up(const struct http *http, CURL *handle, struct fetch *fetch, struct curl_slist *where)
 {
 	const struct http_request *request = fetch->request;
@@ -154,6 +195,8 @@ static void set_up(const struct http *http, CURL *handle, struct fetch *fetch, s
 	http->setopt(handle, CURLOPT_XFERINFOFUNCTION, look_around);
 	http->setopt(handle, CURLOPT_XFERINFODATA, fetch);
 	http->setopt(handle, CURLOPT_NOPROGRESS, 0L);
+	http->setopt(handle, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+	http->setopt(handle, CURLOPT_OPENSOCKETDATA, fetch);
 }
 
 /* What a server says goes into a log: only what can be printed. */
@@ -215,9 +258,11 @@ int http_get(const struct http *http, const struct http_request *request, const 
 		return say(ret_why, -ETIMEDOUT, "%s", "it was not there in time");
 
 	CURL *handle = text_must(http->init());
-	struct curl_slist *where = addresses(http, request, &url);
+	struct curl_slist *where = addresses(http, request, &url), *head = fields(http, request);
 	fetch.body = text_must(talloc_array(owner, char, 0));
 	set_up(http, handle, &fetch, where);
+	if (head != NULL)
+		set_up_post(http, handle, request, head);
 	CURLcode code = http->perform(handle);
 	http->getinfo(handle, CURLINFO_RESPONSE_CODE, &status);
 	if (code != CURLE_OK)
@@ -226,6 +271,7 @@ int http_get(const struct http *http, const struct http_request *request, const 
 		r = refused(http, handle, status, ret_why);
 	http->cleanup(handle);
 	http->free_all(where);
+	http->free_all(head);
 	if (r < 0)
 		talloc_free(fetch.body);
 	else

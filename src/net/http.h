@@ -1,6 +1,6 @@
 #pragma once
 /*
- * Fetching a document by GET, over libcurl. The library is loaded when http_start() asks for it: it brings thirty others with it, and the roles that fetch
+ * Fetching a document by GET or POST, over libcurl. The library is loaded when http_start() asks for it: it brings thirty others with it, and the roles that fetch
  * nothing start without them. No redirect is followed, no proxy is asked, no name is looked up: who asks says where the host is.
  */
 
@@ -17,12 +17,14 @@ enum { HTTP_WHY_MAX = 256, HTTP_ADDRESSES_MAX = 8 };
 struct http_request {
 	const char *url; /* as url_parse() takes it; what it names is fetched */
 	const struct ip *
-		addresses; /* of its host, in the order in which they are tried; at least one when the host is a name */
+		addresses; /* of its host, in the order in which they are tried, and no other is; none = the host is an address */
 	size_t address_count;
 	size_t most;	   /* bytes of the body */
 	int64_t deadline;  /* clock_mono_ms(); for all of it */
 	int stop_fd;	   /* readable: give up (-1 = none) */
 	struct text trust; /* authorities that https servers are checked against, as PEM */
+	struct text sent;  /* posted; empty = the document is got */
+	const char *type;  /* of what is posted; such as `application/ocsp-request` */
 };
 
 struct http_answer {

@@ -30,6 +30,24 @@ static bool is_target(struct text t)
 	return true;
 }
 
+static struct text last_label(struct text host)
+{
+	size_t dot = text_find_last(host, '.');
+
+	return dot == host.len ? host : text_from(host, dot + 1);
+}
+
+/* `1`, `0x7f`: many take hosts that end so for IPv4 addresses, in forms that others do not know (127.1, 0x7f000001). */
+static bool is_number(struct text label)
+{
+	bool hexadecimal = text_starts_nocase(label, TEXT("0x"));
+
+	for (size_t i = hexadecimal ? 2 : 0; i < label.len; i++)
+		if (!is_hex(label.at[i]) || (!hexadecimal && text_lower(label.at[i]) >= 'a'))
+			return false;
+	return true;
+}
+
 /* `host` or `host:port`, the rest of an authority; the brackets of an IPv6 address are taken off. */
 static int parse_authority(struct text t, struct url *url)
 {
@@ -47,7 +65,8 @@ static int parse_authority(struct text t, struct url *url)
 	} else {
 		url->host = text_first(t, text_find(t, ':'));
 		t = text_from(t, url->host.len);
-		if (!address_is_domain(url->host)) /* digits and dots are a domain as far as its form goes */
+		if (!address_is_domain(url->host) ||
+			(is_number(last_label(url->host)) && ip_parse(url->host, &ip) < 0))
 			return ERR_FORMAT;
 	}
 	if (t.len == 0)

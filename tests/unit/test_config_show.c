@@ -53,7 +53,7 @@
 	"    implicit_tls: false\n"                                                                                 \
 	"destinations:\n  - domain: default\n    tls: preferred\n"                                                  \
 	"recipients:\n  call_ahead: off\n  cache: 1h\n"                                                             \
-	"dns:\n  forward: []\n  private_zones: []\n  timeout: 10s\n"                                                \
+	"dns:\n  forward: []\n  private_zones: []\n  timeout: 10s\nfetch:\n  allow_networks: []\n"                  \
 	"delivery:\n  retry:\n    - 15m\n    - 15m\n    - 30m\n    - 1h\n    - 2h\n  expire: 5d\n"                  \
 	"  delay_warning: 4h\n  bounce_size: 50KiB\n"                                                               \
 	"  concurrency: 20\n  connections: 40\n  rate: 0\n  port: 25\n"                                             \

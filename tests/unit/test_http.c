@@ -140,6 +140,59 @@ static void test_A65_a_whole_document_is_fetched_from_the_address_that_was_given
 	talloc_free(got.body);
 }
 
+static void test_a_document_is_posted(void **state)
+{
+	struct server server = { .fd = -1 };
+	struct http_answer answer;
+	char url[64], why[HTTP_WHY_MAX];
+
+	(void)state;
+	start(&server, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbody");
+	snprintf(url, sizeof url, "http://127.0.0.1:%u/ocsp", (unsigned)server.port);
+	const struct http_request request = { .url = url,
+		.most = MOST,
+		.deadline = clock_mono_ms() + 30000,
+		.stop_fd = -1,
+		.sent = { "a\0b", 3 },
+		.type = "application/ocsp-request" };
+	assert_int_equal(http_get(http, &request, NULL, &answer, why), 0);
+	end(&server);
+	assert_memory_equal(answer.body, "body", 4);
+	assert_ptr_equal(strstr(server.seen, "POST /ocsp HTTP/1.1\r\n"), server.seen);
+	assert_non_null(strstr(server.seen, "\r\nContent-Type: application/ocsp-request\r\n"));
+	assert_non_null(strstr(server.seen, "\r\nContent-Length: 3\r\n"));
+	assert_null(strstr(server.seen, "Expect:"));
+	talloc_free(answer.body);
+}
+
+/* The URL holds an address, and it is not the one that was given. */
+static void test_7_35_7_43_no_other_address_is_asked(void **state)
+{
+	static const char *const hosts[] = { "127.0.0.1", "[::ffff:127.0.0.1]", "[::1]" };
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(hosts); i++) {
+		struct http_answer answer;
+		char url[64], why[HTTP_WHY_MAX];
+		struct server server = { .fd = -1 };
+		struct ip ip;
+
+		start(&server, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+		snprintf(url, sizeof url, "http://%s:%u/", hosts[i], (unsigned)server.port);
+		assert_int_equal(ip_parse(TEXT("127.0.0.2"), &ip), 0);
+		const struct http_request request = { .url = url,
+			.addresses = &ip,
+			.address_count = 1,
+			.most = MOST,
+			.deadline = clock_mono_ms() + 30000,
+			.stop_fd = -1 };
+		assert_int_equal(http_get(http, &request, NULL, &answer, why), ERR_CLOSED);
+		shutdown(server.fd, SHUT_RDWR);
+		end(&server);
+		assert_string_equal(server.seen, "");
+	}
+}
+
 static void test_A65_chunked_empty_and_unmeasured_documents(void **state)
 {
 	static const struct {
@@ -295,6 +348,8 @@ int main(void)
 	char why[HTTP_WHY_MAX];
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_A65_a_whole_document_is_fetched_from_the_address_that_was_given),
+		cmocka_unit_test(test_a_document_is_posted),
+		cmocka_unit_test(test_7_35_7_43_no_other_address_is_asked),
 		cmocka_unit_test(test_A65_chunked_empty_and_unmeasured_documents),
 		cmocka_unit_test(test_7_35_a_document_has_a_largest_size_whether_it_says_its_own_or_not),
 		cmocka_unit_test(test_7_35_redirects_are_not_followed),

@@ -178,6 +178,34 @@ static void test_loopback(void **state)
 	}
 }
 
+static void test_7_35_7_43_which_addresses_are_public(void **state)
+{
+	/* the first and last of each network, and its neighbours */
+	static const char *const public[] = { "1.0.0.0", "9.255.255.255", "11.0.0.0", "100.63.255.255",
+		"100.128.0.0", "126.255.255.255", "128.0.0.0", "169.253.255.255", "169.255.0.0",
+		"172.15.255.255", "172.32.0.0", "192.0.1.255", "192.0.3.0", "192.167.255.255", "192.169.0.0",
+		"198.17.255.255", "198.20.0.0", "198.51.99.255", "198.51.101.0", "203.0.112.255",
+		"203.0.114.0", "223.255.255.255", "::ffff:8.8.8.8", "2001:200::1", "2001:db7:ffff::1",
+		"2001:db9::", "2003::1", "2a00:1450:4001::", "3ffe:ffff::1" };
+	static const char *const special[] = { "0.0.0.0", "0.255.255.255", "10.0.0.0", "10.255.255.255",
+		"100.64.0.0", "100.127.255.255", "127.0.0.1", "127.255.255.255", "169.254.0.0",
+		"169.254.169.254", "169.254.255.255", "172.16.0.0", "172.31.255.255", "192.0.0.8",
+		"192.0.2.1", "192.88.99.1", "192.168.0.0", "192.168.255.255", "198.18.0.0", "198.19.255.255",
+		"198.51.100.7", "203.0.113.7", "224.0.0.0", "239.255.255.255", "240.0.0.0", "255.255.255.255",
+		"::", "::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::7f00:1", "64:ff9b::7f00:1", "100::1",
+		"2001::1", "2001:1ff:ffff::", "2001:db8::1", "2002:7f00:1::", "3fff::1", "4000::1", "fc00::1",
+		"fdff::1", "fe80::1", "fec0::1", "ff02::1", "1fff:ffff::" };
+	struct ip ip;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(public); i++)
+		if (ip_parse(text_of(public[i]), &ip) < 0 || !ip_is_public(&ip))
+			fail_msg("%s", public[i]);
+	for (size_t i = 0; i < COUNT(special); i++)
+		if (ip_parse(text_of(special[i]), &ip) < 0 || ip_is_public(&ip))
+			fail_msg("%s", special[i]);
+}
+
 static void test_socket_addresses_go_there_and_back(void **state)
 {
 	static const char *const there[] = { "192.0.2.1:25", "[2001:db8::1]:465" };
@@ -210,6 +238,7 @@ int main(void)
 		cmocka_unit_test(test_no_address_is_unknown),
 		cmocka_unit_test(test_networks),
 		cmocka_unit_test(test_loopback),
+		cmocka_unit_test(test_7_35_7_43_which_addresses_are_public),
 		cmocka_unit_test(test_socket_addresses_go_there_and_back),
 	};
 

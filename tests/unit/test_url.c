@@ -27,6 +27,8 @@ static void test_A63_A65_http_and_https_urls(void **state)
 		{ "https://[2001:db8::1]:8443/a?b=c&d", true, "2001:db8::1", 8443, "/a?b=c&d" },
 		{ "http://[::1]/%20x", false, "::1", 80, "/%20x" },
 		{ "http://localhost/", false, "localhost", 80, "/" },
+		{ "http://4.7a/", false, "4.7a", 80, "/" },
+		{ "http://0xg.fe/", false, "0xg.fe", 80, "/" },
 		{ "http://a_b.test/;x=1,2!$'()*+@:~", false, "a_b.test", 80, "/;x=1,2!$'()*+@:~" },
 	};
 
@@ -49,9 +51,12 @@ static void test_7_35_other_schemes_users_fragments_and_broken_ones_are_refused(
 		"http://user@a.test/x", "http://user:secret@a.test/x", "http://a.test/x#y",
 		"http://a.test:/x", "http://a.test:0/x", "http://a.test:65536/x", "http://a.test:80a/x",
 		"http://a.test:-1/x", "http://[::1/x", "http://[127.0.0.1]/x", "http://[::1]x/",
-		"http://::1/x", "http://-/x", "http://a..test/x", "http://a.test?x", "http://a.test/%2",
-		"http://a.test/%zz", "http://a.test/a b", "http://a.test/\xc3\xa9", "http://a\xc3\xa9.test/",
-		"http://a.test/\r\nX: y", "http://a.test/\x7f", "http://a.test/a|b", "http://a.test\\b/x" };
+		"http://127.1/x", "http://2130706433/x", "http://0x7f000001/x", "http://0x7f.1/x",
+		"http://127.0.0.0x1/x", "http://0177.0.0.1/x", "http://1.2.3.4.5/x", "http://a.0x/x",
+		"http://a.7/x", "http://256.1.1.1/x", "http://::1/x", "http://-/x", "http://a..test/x",
+		"http://a.test?x", "http://a.test/%2", "http://a.test/%zz", "http://a.test/a b",
+		"http://a.test/\xc3\xa9", "http://a\xc3\xa9.test/", "http://a.test/\r\nX: y",
+		"http://a.test/\x7f", "http://a.test/a|b", "http://a.test\\b/x" };
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(cases); i++) {
