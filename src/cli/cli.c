@@ -254,7 +254,7 @@ static bool is_its_own(const struct cli_gateway *gateway)
 	return fd < 0 ? !missing : flock(fd, LOCK_SH | LOCK_NB) < 0;
 }
 
-int cli_ask(const struct cli_gateway *gateway, enum frame_kind kind, int64_t within_ms, const void *owner,
+int cli_send(const struct cli_gateway *gateway, const struct frame *ask, int64_t within_ms, const void *owner,
 	struct frame **ret_answer)
 {
 	CLEANUP(base_close) int fd = dial(gateway);
@@ -271,20 +271,28 @@ int cli_ask(const struct cli_gateway *gateway, enum frame_kind kind, int64_t wit
 			gateway->runtime_dir, err_text(fd));
 		return CLI_FAILED;
 	}
-	if (kind == FRAME_CONTROL_QUEUE && !is_its_own(gateway)) {
+	if (ask->kind == FRAME_CONTROL_QUEUE && !is_its_own(gateway)) {
 		fprintf(stderr,
 			"postern: the gateway that runs here (runtime_dir is %s) has its queue elsewhere, not in state_dir %s; use the configuration"
 			" it was started with, or stop it and start it again with this one\n",
 			gateway->runtime_dir, gateway->state_dir);
 		return CLI_FAILED;
 	}
-	struct frame *ask = frame_new(NULL, kind);
 	r = channel_send(fd, ask, clock_mono_ms() + within_ms);
 	if (r == 0)
 		r = channel_receive(owner, fd, -1, clock_mono_ms() + within_ms, ret_answer);
-	talloc_free(ask);
 	if (r == 0)
 		return CLI_FINE;
 	fprintf(stderr, "postern: the gateway did not answer: %s\n", err_text(r));
 	return r == ERR_CLOSED ? CLI_FAILED : CLI_TEMPORARY;
+}
+
+int cli_ask(const struct cli_gateway *gateway, enum frame_kind kind, int64_t within_ms, const void *owner,
+	struct frame **ret_answer)
+{
+	struct frame *ask = frame_new(NULL, kind);
+	const int status = cli_send(gateway, ask, within_ms, owner, ret_answer);
+
+	talloc_free(ask);
+	return status;
 }

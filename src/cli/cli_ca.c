@@ -9,16 +9,18 @@
 #include "base/err.h"
 #include "cli/cli_ca_private.h"
 #include "cli/cli_verbs.h"
+#include "config/config.h"
+#include "pki/changes.h"
 
 enum { IMPORT_MAX = 16 << 20, RELOAD_MS = 200000 };
 
 /* What a verb takes. */
-enum { NAME = 1 << 0, ANY_LIST = 1 << 1, LIST = 1 << 2, PEM = 1 << 3 };
+enum { NAME = 1 << 0, ANY_LIST = 1 << 1, LIST = 1 << 2, PEM = 1 << 3, REMOVE = 1 << 4 };
 
 struct options {
 	const char *plain;
 	enum trust_list list;
-	bool json, validate_fqdn;
+	bool json, yes, validate_fqdn;
 };
 
 static int failed(const struct cli_gateway *gateway, int error)
@@ -74,8 +76,15 @@ static int turn(const struct cli_gateway *gateway, const struct options *options
 {
 	const char *word = trust_files_word(options->list);
 	bool reloaded = false;
-	int r = authorities_switch(gateway->state_dir, options->list, on), status = CLI_FINE;
+	const struct change change = { .what = on ? "ca enable" : "ca disable", .name = word };
+	const bool changes = trust_files_is_off(gateway->state_dir, options->list) == on;
+	int status = changes ? cli_change_begin(gateway, &change) : CLI_FINE;
 
+	if (status != CLI_FINE)
+		return status;
+	int r = authorities_switch(gateway->state_dir, options->list, on);
+	if (changes)
+		cli_change_end(gateway, &change, r);
 	if (r < 0)
 		return failed(gateway, r);
 	if (r == 0)
@@ -143,23 +152,69 @@ static const struct authority *only_kept(
 	return &kept->all[first];
 }
 
+/* 0, or a negative errno; or 1 when nothing was done, with the exit status. */
+static int drop(const struct cli_gateway *gateway, const struct authority *authority,
+	const struct options *options, int *ret_status)
+{
+	char *what = text_must(talloc_asprintf(NULL, "delete the authority `%s` (%.16s) from the custom list",
+		authority->name, authority->sha256));
+	const struct change change = {
+		.what = "ca delete", .name = authority->name, .before = authority->sha256
+	};
+	const bool meant = cli_verbs_confirm(options->yes, what, ret_status);
+	int r = 1;
+
+	talloc_free(what);
+	if (meant)
+		*ret_status = cli_change_begin(gateway, &change);
+	if (meant && *ret_status == CLI_FINE) {
+		r = authorities_drop(gateway->state_dir, authority);
+		cli_change_end(gateway, &change, r);
+		r = MIN(r, 0);
+	}
+	return r;
+}
+
+/* Where an authority that was deleted is still trusted; NULL = nowhere. */
+static const char *still_in(const struct cli_gateway *gateway, const char *sha256, const void *scratch)
+{
+	struct cli_ca_list lists[TRUST_LIST_COUNT];
+
+	cli_ca_read(gateway, scratch, lists);
+	for (int i = TRUST_LIST_COUNT - 1; i >= 0; i--)
+		if (lists[i].on && authorities_find(lists[i].file, sha256, 0) < lists[i].file->count)
+			return lists[i].path;
+	return NULL;
+}
+
 static int delete (const struct cli_gateway *gateway, const struct options *options)
 {
 	void *scratch = talloc_new(NULL);
 	const struct authority *authority = only_kept(gateway, options->plain, scratch);
-	bool reloaded = false;
-	int status = authority == NULL ? CLI_FAILED : CLI_FINE;
-	int r = authority == NULL ? 0 : authorities_drop(gateway->state_dir, authority);
+	int status = CLI_FAILED;
+	int r = authority == NULL ? 1 : drop(gateway, authority, options, &status);
 
 	if (r < 0)
 		status = failed(gateway, r);
-	if (status == CLI_FINE) {
+	if (r == 0) {
+		const char *still = still_in(gateway, authority->sha256, scratch);
+		bool reloaded = false;
+
 		status = reload(gateway, &reloaded);
 		if (options->json)
-			cli_print_json(json_pack("{s:s, s:s?, s:b}", "deleted", authority->sha256, "name",
-				authority->name, "reloaded", reloaded));
+			cli_print_json(json_pack("{s:s, s:s?, s:b, s:s?}", "deleted", authority->sha256,
+				"name", authority->name, "reloaded", reloaded, "still_in", still));
 		else
 			printf("deleted %s  %s\n", authority->sha256, authority->name);
+		if (still != NULL) {
+			fprintf(stderr,
+				"postern: it is still trusted, because %s holds it as well: remove it there%s\n",
+				still,
+				strcmp(still, CONFIG_SYSTEM_AUTHORITIES) == 0
+					? ", or switch the list of the system off with `postern ca disable system`"
+					: ", then `postern reload`");
+			status = CLI_FAILED;
+		}
 	}
 	talloc_free(scratch);
 	return status;
@@ -196,28 +251,59 @@ static int read_all(const char *path, const void *owner, struct text *ret_bytes)
 
 /* What became of the certificates of a file. */
 struct import {
+	const struct authorities *found, *kept; /* in the file; and before */
 	size_t added, there;
-	json_t *json_added, *json_skipped;
+	json_t *json_added, *json_skipped, *json_unreadable;
 	bool json;
 };
 
 static void skip(struct import *import, const struct authority *authority, const char *why)
 {
-	json_array_append_new(
-		import->json_skipped, json_pack("{s:s?, s:s, s:s}", "name", authority->name,
-					      "fingerprint_sha256", authority->sha256, "why", why));
+	json_array_append_new(import->json_skipped,
+		json_pack("{s:s?, s:s, s:I, s:s}", "name", authority->name, "fingerprint_sha256",
+			authority->sha256, "block", (json_int_t)authority->block, "why", why));
 	if (!import->json)
 		printf("skipped %.16s  %s: %s\n", authority->sha256, authority->name, why);
 }
 
-/* 0, or a negative errno. */
-static int import_one(const struct cli_gateway *gateway, const struct options *options,
-	const struct authorities *found, size_t i, struct import *import)
+/* Damaged blocks: which, and why. */
+static void skip_unreadable(struct import *import)
 {
-	const struct authority *authority = &found->all[i];
+	for (size_t i = 0; i < import->found->unreadable; i++) {
+		const struct authorities_damage *damage = &import->found->damaged[i];
+
+		json_array_append_new(import->json_unreadable,
+			json_pack("{s:I, s:s}", "block", (json_int_t)damage->block, "why", damage->why));
+		if (!import->json)
+			printf("unreadable block %zu of the file: %s\n", damage->block, damage->why);
+	}
+}
+
+/* 0, 1 when it was kept before, or a negative errno. */
+static int keep(
+	const struct cli_gateway *gateway, const struct authority *authority, const struct import *import)
+{
+	const struct change change = {
+		.what = "ca import", .name = authority->name, .after = authority->sha256
+	};
+	const bool is_new = authorities_find(import->kept, authority->sha256, 0) == import->kept->count;
+
+	if (is_new && cli_change_begin(gateway, &change) != CLI_FINE)
+		return -ECANCELED;
+	int r = authorities_keep(gateway->state_dir, authority);
+	if (is_new)
+		cli_change_end(gateway, &change, r);
+	return r;
+}
+
+/* 0, or a negative errno. */
+static int import_one(
+	const struct cli_gateway *gateway, const struct options *options, size_t i, struct import *import)
+{
+	const struct authority *authority = &import->found->all[i];
 	const char *flaw = authorities_flaw(authority, options->validate_fqdn);
-	bool twice = authorities_find(found, authority->sha256, 0) < i;
-	int r = flaw == NULL && !twice ? authorities_keep(gateway->state_dir, authority) : 0;
+	bool twice = authorities_find(import->found, authority->sha256, 0) < i;
+	int r = flaw == NULL && !twice ? keep(gateway, authority, import) : 0;
 
 	if (r < 0)
 		return r;
@@ -238,32 +324,48 @@ static int import_one(const struct cli_gateway *gateway, const struct options *o
 	return 0;
 }
 
-static int import_all(
-	const struct cli_gateway *gateway, const struct options *options, const struct authorities *found)
+static void print_import(const struct import *import, bool reloaded, bool on)
 {
-	struct import import = {
-		.json_added = json_array(), .json_skipped = json_array(), .json = options->json
-	};
+	json_t *json = json_pack("{s:o, s:o, s:I, s:o, s:b, s:b}", "added", import->json_added, "skipped",
+		import->json_skipped, "unreadable", (json_int_t)import->found->unreadable,
+		"unreadable_blocks", import->json_unreadable, "reloaded", reloaded, "on", on);
+
+	if (import->json) {
+		cli_print_json(json);
+	} else {
+		json_decref(json);
+		printf("%zu added, %zu skipped, %zu unreadable\n", import->added,
+			import->found->count - import->added, import->found->unreadable);
+	}
+	if (!on)
+		fprintf(stderr,
+			"postern: warning: the custom list is off, so nothing of it is trusted: `postern ca enable custom` switches it on\n");
+}
+
+static int import_all(const struct cli_gateway *gateway, const struct options *options,
+	const struct authorities *found, const struct authorities *kept)
+{
+	struct import import = { .found = found,
+		.kept = kept,
+		.json_added = json_array(),
+		.json_skipped = json_array(),
+		.json_unreadable = json_array(),
+		.json = options->json };
 	bool reloaded = false;
 	int r = 0, status = CLI_FINE;
 
 	for (size_t i = 0; i < found->count && r == 0; i++)
-		r = import_one(gateway, options, found, i, &import);
-	if (r < 0)
+		r = import_one(gateway, options, i, &import);
+	skip_unreadable(&import);
+	if (r == -ECANCELED) /* and that was said */
+		status = CLI_FAILED;
+	else if (r < 0)
 		status = failed(gateway, r);
 	else if (import.added + import.there == 0)
 		status = CLI_FAILED;
 	if (import.added > 0 && reload(gateway, &reloaded) != CLI_FINE)
 		status = CLI_FAILED;
-	json_t *json = json_pack("{s:o, s:o, s:I, s:b}", "added", import.json_added, "skipped",
-		import.json_skipped, "unreadable", (json_int_t)found->unreadable, "reloaded", reloaded);
-	if (options->json) {
-		cli_print_json(json);
-	} else {
-		json_decref(json);
-		printf("%zu added, %zu skipped, %zu unreadable\n", import.added, found->count - import.added,
-			found->unreadable);
-	}
+	print_import(&import, reloaded, !trust_files_is_off(gateway->state_dir, TRUST_CUSTOM));
 	return status;
 }
 
@@ -276,13 +378,15 @@ static int import(const struct cli_gateway *gateway, const struct options *optio
 	if (r < 0)
 		fprintf(stderr, "postern ca import: %s cannot be read: %s\n", options->plain,
 			r == -EFBIG ? "it is larger than 16 MiB" : err_text(r));
-	struct authorities *found = r < 0 ? NULL : authorities_parse(scratch, bytes);
+	struct authorities *found = r < 0 ? NULL : authorities_parse(scratch, bytes), *kept;
+	authorities_kept(
+		scratch, gateway->state_dir, &kept); /* what cannot be read there fails when it is written */
 	if (found != NULL && found->count + found->unreadable == 0)
 		fprintf(stderr,
 			"postern ca import: there is no certificate in PEM form in %s; `openssl x509 -inform DER -in FILE` makes PEM of DER\n",
 			options->plain);
 	else if (found != NULL)
-		status = import_all(gateway, options, found);
+		status = import_all(gateway, options, found, kept);
 	talloc_free(scratch);
 	return status;
 }
@@ -300,12 +404,13 @@ static const struct cli_verb verbs[] = {
 	{ "export", LIST, VERB_EXPORT, "system|custom", "PEM text with comments, to be edited and imported" },
 	{ "enable", LIST, VERB_ENABLE, "system|custom", "trust a list" },
 	{ "disable", LIST, VERB_DISABLE, "system|custom", "trust it no longer; nothing is removed" },
-	{ "delete", NAME, VERB_DELETE, "NAME", "remove one from the custom list" },
+	{ "delete", NAME | REMOVE, VERB_DELETE, "NAME [--yes]", "remove one from the custom list" },
 };
 
 static const struct cli_verbs_note notes[] = {
 	{ NAME, "A NAME is the name of an authority as `list` shows it, or 4 or more digits that its fingerprint (SHA-256) begins with.\n" },
 	{ PEM, "--validate-fqdn takes only authorities whose names are host names, which those of few are.\n" },
+	{ REMOVE, "--yes does not ask; without a terminal it is needed.\n" },
 	{ 0, "A gateway that runs reloads after a change.\n" },
 };
 
@@ -356,6 +461,7 @@ int cli_ca(const char *file, int argc, char **argv)
 	const struct cli_verbs_option known[] = {
 		{ 0, { .name = NULL, .value = &options.plain } },
 		{ 0, { .name = "json", .flag = &options.json } },
+		{ REMOVE, { .name = "yes", .flag = &options.yes } },
 		{ PEM, { .name = "validate-fqdn", .flag = &options.validate_fqdn } },
 	};
 	struct cli_gateway gateway;

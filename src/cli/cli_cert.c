@@ -29,7 +29,8 @@ enum {
 	IMPORT = 1 << 3,
 	EXPORT = 1 << 4,
 	TLSA = 1 << 5,
-	WRITES = 1 << 6
+	WRITES = 1 << 6,
+	REMOVE = 1 << 7
 };
 
 enum { LIST, SHOW, CREATE_ONE, CSR, UPLOAD_ONE, IMPORT_ONE, EXPORT_ONE, ACTIVATE, DELETE, PRINT_TLSA };
@@ -51,7 +52,7 @@ static const struct cli_verb verbs[] = {
 		"write key and chain into a new PKCS#12 file" },
 	{ "activate", NAME | WRITES, ACTIVATE, "NAME",
 		"use it for every listener that names no certificate" },
-	{ "delete", NAME | WRITES, DELETE, "NAME", "remove certificate and key for ever" },
+	{ "delete", NAME | REMOVE, DELETE, "NAME [--yes]", "remove certificate and key for ever" },
 	{ "tlsa", NAME | TLSA, PRINT_TLSA, "NAME --host HOST [--port N]",
 		"print the TLSA record for the DNS" },
 };
@@ -68,6 +69,7 @@ static const struct cli_verbs_note notes[] = {
 	{ UPLOAD | IMPORT, "  --chain PEM        certificates of the issuers, in any order\n" },
 	{ IMPORT | EXPORT,
 		"  --passphrase-file  its first line is the passphrase; - is standard input; unless given, the terminal is asked\n" },
+	{ REMOVE, "  --yes              do not ask; without a terminal it is needed\n" },
 	{ 0, "A configuration uses a stored certificate by `certificates: [{name: NAME}]`, without chain and key.\n" },
 };
 
@@ -137,15 +139,22 @@ static int store_failed(const struct cli_cert *cert, int r)
 		cert->gateway.state_dir, err_text(r));
 }
 
+int cli_cert_open_writer(struct cli_cert *cert)
+{
+	talloc_free(cert->store);
+	cert->store = NULL;
+	int r = pki_store_open_writer(cert->scratch, cert->gateway.state_dir, &cert->store);
+	return r == 0 ? CLI_FINE : store_failed(cert, r);
+}
+
 static int open_store(struct cli_cert *cert)
 {
-	const bool writes = cert->verb->takes & WRITES;
 	int r;
 
-	if (writes && cli_make_state_dir(&cert->gateway) != CLI_FINE)
-		return CLI_FAILED;
-	r = writes ? pki_store_open_writer(cert->scratch, cert->gateway.state_dir, &cert->store)
-		   : pki_store_open(cert->scratch, cert->gateway.state_dir, &cert->store);
+	if (cert->verb->takes & WRITES)
+		return cli_make_state_dir(&cert->gateway) == CLI_FINE ? cli_cert_open_writer(cert)
+								      : CLI_FAILED;
+	r = pki_store_open(cert->scratch, cert->gateway.state_dir, &cert->store);
 	return r == 0 ? CLI_FINE : store_failed(cert, r);
 }
 
@@ -154,6 +163,19 @@ int cli_cert_read(const struct cli_cert *cert, struct pki_store_pair *ret_pair)
 	int r = pki_store_read(cert->store, cert->scratch, cert->name, ret_pair);
 
 	return r == 0 ? CLI_FINE : store_failed(cert, r);
+}
+
+const char *cli_cert_fingerprint(const struct cli_cert *cert, const char *name)
+{
+	struct pki_store_pair pair;
+	struct certificate *list;
+	const char *why;
+	size_t count;
+
+	if (name == NULL || pki_store_read(cert->store, cert->scratch, name, &pair) < 0 ||
+		certificate_list(cert->scratch, text_of(pair.chain), &list, &count, &why) < 0)
+		return NULL;
+	return list[0].fingerprint_sha256;
 }
 
 int cli_cert_file(const struct cli_cert *cert, const char *path, struct text *ret_bytes)
@@ -242,7 +264,8 @@ static json_t *notes_json(const struct cli_cert *cert)
 	return array;
 }
 
-int cli_cert_changed(struct cli_cert *cert, const char *done, const struct certificate *certificate)
+int cli_cert_changed(struct cli_cert *cert, const struct change *change, const char *done,
+	const struct certificate *certificate)
 {
 	char ends[CLOCK_TEXT_MAX] = "";
 	bool named, fine = true, reloaded = false;
@@ -250,6 +273,7 @@ int cli_cert_changed(struct cli_cert *cert, const char *done, const struct certi
 
 	talloc_free(cert->store); /* and with it the lock: a reload may write the demo certificate */
 	cert->store = NULL;
+	cli_change_end(&cert->gateway, change, 0);
 	forget_config(cert);
 	uses = cli_cert_uses(cert, cert->name, &named);
 	if ((uses == NULL || json_array_size(uses) > 0) && cli_is_running(&cert->gateway))
@@ -274,6 +298,11 @@ int cli_cert_changed(struct cli_cert *cert, const char *done, const struct certi
 	return fine ? CLI_FINE : CLI_FAILED;
 }
 
+const char *cli_cert_what(const struct cli_cert *cert)
+{
+	return text_must(talloc_asprintf(cert->scratch, "cert %s", cert->verb->name));
+}
+
 int cli_cert_store(struct cli_cert *cert, const char *done, const char *chain, const char *key)
 {
 	struct certificate *list;
@@ -285,8 +314,18 @@ int cli_cert_store(struct cli_cert *cert, const char *done, const char *chain, c
 			"%s; nothing was stored. Leave --validate-fqdn out to take it as it is", why);
 	if (certificate_list(cert->scratch, text_of(chain), &list, &count, &why) < 0)
 		return cli_cert_refuse("what was to be stored %s", why);
+	const struct change change = { .what = cli_cert_what(cert),
+		.name = cert->name,
+		.before = cli_cert_fingerprint(cert, cert->name),
+		.after = list[0].fingerprint_sha256 };
+	if (cli_change_begin(&cert->gateway, &change) != CLI_FINE)
+		return CLI_FAILED;
 	int r = pki_store_write(cert->store, cert->name, text_of(chain), text_of(key));
-	return r < 0 ? store_failed(cert, r) : cli_cert_changed(cert, done, &list[0]);
+	if (r < 0) {
+		cli_change_end(&cert->gateway, &change, r);
+		return store_failed(cert, r);
+	}
+	return cli_cert_changed(cert, &change, done, &list[0]);
 }
 
 static int run(struct cli_cert *cert)
@@ -337,6 +376,7 @@ static int read_line(struct cli_cert *cert, int argc, char **argv)
 		{ UPLOAD | IMPORT, { .name = "chain", .value = &cert->chain } },
 		{ EXPORT, { .name = "out", .value = &cert->out } },
 		{ IMPORT | EXPORT, { .name = "passphrase-file", .value = &cert->passphrase_file } },
+		{ REMOVE, { .name = "yes", .flag = &cert->yes } },
 		{ TLSA, { .name = "host", .value = &cert->host } },
 		{ TLSA, { .name = "port", .value = &cert->port } },
 	};

@@ -166,7 +166,14 @@ int cli_cert_export(struct cli_cert *cert)
 	if (pkcs12_export(cert->scratch, text_of(pair.chain), text_of(pair.key), cert->name, passphrase,
 		    &bytes, &why) < 0)
 		return cli_cert_refuse("certificate `%s`: %s", cert->name, why);
+	const char *digest = cli_cert_fingerprint(cert, cert->name);
+	const struct change change = {
+		.what = cli_cert_what(cert), .name = cert->name, .before = digest, .after = digest
+	};
+	if (cli_change_begin(&cert->gateway, &change) != CLI_FINE)
+		return CLI_FAILED;
 	r = write_new(cert->out, bytes);
+	cli_change_end(&cert->gateway, &change, r);
 	if (r == -EEXIST)
 		return cli_cert_refuse("%s exists already; remove it, or name another file", cert->out);
 	if (r < 0)

@@ -12,6 +12,7 @@
 #include "cli/cli_verbs.h"
 #include "pki/certificate.h"
 #include "pki/chain.h"
+#include "pki/changes.h"
 #include "pki/pki_store.h"
 
 /* One `cert` command: what was typed (NULL = not given), where the gateway lives, and its store. */
@@ -20,7 +21,7 @@ struct cli_cert {
 	const char *name;
 	const char *common_name, *organization, *unit, *city, *state, *country, *days, *key, *alt;
 	const char *in, *chain, *out, *passphrase_file, *host, *port;
-	bool json, replace, legacy, validate_fqdn;
+	bool json, yes, replace, legacy, validate_fqdn;
 	void *scratch; /* owns everything below */
 	struct cli_gateway gateway;
 	struct pki_store *store;
@@ -59,8 +60,18 @@ json_t *cli_cert_uses(struct cli_cert *cert, const char *name, bool *ret_named);
 /* Put chain and key into the store, let a running gateway use them if its configuration does, and say so (`done`: "created"). The exit status. */
 int cli_cert_store(struct cli_cert *cert, const char *done, const char *chain, const char *key);
 
-/* What comes after a change of the store: the reload, and the word about it. */
-int cli_cert_changed(struct cli_cert *cert, const char *done, const struct certificate *certificate);
+/* `cert create`, as records of changes call it. */
+const char *cli_cert_what(const struct cli_cert *cert);
+
+/* SHA-256 of certificate `name` of the store, owned by the command; NULL when there is none that can be read. */
+const char *cli_cert_fingerprint(const struct cli_cert *cert, const char *name);
+
+/* What comes after a change of the store: it is told, the gateway reloads, and the word about it. */
+int cli_cert_changed(struct cli_cert *cert, const struct change *change, const char *done,
+	const struct certificate *certificate);
+
+/* Open the store anew, for writing; CLI_FINE, or CLI_FAILED after saying why. */
+int cli_cert_open_writer(struct cli_cert *cert);
 
 /* One function per verb; each gets the store opened as the table of verbs says. */
 int cli_cert_list(struct cli_cert *cert);

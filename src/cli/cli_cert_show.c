@@ -248,19 +248,39 @@ int cli_cert_activate(struct cli_cert *cert)
 	if (chain.time != CHAIN_VALID)
 		return cli_cert_refuse("certificate `%s` %s, and was not activated; get a current one",
 			cert->name, chain.time == CHAIN_EXPIRED ? "has expired" : "is not valid yet");
+	const struct change change = { .what = cli_cert_what(cert),
+		.name = cert->name,
+		.before = cli_cert_fingerprint(cert, pki_store_active(cert->store, cert->scratch)),
+		.after = cli_cert_fingerprint(cert, cert->name) };
+	if (cli_change_begin(&cert->gateway, &change) != CLI_FINE)
+		return CLI_FAILED;
 	int r = pki_store_activate(cert->store, cert->name);
-	if (r < 0)
+	if (r < 0) {
+		cli_change_end(&cert->gateway, &change, r);
 		return cli_cert_refuse("certificate `%s` cannot be activated: %s", cert->name, err_text(r));
-	return cli_cert_changed(cert, "active", NULL);
+	}
+	return cli_cert_changed(cert, &change, "active", NULL);
 }
 
-int cli_cert_delete(struct cli_cert *cert)
+static int refuse_needed(const struct cli_cert *cert, bool is_active)
 {
+	return cli_cert_refuse(
+		is_active ? "`%s` is the active certificate; activate another one first (%s)"
+		: strcmp(cert->name, STORED_DEMO) == 0
+			? "a listener says `certificate: %s`; name another certificate there (%s), then delete it"
+			: "the configuration names `%s`; take it out of `certificates` (%s), then delete it",
+		cert->name, cert->gateway.file);
+}
+
+/* CLI_FINE when it may go: nobody needs it, and the operator means it. */
+static int may_delete(struct cli_cert *cert)
+{
+	const char *active = pki_store_active(cert->store, cert->scratch);
+	const bool is_active = active != NULL && strcmp(active, cert->name) == 0;
 	bool named;
 	json_t *uses = cli_cert_uses(cert, cert->name, &named);
-	const char *active = pki_store_active(cert->store, cert->scratch);
-	const bool unknown = uses == NULL, is_active = active != NULL && strcmp(active, cert->name) == 0;
-	int r = -EBUSY;
+	const bool unknown = uses == NULL;
+	int status = CLI_FINE;
 
 	json_decref(uses);
 	if (!pki_store_has(cert->store, cert->name))
@@ -270,16 +290,33 @@ int cli_cert_delete(struct cli_cert *cert)
 		return cli_cert_refuse(
 			"the configuration has problems, so nobody knows whether it needs `%s`; see `postern check` first",
 			cert->name);
-	if (!named && !is_active)
-		r = pki_store_delete(cert->store, cert->name);
-	if (r == -EBUSY)
-		return cli_cert_refuse(
-			is_active ? "`%s` is the active certificate; activate another one first (%s)"
-			: strcmp(cert->name, STORED_DEMO) == 0
-				? "a listener says `certificate: %s`; name another certificate there (%s), then delete it"
-				: "the configuration names `%s`; take it out of `certificates` (%s), then delete it",
-			cert->name, cert->gateway.file);
-	if (r < 0)
-		return cli_cert_refuse("certificate `%s` cannot be deleted: %s", cert->name, err_text(r));
-	return cli_cert_changed(cert, "deleted", NULL);
+	if (named || is_active)
+		return refuse_needed(cert, is_active);
+	cli_verbs_confirm(cert->yes,
+		text_must(talloc_asprintf(
+			cert->scratch, "delete certificate `%s` and its private key for ever", cert->name)),
+		&status);
+	return status;
+}
+
+int cli_cert_delete(struct cli_cert *cert)
+{
+	int status = may_delete(cert); /* without the lock of writers: an operator may think for long */
+
+	if (status == CLI_FINE)
+		status = cli_cert_open_writer(cert);
+	if (status != CLI_FINE)
+		return status;
+	const struct change change = { .what = cli_cert_what(cert),
+		.name = cert->name,
+		.before = cli_cert_fingerprint(cert, cert->name) };
+	if (cli_change_begin(&cert->gateway, &change) != CLI_FINE)
+		return CLI_FAILED;
+	int r = pki_store_delete(cert->store, cert->name);
+	if (r == 0)
+		return cli_cert_changed(cert, &change, "deleted", NULL);
+	cli_change_end(&cert->gateway, &change, r);
+	return r == -EBUSY
+		       ? refuse_needed(cert, true)
+		       : cli_cert_refuse("certificate `%s` cannot be deleted: %s", cert->name, err_text(r));
 }

@@ -10,6 +10,7 @@
 #include "cli/cli.h"
 #include "ipc/frame.h"
 
+struct change;
 struct config;
 
 /* One option of a command: `--name VALUE` (value set) or `--name` (flag set); or what stands for itself (name NULL, value set). */
@@ -38,6 +39,17 @@ bool cli_find(const char *file, const void *owner, struct cli_gateway *ret_gatew
  * (FRAME_CONTROL_QUEUE) one is not asked that has another state directory. */
 int cli_ask(const struct cli_gateway *gateway, enum frame_kind kind, int64_t within_ms, const void *owner,
 	struct frame **ret_answer);
+
+/* The same with an ask of the caller's. */
+int cli_send(const struct cli_gateway *gateway, const struct frame *ask, int64_t within_ms, const void *owner,
+	struct frame **ret_answer);
+
+/* Before a change of the store of certificates or of a list of authorities: write down who makes it. CLI_FINE, or CLI_FAILED after saying why it must not
+ * be made. */
+int cli_change_begin(const struct cli_gateway *gateway, const struct change *change);
+
+/* After it (`result` 0, or a negative errno): tell the running gateway, or write down that it failed. No lock of the store may be held. */
+void cli_change_end(const struct cli_gateway *gateway, const struct change *change, int result);
 
 /* False when no gateway is there; true also when it cannot be asked, which cli_ask() then explains. */
 bool cli_is_running(const struct cli_gateway *gateway);

@@ -2,11 +2,11 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/base.h"
 #include "cli/cli_private.h"
 #include "cli/cli_queue_private.h"
+#include "cli/cli_verbs.h"
 #include "queue/queue_admin.h"
 
 enum { PROGRESS = 10000 };
@@ -62,7 +62,7 @@ static bool confirm(
 {
 	const char *them = count->matched == 1 ? "it" : "them", *to = options->to == NULL ? "" : " to ",
 		   *target = options->to == NULL ? "" : options->to;
-	char answer[16] = "", mails[CLI_QUEUE_COUNT_MAX], recipients[CLI_QUEUE_COUNT_MAX];
+	char what[500], mails[CLI_QUEUE_COUNT_MAX], recipients[CLI_QUEUE_COUNT_MAX];
 
 	if (options->yes)
 		return true;
@@ -70,18 +70,8 @@ static bool confirm(
 		cli_queue_count(count->matched, "mail", mails), count->matched == 1 ? "es" : "",
 		cli_queue_count(count->recipients, "recipient", recipients),
 		(unsigned long long)count->bytes);
-	if (!isatty(STDIN_FILENO) || !isatty(STDERR_FILENO)) {
-		fprintf(stderr, "nothing was done; add --yes to %s %s%s%s\n", options->verb, them, to,
-			target);
-		*ret_status = CLI_USAGE;
-		return false;
-	}
-	fprintf(stderr, "%s %s%s%s? [y/N] ", options->verb, them, to, target);
-	if (fgets(answer, sizeof answer, stdin) != NULL && (answer[0] == 'y' || answer[0] == 'Y'))
-		return true;
-	fprintf(stderr, "nothing was done\n");
-	*ret_status = CLI_FAILED;
-	return false;
+	snprintf(what, sizeof what, "%s %s%.200s%.200s", options->verb, them, to, target);
+	return cli_verbs_confirm(false, what, ret_status);
 }
 
 /* Why recipients were left: as a key, and in words. */

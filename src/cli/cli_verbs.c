@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/base.h"
 
@@ -93,4 +94,23 @@ const struct cli_verb *cli_verbs_read(const struct cli_verbs *command, int argc,
 			       read_options(command, verb, argc - 1, argv + 1, options, count)
 		       ? verb
 		       : NULL;
+}
+
+bool cli_verbs_confirm(bool yes, const char *what, int *ret_status)
+{
+	char answer[16] = "";
+
+	if (yes)
+		return true;
+	if (!isatty(STDIN_FILENO) || !isatty(STDERR_FILENO)) {
+		fprintf(stderr, "postern: nothing was done; add --yes to %s\n", what);
+		*ret_status = CLI_USAGE;
+		return false;
+	}
+	fprintf(stderr, "%s? [y/N] ", what);
+	if (fgets(answer, sizeof answer, stdin) != NULL && (answer[0] == 'y' || answer[0] == 'Y'))
+		return true;
+	fprintf(stderr, "postern: nothing was done\n");
+	*ret_status = CLI_FAILED;
+	return false;
 }

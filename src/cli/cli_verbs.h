@@ -42,3 +42,7 @@ const struct cli_verb *cli_verbs_read(const struct cli_verbs *command, int argc,
 /* Say that the command line is wrong (`what`, then `value`), and how the verb is used; CLI_USAGE. */
 int cli_verbs_wrong(
 	const struct cli_verbs *command, const struct cli_verb *verb, const char *what, const char *value);
+
+/* True when the operator means it: by --yes (`yes`), or at the terminal, where `what` ("delete certificate `web`") becomes a question. Else *ret_status says
+ * how it ends, after saying that nothing was done. */
+bool cli_verbs_confirm(bool yes, const char *what, int *ret_status);

@@ -213,6 +213,22 @@ static void put_reload(struct master *master, struct frame *answer)
 	frame_put_text(answer, text_of(problems_json(answer, problems)));
 }
 
+/* The kernel says who it was; what was done they say. */
+static void take_change(struct frame *ask, uid_t uid, struct frame *answer)
+{
+	const char *what = frame_get_copy(ask, ask), *name = frame_get_optional(ask),
+		   *before = frame_get_optional(ask), *after = frame_get_optional(ask),
+		   *user = frame_get_optional(ask);
+	const bool ok = frame_done(ask) == 0;
+
+	if (ok)
+		log_event(LOG_INFO, "pki_changed", log_str("what", what), log_str("name", name),
+			log_str("before", before), log_str("after", after), log_num("uid", uid),
+			log_str("user", user));
+	frame_put_bool(answer, ok);
+	frame_put_text(answer, TEXT(""));
+}
+
 /* Root and the user who started the gateway may command it; the socket's mode keeps others out already. */
 static bool may_command(int fd, struct ucred *ret_peer)
 {
@@ -239,6 +255,9 @@ void master_serve_control(struct master *master)
 		break;
 	case FRAME_CONTROL_RELOAD:
 		put_reload(master, answer);
+		break;
+	case FRAME_CONTROL_CHANGED:
+		take_change(ask, peer.uid, answer);
 		break;
 	case FRAME_CONTROL_STOP:
 		master->stopping = true;

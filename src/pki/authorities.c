@@ -82,33 +82,10 @@ static struct authority describe(const void *owner, X509 *x509)
 		.qualified = verify_names_are_qualified(x509) };
 }
 
-/* The next block of PEM that is a certificate or damaged; false at the end. */
-static bool next_block(BIO *bio, X509 **ret_certificate)
-{
-	for (;;) {
-		char *name = NULL, *header = NULL;
-		unsigned char *bytes = NULL;
-		long len = 0;
-		bool found = PEM_read_bio(bio, &name, &header, &bytes, &len) == 1;
-		const unsigned char *at = bytes;
-		bool is_certificate = found && (strcmp(name, PEM_STRING_X509) == 0 ||
-						       strcmp(name, PEM_STRING_X509_OLD) == 0);
-
-		*ret_certificate = is_certificate ? d2i_X509(NULL, &at, len) : NULL;
-		OPENSSL_free(name);
-		OPENSSL_free(header);
-		OPENSSL_free(bytes);
-		if (is_certificate)
-			return true;
-		if (!found) /* damaged base64 ends its block, not the file */
-			return ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE;
-		ERR_clear_error();
-	}
-}
+static const char begin[] = "-----BEGIN ";
 
 static size_t blocks_of(struct text pem)
 {
-	static const char begin[] = "-----BEGIN ";
 	size_t count = 0;
 
 	for (const char *at; pem.len > 0 && (at = memmem(pem.at, pem.len, begin, strlen(begin))) != NULL;
@@ -117,23 +94,73 @@ static size_t blocks_of(struct text pem)
 	return count;
 }
 
+/* PEM that is read, and how many blocks began in what was read of it. */
+struct reader {
+	BIO *bio;
+	struct text rest;
+	size_t blocks;
+};
+
+static void count_blocks(struct reader *reader)
+{
+	const size_t len = reader->rest.len - (size_t)BIO_pending(reader->bio);
+
+	reader->blocks += blocks_of(text_first(reader->rest, len));
+	reader->rest = text_from(reader->rest, len);
+}
+
+/* The next block that is a certificate, or else damaged (`ret_why`); false at the end. */
+static bool next_block(struct reader *reader, X509 **ret_certificate, const char **ret_why)
+{
+	for (;;) {
+		char *name = NULL, *header = NULL;
+		unsigned char *bytes = NULL;
+		long len = 0;
+		bool found = PEM_read_bio(reader->bio, &name, &header, &bytes, &len) == 1;
+		const unsigned char *at = bytes;
+		bool is_certificate = found && (strcmp(name, PEM_STRING_X509) == 0 ||
+						       strcmp(name, PEM_STRING_X509_OLD) == 0);
+
+		count_blocks(reader);
+		*ret_certificate = is_certificate ? d2i_X509(NULL, &at, len) : NULL;
+		*ret_why = found ? "what it holds is no certificate, or damaged" : "it is damaged or cut off";
+		OPENSSL_free(name);
+		OPENSSL_free(header);
+		OPENSSL_free(bytes);
+		if (is_certificate)
+			return true;
+		if (!found) /* damaged base64 ends its block, not the file */
+			return !pem_is_end();
+		ERR_clear_error();
+	}
+}
+
 struct authorities *authorities_parse(const void *owner, struct text pem)
 {
 	struct authorities *authorities = text_must(talloc_zero(owner, struct authorities));
-	BIO *bio = text_must(BIO_new_mem_buf(pem.at == NULL ? "" : pem.at, (int)pem.len));
-	size_t room = MIN(blocks_of(pem), (size_t)ADDED_MAX);
+	struct reader reader = {
+		.bio = text_must(BIO_new_mem_buf(pem.at == NULL ? "" : pem.at, (int)pem.len)), .rest = pem
+	};
+	const size_t room = MIN(blocks_of(pem), (size_t)ADDED_MAX);
 	X509 *certificate;
+	const char *why;
 
 	authorities->all = text_must(talloc_array(authorities, struct authority, (unsigned)MAX(room, 1)));
-	while (authorities->count + authorities->unreadable < room && next_block(bio, &certificate)) {
-		if (certificate != NULL)
-			authorities->all[authorities->count++] = describe(authorities, certificate);
-		else
-			authorities->unreadable++;
+	authorities->damaged =
+		text_must(talloc_array(authorities, struct authorities_damage, (unsigned)MAX(room, 1)));
+	while (authorities->count + authorities->unreadable < room &&
+		next_block(&reader, &certificate, &why)) {
+		if (certificate != NULL) {
+			authorities->all[authorities->count] = describe(authorities, certificate);
+			authorities->all[authorities->count++].block = reader.blocks;
+		} else {
+			authorities->damaged[authorities->unreadable++] =
+				(struct authorities_damage){ reader.blocks, why };
+		}
 		X509_free(certificate);
 		ERR_clear_error();
 	}
-	BIO_free(bio);
+	BIO_free(reader.bio);
 	ERR_clear_error();
 	return authorities;
 }

@@ -17,16 +17,24 @@ struct authority {
 	const char *key;	    /* as in struct certificate */
 	const char *signature;	    /* `sha256WithRSAEncryption` */
 	struct text pem;
+	size_t block;	   /* its number among the blocks of PEM where it was read, from 1 */
 	bool is_authority; /* it may issue certificates */
 	bool self_issued;  /* else somebody else vouches for it, too */
 	bool expired;
 	bool qualified; /* its names are fully qualified: common name and dNSNames */
 };
 
+/* A block of PEM that is a certificate or damaged, and cannot be read. */
+struct authorities_damage {
+	size_t block;
+	const char *why; /* static */
+};
+
 struct authorities {
 	struct authority *all;
 	size_t count;
-	size_t unreadable; /* blocks that are certificates or damaged, and cannot be read */
+	struct authorities_damage *damaged;
+	size_t unreadable; /* how many */
 };
 
 /* The certificates in `pem`, owned by `owner`. */

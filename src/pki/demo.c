@@ -8,6 +8,8 @@
 #include "config/bundle.h"
 #include "config/config.h"
 #include "config/stored.h"
+#include "pki/certificate.h"
+#include "pki/changes.h"
 #include "pki/make.h"
 #include "pki/pki_store.h"
 
@@ -26,6 +28,20 @@ bool demo_is_wanted(const struct config *config, const struct bundle *bundle)
 	return false;
 }
 
+static int store_one(const struct config *config, struct pki_store *store, const char *chain, const char *key,
+	void *scratch)
+{
+	struct change change = { .what = "demo certificate", .name = STORED_DEMO };
+	struct certificate *list;
+	const char *why;
+	size_t count;
+
+	if (certificate_list(scratch, text_of(chain), &list, &count, &why) == 0)
+		change.after = list[0].fingerprint_sha256;
+	int r = changes_add(config->state_dir, &change);
+	return r < 0 ? r : pki_store_write(store, STORED_DEMO, text_of(chain), text_of(key));
+}
+
 static int make(const struct config *config, void *scratch)
 {
 	/* a common name has 64 characters at most; a host name may have more, and stands among the names then */
@@ -42,9 +58,8 @@ static int make(const struct config *config, void *scratch)
 
 	if (r == 0)
 		r = pki_store_open_writer(scratch, config->state_dir, &store);
-	if (r == 0 && !pki_store_has(store, STORED_DEMO))
-		r = pki_store_write(store, STORED_DEMO, text_of(chain), text_of(key));
-	return r;
+	return r == 0 && !pki_store_has(store, STORED_DEMO) ? store_one(config, store, chain, key, scratch)
+							    : r;
 }
 
 int demo_make(const struct config *config, const struct bundle *bundle)

@@ -19,8 +19,7 @@ static int no_passphrase(char *buffer, int size, int writing, void *context)
 	return -1;
 }
 
-/* After the last block of its kind OpenSSL finds no further start line; anything else is damage. */
-static bool is_end(void)
+bool pem_is_end(void)
 {
 	const unsigned long last = ERR_peek_last_error();
 
@@ -40,7 +39,7 @@ static int take_certificates(BIO *bio, STACK_OF(X509) * certificates, const char
 			return -EFBIG;
 		}
 	}
-	const bool end = is_end();
+	const bool end = pem_is_end();
 	ERR_clear_error();
 	if (!end)
 		*ret_why = "holds a certificate that is damaged or cut off; get the file again, in PEM form";

@@ -1,6 +1,8 @@
 #pragma once
 /* PEM to OpenSSL's structs and back, for the files of this room. */
 
+#include <stdbool.h>
+
 #include <openssl/x509.h>
 
 #include "base/text.h"
@@ -10,6 +12,9 @@ enum { PEM_MAX = 1 << 20, PEM_CERTIFICATES_MAX = 100 };
 /* Every certificate in `pem`, in its order, whatever stands between them; the caller frees the stack with its certificates. 0, or ERR_FORMAT or -EFBIG with
  * one sentence in ret_why (static). */
 int pem_certificates(struct text pem, STACK_OF(X509) * *ret_certificates, const char **ret_why);
+
+/* After OpenSSL read no further block: true when there is none, false when one is damaged. */
+bool pem_is_end(void);
 
 /* The first private key in `pem`, which must be written in clear; the caller frees it. As pem_certificates(). */
 int pem_key(struct text pem, EVP_PKEY **ret_key, const char **ret_why);

@@ -10,6 +10,8 @@
 #include "config/config.h"
 #include "config/problems.h"
 #include "config/trust_files.h"
+#include "pki/authorities.h"
+#include "pki/pem.h"
 
 struct trust {
 	X509_STORE *native;
@@ -37,14 +39,24 @@ struct trust *trust_new(const void *owner)
 	return trust;
 }
 
+/* Damage ends a block, not the text. */
+static bool is_end(void)
+{
+	const bool end = pem_is_end();
+
+	ERR_clear_error();
+	return end;
+}
+
 size_t trust_add(struct trust *trust, struct text pem)
 {
 	BIO *bio = text_must(BIO_new_mem_buf(pem.at == NULL ? "" : pem.at, (int)pem.len));
 	size_t count = 0;
 	X509 *next;
 
-	while ((next = PEM_read_bio_X509(bio, NULL, no_passphrase, NULL)) != NULL) {
-		count += X509_STORE_add_cert(trust->native, next) == 1;
+	ERR_clear_error();
+	while ((next = PEM_read_bio_X509(bio, NULL, no_passphrase, NULL)) != NULL || !is_end()) {
+		count += next != NULL && X509_STORE_add_cert(trust->native, next) == 1;
 		X509_free(next);
 	}
 	BIO_free(bio);
@@ -70,6 +82,27 @@ struct trust *trust_of(const void *owner, const struct config *config, const str
 	return trust;
 }
 
+/* Authorities that `postern ca import` would not take. */
+static void warn_of_flaws(const struct config *config, struct text pem, struct problems *problems)
+{
+	struct authorities *found = authorities_parse(NULL, pem);
+	const char *path = config->authorities.custom;
+
+	for (size_t i = 0; i < found->count; i++) {
+		const char *flaw = authorities_flaw(&found->all[i], false);
+
+		if (flaw != NULL)
+			problems_warn(problems, config->file, config->authorities.line, "authorities.custom",
+				"block %zu of %s, `%s`: %s; take it out of the file", found->all[i].block,
+				path, found->all[i].name, flaw);
+	}
+	for (size_t i = 0; i < found->unreadable; i++)
+		problems_warn(problems, config->file, config->authorities.line, "authorities.custom",
+			"block %zu of %s: %s; put it right, or take it out of the file",
+			found->damaged[i].block, path, found->damaged[i].why);
+	talloc_free(found);
+}
+
 void trust_check(const struct config *config, const struct bundle *bundle, struct problems *problems)
 {
 	const char *path = config->authorities.custom;
@@ -83,6 +116,8 @@ void trust_check(const struct config *config, const struct bundle *bundle, struc
 		problems_add(problems, config->file, config->authorities.line, "authorities.custom",
 			"%s holds no certificate in PEM form; name a file with the CA certificates to trust",
 			path);
+	else
+		warn_of_flaws(config, pem, problems);
 	talloc_free(trust);
 }
 

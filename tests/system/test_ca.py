@@ -80,10 +80,15 @@ def test_B85_import_says_what_it_skips_and_why(gateway, strange):
     done = gateway.json("ca", "import", file)
     assert [a["fingerprint_sha256"] for a in done["added"]] == [fingerprint(strange.ca.read_text())]
     assert [s["why"] for s in done["skipped"]] == ["it is no authority: it may not issue certificates", "it stands twice in the file"]
+    assert [s["block"] for s in done["skipped"]] == [2, 3]
     assert (done["unreadable"], done["reloaded"]) == (1, False)
+    assert done["unreadable_blocks"] == [{"block": 4, "why": "what it holds is no certificate, or damaged"}]
     assert listed(gateway)["custom"]["count"] == 2
     again = gateway.command("ca", "import", file)
     assert again.returncode == 0 and "it is in the list already" in again.stdout and "0 added, 3 skipped, 1 unreadable" in again.stdout
+    assert "unreadable block 4 of the file: what it holds is no certificate" in again.stdout and "off" not in again.stderr
+    gateway.command("ca", "disable", "custom")
+    assert "the custom list is off" in gateway.command("ca", "import", file).stderr and not gateway.json("ca", "import", file)["on"]
     assert (gateway.folder / "state/pki").stat().st_mode & 0o777 == 0o700
 
 
@@ -123,14 +128,14 @@ def test_B86_an_exported_list_can_be_imported(gateway):
 
 def test_B84_B88_only_kept_ones_are_deleted(gateway, strange):
     system = next(a for a in listed(gateway)["authorities"] if a["list"] == "system")
-    assert "system's authorities cannot be deleted" in gateway.command("ca", "delete", system["fingerprint_sha256"]).stderr
-    assert "pki/ca.pem: remove it there" in gateway.command("ca", "delete", "Test CA").stderr
+    assert "system's authorities cannot be deleted" in gateway.command("ca", "delete", system["fingerprint_sha256"], "--yes").stderr
+    assert "pki/ca.pem: remove it there" in gateway.command("ca", "delete", "Test CA", "--yes").stderr
     gateway.command("ca", "import", strange.ca)
     gateway.command("ca", "import", gateway.folder / "pki/ca.pem")
-    assert "means several" in gateway.command("ca", "delete", "Test CA").stderr
-    assert gateway.json("ca", "delete", fingerprint(strange.ca.read_text()))["name"] == "Test CA"
+    assert "means several" in gateway.command("ca", "delete", "Test CA", "--yes").stderr
+    assert gateway.json("ca", "delete", fingerprint(strange.ca.read_text()), "--yes")["name"] == "Test CA"
     assert listed(gateway)["custom"]["count"] == 2
-    assert gateway.command("ca", "delete", "Nobody").returncode == 1
+    assert gateway.command("ca", "delete", "Nobody", "--yes").returncode == 1
 
 
 def test_B84_both_off_warns(gateway):
@@ -183,6 +188,36 @@ def test_wrong_usage(gateway, arguments, why):
     assert "import FILE" in gateway.command("ca", "--help").stdout
 
 
+def test_C45_B88_deleted_is_said_only_where_it_is_trusted_no_more(gateway, strange):
+    gateway.command("ca", "import", strange.ca)
+    gateway.command("ca", "import", gateway.folder / "pki/ca.pem")
+    refused = gateway.command("ca", "delete", fingerprint(strange.ca.read_text()))
+    assert refused.returncode == 2 and "nothing was done; add --yes to delete the authority `Test CA`" in refused.stderr
+    assert listed(gateway)["custom"]["count"] == 3
+    assert gateway.json("ca", "delete", fingerprint(strange.ca.read_text()), "--yes")["still_in"] is None
+    done = gateway.command("ca", "delete", fingerprint((gateway.folder / "pki/ca.pem").read_text()), "--yes")
+    assert done.returncode == 1 and "deleted " in done.stdout
+    assert "still trusted" in done.stderr and "pki/ca.pem holds it as well: remove it there" in done.stderr
+
+
+def test_F9_check_warns_of_what_import_would_not_take(gateway, strange, tmp_path):
+    """The file of `authorities.custom` is taken as it is; what is behind a damaged block counts all the same."""
+    (tmp_path / "ca").write_text("basicConstraints=critical,CA:TRUE\n")
+    harness.run("openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", tmp_path / "key", "-out",
+        tmp_path / "csr", "-subj", "/CN=Old CA")
+    harness.run("openssl", "x509", "-req", "-in", tmp_path / "csr", "-signkey", tmp_path / "key", "-days", "-1", "-extfile", tmp_path / "ca",
+        "-out", tmp_path / "old.pem")
+    file = gateway.folder / "pki/ca.pem"
+    file.write_text("-----BEGIN CERTIFICATE-----\n*** no base64 ***\n-----END CERTIFICATE-----\n" + strange.server.read_text()
+        + (tmp_path / "old.pem").read_text() + strange.ca.read_text())
+    done = gateway.command("check")
+    assert done.returncode == 0, done.stderr
+    for words in ("block 1 of {}: it is damaged or cut off", "block 2 of {}, `gw.good.test`: it is no authority",
+            "block 3 of {}, `Old CA`: it has expired"):
+        assert words.format(file) in done.stdout + done.stderr, done.stderr
+    assert "block 4" not in done.stdout + done.stderr
+
+
 def test_without_a_state_directory_the_cure_is_said(make_gateway, strange):
     gateway = make_gateway(harness.settings(), start=False)
     done = gateway.command("ca", "import", strange.ca)
@@ -200,14 +235,15 @@ def calls_of(gateway, *arguments):
 
 
 def test_a_change_is_on_the_disk_before_it_is_told(gateway, strange):
-    """Each step is synced: the directory's entries, the file before its name, the name."""
+    """Each step is synced: who changes what, the directory's entries, the file before its name, the name."""
     directories = [("mkdirat", ""), ("fsync", ""), ("mkdirat", "/pki"), ("fsync", "/pki"), ("mkdirat", "~"), ("fsync", "~")]
+    record = [("mkdirat", ""), ("fsync", ""), ("write", "/pki/changes.log"), ("fsync", "/pki/changes.log"), ("fsync", "/pki")]
     whole_file = [("write", "~/custom/new"), ("fsync", "~/custom/new"), ("renameat", "~/custom"), ("fsync", "~/custom")]
-    assert calls_of(gateway, "import", strange.ca) == directories + whole_file
+    assert calls_of(gateway, "import", strange.ca) == record + directories + whole_file
     assert calls_of(gateway, "import", strange.ca) == [*directories, ("fsync", "~/custom")], "who was here before may have died"
-    assert calls_of(gateway, "disable", "custom") == [*directories, ("fsync", "~/new"), ("renameat", "~"), ("fsync", "~")]
-    assert calls_of(gateway, "enable", "custom") == [*directories, ("unlinkat", "~"), ("fsync", "~")]
-    assert calls_of(gateway, "delete", fingerprint(strange.ca.read_text())) == [*directories, ("unlinkat", "~/custom"), ("fsync", "~/custom")]
+    assert calls_of(gateway, "disable", "custom") == [*record, *directories, ("fsync", "~/new"), ("renameat", "~"), ("fsync", "~")]
+    assert calls_of(gateway, "enable", "custom") == [*record, *directories, ("unlinkat", "~"), ("fsync", "~")]
+    assert calls_of(gateway, "delete", fingerprint(strange.ca.read_text()), "--yes") == [*record, *directories, ("unlinkat", "~/custom"), ("fsync", "~/custom")]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")

@@ -1,13 +1,15 @@
 """What an operator is told about certificates: by status, by `cert tlsa`, before something is removed, and afterwards who did it."""
 
 import json
+import os
+import pwd
 import re
 
 import pytest
 
 import harness
-from test_cert import authority, cert, place, presented, running, show  # noqa: F401: fixtures
-from test_keys import certificates, make_certificate, settings
+from test_cert import authority, cert, place, running, show, type_at_terminal  # noqa: F401: fixtures
+from test_keys import certificates, fingerprint, make_certificate, settings
 
 
 @pytest.fixture
@@ -48,3 +50,47 @@ def test_tlsa_names_the_records_of_the_other_certificates_of_a_listener(several)
     assert other["record"] == "_25._tcp.gw.good.test. IN TLSA 3 1 1 " + spki.stdout.split()[0]
     several.configure((several.folder / several.file.name).read_text().replace("- file\n", ""))
     assert several.json("cert", "tlsa", "web", "--host", "gw.good.test")["others"] == []
+
+
+def changes(folder):
+    return [json.loads(line) for line in (folder / "state/pki/changes.log").read_text().splitlines()]
+
+
+def test_C45_delete_asks(place):
+    cert(place, "create", "web", "--common-name", "gw.good.test", "--key", "p256")
+    cert(place, "create", "old", "--common-name", "gw.good.test", "--key", "p256")
+    assert "nothing was done; add --yes to delete certificate `old` and its private key" in cert(place, "delete", "old", good=False, status=2)
+    assert type_at_terminal(place, ["delete", "old"], [(b"? [y/N]", b"n\n")])[0] == 1 and show(place, "old")
+    status, shown = type_at_terminal(place, ["delete", "old"], [(b"? [y/N]", b"y\n")])
+    assert status == 0 and "old: deleted" in shown
+    assert "there is no certificate `old`" in cert(place, "show", "old", good=False)
+
+
+def test_11_54_11_55_who_changed_the_store_is_recorded_and_logged(place, pki, authority):  # noqa: F811
+    """With and without a gateway; what cannot be recorded is not done."""
+    cert(place, "create", "web", "--common-name", "gw.good.test", "--key", "p256")
+    first = show(place)["fingerprint_sha256"]
+    with running(place, pki) as gateway:
+        cert(place, "create", "web", "--common-name", "gw.good.test", "--key", "p256", "--replace")
+        second = show(place)["fingerprint_sha256"]
+        log = gateway.stderr()
+        line, = re.findall(r"info master pki_changed (.*)", log)
+        user = pwd.getpwuid(os.getuid()).pw_name
+        assert line == f'what="cert create" name=web before={first} after={second} uid={os.getuid()} user={user}'
+        cert(place, "activate", "web")
+        cert(place, "export", "web", "--out", "web.p12", "--passphrase-file", "F")
+        gateway.command("ca", "import", pki.ca)
+        gateway.command("ca", "disable", "system")
+        gateway.command("ca", "disable", "system")
+        assert len(re.findall(r"pki_changed", gateway.stderr())) == 5
+    found = changes(place)
+    assert [c["what"] for c in found] == ["cert create", "cert create", "cert activate", "cert export", "ca import", "ca disable"]
+    assert [(c["name"], c["before"], c["after"]) for c in found[:3]] == [("web", None, first), ("web", first, second), ("web", None, second)]
+    assert found[4]["after"] == fingerprint(pki.ca) and found[4]["name"] == "Test CA" and found[5]["name"] == "system"
+    assert all(c["uid"] == os.getuid() and c["user"] == user and c["failed"] is None and c["time"].endswith("Z") for c in found)
+    record = place / "state/pki/changes.log"
+    assert record.stat().st_mode & 0o777 == 0o600
+    record.unlink()
+    record.symlink_to("/dev/null")
+    assert "nothing was changed, because it cannot be recorded" in cert(place, "create", "other", "--common-name", "gw.good.test", good=False, status=1)
+    assert "there is no certificate `other`" in cert(place, "show", "other", good=False)
