@@ -4,7 +4,7 @@
  */
 #include "admin/server.h"
 
-#include <poll.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
@@ -19,7 +19,6 @@
 #include "base/base.h"
 #include "base/clock.h"
 #include "base/err.h"
-#include "base/io.h"
 #include "base/log.h"
 #include "base/thread.h"
 
@@ -35,7 +34,10 @@ enum {
 struct server {
 	struct status *status;
 	ino_t socket;
-	int stop_fd, ended_fd;
+	int stop_fd;
+	pthread_mutex_t lock; /* guards what follows */
+	pthread_cond_t changed;
+	bool ended; /* its thread uses nothing of it any more */
 	struct event_base *base;
 	struct evhttp *http;
 	struct evhttp_bound_socket *bound;
@@ -120,7 +122,10 @@ static void *serve(void *argument)
 	event_free(server->stop);
 	evhttp_free(server->http);
 	event_base_free(server->base);
-	eventfd_write(server->ended_fd, 1);
+	pthread_mutex_lock(&server->lock);
+	server->ended = true;
+	pthread_cond_signal(&server->changed);
+	pthread_mutex_unlock(&server->lock);
 	return NULL;
 }
 
@@ -134,7 +139,8 @@ static ino_t number_of(int socket_fd)
 static int server_destroy(struct server *server)
 {
 	base_close(&server->stop_fd);
-	base_close(&server->ended_fd);
+	pthread_cond_destroy(&server->changed);
+	pthread_mutex_destroy(&server->lock);
 	return 0;
 }
 
@@ -142,10 +148,11 @@ struct server *server_start(int socket_fd, struct status *status)
 {
 	struct server *server = text_must(talloc_zero(NULL, struct server));
 
-	*server = (struct server){ .status = status,
-		.socket = number_of(socket_fd),
-		.stop_fd = eventfd(0, EFD_CLOEXEC),
-		.ended_fd = eventfd(0, EFD_CLOEXEC) };
+	*server = (struct server){
+		.status = status, .socket = number_of(socket_fd), .stop_fd = eventfd(0, EFD_CLOEXEC)
+	};
+	pthread_mutex_init(&server->lock, NULL);
+	thread_condition(&server->changed);
 	talloc_set_destructor(server, server_destroy);
 	event_set_log_callback(on_warning);
 	server->base = text_must(event_base_new());
@@ -177,12 +184,19 @@ bool server_has(const struct server *server, int socket_fd)
 
 bool server_end(struct server *server, int64_t ms)
 {
+	const int64_t until = clock_mono_ms() + ms;
+	bool in_time = true;
+
 	if (server == NULL)
 		return true;
 
 	eventfd_write(server->stop_fd, 1);
-	if (io_wait(server->ended_fd, POLLIN, -1, clock_mono_ms() + ms) < 0)
-		return false;
-	talloc_free(server);
-	return true;
+	pthread_mutex_lock(&server->lock);
+	while (!server->ended && in_time)
+		in_time = thread_wait(&server->changed, &server->lock, until);
+	const bool ended = server->ended;
+	pthread_mutex_unlock(&server->lock);
+	if (ended)
+		talloc_free(server);
+	return ended;
 }
