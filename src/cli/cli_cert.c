@@ -185,8 +185,9 @@ int cli_cert_file(const struct cli_cert *cert, const char *path, struct text *re
 
 	if (r < 0)
 		return cli_cert_refuse("%s cannot be read: %s", path,
-			r == -EFBIG ? "it is larger than 1 MiB; give only the certificates of this chain"
-				    : err_text(r));
+			r == -EFBIG    ? "it is larger than 1 MiB; give only the certificates of this chain"
+			: r == -EINVAL ? "it is no regular file; give one"
+				       : err_text(r));
 	*ret_bytes = bundle_find(bundle, path);
 	return CLI_FINE;
 }
