@@ -50,3 +50,14 @@ def test_B82_B84_B85_B86_B88_authorities(place, authority):
     assert not json.loads(typed(place, "postern -c gw.yaml ca list --json"))["system"]["on"]
     typed(place, "postern -c gw.yaml ca enable system")
     assert json.loads(typed(place, "postern -c gw.yaml ca list --json"))["system"]["on"]
+
+
+def test_the_list_of_what_to_type_names_commands_that_are_there():
+    text = (harness.ROOT / "docs/certificates.md").read_text()
+    lines = re.findall(r"`(?:postern )?((?:cert|ca|crl|check|status|reload|track|config)(?: [a-z]+)?)((?: [^`|>]*)?)", text)
+    assert len(lines) > 20, lines
+    for words, rest in lines:
+        done = harness.postern(*words.split(), "--help")
+        assert done.returncode == 0, (words, done.stderr)
+        for option in re.findall(r"--[a-z-]+", rest):
+            assert option in done.stdout, (words, option, done.stdout)
