@@ -74,6 +74,7 @@ static bool offer(struct fixture *f, uint64_t generation, const char *name)
 	frame_put_fd(frame, bundle_seal(bundle, BUNDLE_KEYS));
 	frame_put_fd(frame, dup(STDERR_FILENO));
 	frame_put_text(frame, TEXT("p.yaml"));
+	frame_put_number(frame, 0); /* all of it is new */
 	assert_int_equal(channel_send(f->master_fd, frame, soon()), 0);
 	assert_int_equal(channel_receive(frame, f->master_fd, -1, soon(), &answer), 0);
 	bool ready = answer->kind == FRAME_READY;
