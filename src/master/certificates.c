@@ -46,10 +46,10 @@ static struct told *told_of(struct master *master, const char *name, bool author
 	return told;
 }
 
-static void tell(struct told *told, int64_t now_s)
+static void tell(struct told *told, const struct expiry *expiry)
 {
-	const int64_t left = told->ends_s - now_s;
-	const int step = expiry_step(left);
+	const int64_t left = expiry->left_s;
+	const int step = expiry_step(expiry);
 	char text[CLOCK_TEXT_MAX];
 
 	clock_iso(told->ends_s * 1000, text);
@@ -82,13 +82,13 @@ static int64_t look_at_authorities(struct master *master, int64_t now_s)
 
 		for (size_t j = 0; j < found->count; j++) {
 			const struct authority *authority = &found->all[j];
-
 			const int64_t ends_s = authority->ends_ms / 1000;
+			const struct expiry expiry = expiry_of(authority->starts_ms / 1000, ends_s, now_s);
 
 			if (ends_s == 0)
 				continue;
-			tell(told_of(master, authority->name, true, ends_s), now_s);
-			wait_s = MIN(wait_s, expiry_next(ends_s - now_s));
+			tell(told_of(master, authority->name, true, ends_s), &expiry);
+			wait_s = MIN(wait_s, expiry_next(&expiry));
 		}
 		talloc_free(found);
 	}
@@ -100,15 +100,16 @@ static int look(struct master *master)
 {
 	const struct config *config = master->config;
 	const int64_t now_ms = clock_wall_ms();
-	int64_t wait_s = look_at_authorities(master, now_ms / 1000), left;
+	int64_t wait_s = look_at_authorities(master, now_ms / 1000);
+	struct expiry expiry;
 
 	for (size_t i = 0; i < config->certificate_count; i++) {
 		const struct config_certificate *certificate = &config->certificates[i];
 
-		if (expiry_of_chain(bundle_find(master->bundle, certificate->chain), now_ms, &left) < 0)
+		if (expiry_of_chain(bundle_find(master->bundle, certificate->chain), now_ms, &expiry) < 0)
 			continue;
-		tell(told_of(master, certificate->name, false, now_ms / 1000 + left), now_ms / 1000);
-		wait_s = MIN(wait_s, expiry_next(left));
+		tell(told_of(master, certificate->name, false, now_ms / 1000 + expiry.left_s), &expiry);
+		wait_s = MIN(wait_s, expiry_next(&expiry));
 	}
 	return (int)wait_s * 1000;
 }
@@ -143,20 +144,21 @@ static json_t *certificate_json(
 	const struct master *master, const struct config_certificate *certificate, const void *scratch)
 {
 	const struct text chain = bundle_find(master->bundle, certificate->chain);
-	int64_t now = clock_wall_ms(), left;
+	const int64_t now = clock_wall_ms();
+	struct expiry expiry;
 	char text[CLOCK_TEXT_MAX];
 	struct certificate *list;
 	const char *why;
 	size_t count;
 
-	if (expiry_of_chain(chain, now, &left) < 0 ||
+	if (expiry_of_chain(chain, now, &expiry) < 0 ||
 		certificate_list(scratch, chain, &list, &count, &why) < 0)
 		return NULL;
 	return json_pack("{s:s, s:s, s:s, s:s, s:I, s:s, s:b, s:b}", "name", certificate->name, "subject",
 		list[0].subject, "fingerprint_sha256", list[0].fingerprint_sha256, "expires",
-		clock_iso((now / 1000 + left) * 1000, text), "seconds_left", (json_int_t)left, "state",
-		expiry_word(left), "stored", (int)certificate->stored, "demo",
-		(int)stored_is_demo(certificate));
+		clock_iso((now / 1000 + expiry.left_s) * 1000, text), "seconds_left",
+		(json_int_t)expiry.left_s, "state", expiry_word(&expiry), "stored", (int)certificate->stored,
+		"demo", (int)stored_is_demo(certificate));
 }
 
 static void append(json_t *array, json_t *item)

@@ -1,4 +1,7 @@
-/* A chain is as good as its weakest link: an intermediate that has ended breaks it as much as the leaf does. Called by master only. */
+/*
+ * A chain is as good as its weakest link: an intermediate that has ended breaks it as much as the leaf does. What lives for six days would be about to
+ * end all its life if the fixed steps were for it, too; a third of the life is when it should have been renewed. Called by master only.
+ */
 #include "pki/expiry.h"
 
 #include <time.h>
@@ -15,46 +18,66 @@ enum { DAY_S = 86400 };
 static const int64_t steps[EXPIRY_STEPS - 1] = { 30 * DAY_S, 14 * DAY_S, 7 * DAY_S, DAY_S, 0, -DAY_S,
 	-7 * DAY_S, -14 * DAY_S, -30 * DAY_S };
 
-int expiry_of_chain(struct text pem, int64_t now_ms, int64_t *ret_seconds)
+static int64_t seconds_of(const ASN1_TIME *time)
+{
+	struct tm tm;
+
+	return ASN1_TIME_to_tm(time, &tm) == 1 ? (int64_t)timegm(&tm) : INT64_MAX;
+}
+
+struct expiry expiry_of(int64_t begins_s, int64_t ends_s, int64_t now_s)
+{
+	return (struct expiry){ .left_s = ends_s - now_s, .life_s = MAX(ends_s - begins_s, 0) };
+}
+
+int expiry_of_chain(struct text pem, int64_t now_ms, struct expiry *ret_expiry)
 {
 	BIO *bio = pem.at == NULL ? NULL : text_must(BIO_new_mem_buf(pem.at, (int)pem.len));
-	int64_t first = INT64_MAX;
+	int64_t begin = 0, first = INT64_MAX;
 	X509 *next;
 
 	while (bio != NULL && (next = PEM_read_bio_X509(bio, NULL, NULL, (void *)"")) != NULL) {
-		struct tm tm;
+		const int64_t ends = seconds_of(X509_get0_notAfter(next));
 
-		if (ASN1_TIME_to_tm(X509_get0_notAfter(next), &tm) == 1)
-			first = MIN(first, (int64_t)timegm(&tm));
+		if (ends < first) {
+			first = ends;
+			begin = MIN(seconds_of(X509_get0_notBefore(next)), ends);
+		}
 		X509_free(next);
 	}
 	BIO_free(bio);
 	ERR_clear_error();
 	if (first == INT64_MAX)
 		return ERR_FORMAT;
-	*ret_seconds = first - now_ms / 1000;
+	*ret_expiry = expiry_of(begin, first, now_ms / 1000);
 	return 0;
 }
 
-int expiry_step(int64_t seconds_left)
+/* At how many seconds left something with this life passes step number `at`. */
+static int64_t step_of(int64_t life_s, int at)
+{
+	return life_s > 0 && steps[at] > 0 ? MIN(steps[at], life_s / 3) : steps[at];
+}
+
+int expiry_step(const struct expiry *expiry)
 {
 	int passed = EXPIRY_FINE;
 
-	while (passed < EXPIRY_STEPS - 1 && seconds_left <= steps[passed])
+	while (passed < EXPIRY_STEPS - 1 && expiry->left_s <= step_of(expiry->life_s, passed))
 		passed++;
 	return passed;
 }
 
-int64_t expiry_next(int64_t seconds_left)
+int64_t expiry_next(const struct expiry *expiry)
 {
-	const int passed = expiry_step(seconds_left);
+	const int passed = expiry_step(expiry);
 
-	return passed == EXPIRY_STEPS - 1 ? INT64_MAX : seconds_left - steps[passed];
+	return passed == EXPIRY_STEPS - 1 ? INT64_MAX : expiry->left_s - step_of(expiry->life_s, passed);
 }
 
-const char *expiry_word(int64_t seconds_left)
+const char *expiry_word(const struct expiry *expiry)
 {
-	const int passed = expiry_step(seconds_left);
+	const int passed = expiry_step(expiry);
 
 	return passed == EXPIRY_FINE ? "fine" : passed < EXPIRY_ENDED ? "expires" : "expired";
 }

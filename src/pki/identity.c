@@ -170,17 +170,17 @@ static void warn_of_dates(const struct config *config, const struct config_certi
 	char *key = text_must(talloc_asprintf(NULL, "certificates[%s].chain", certificate->name));
 	char when[CLOCK_TEXT_MAX];
 	time_t now = (time_t)(now_ms / 1000);
-	int64_t left;
+	struct expiry expiry;
 
 	if (X509_cmp_time(X509_get0_notBefore(identity->leaf), &now) > 0)
 		problems_warn(problems, config->file, certificate->line, key,
 			"%s is not valid yet, so that no peer will believe it: look at the clock of this machine, or wait",
 			certificate->chain);
-	else if (expiry_of_chain(chain, now_ms, &left) == 0 && expiry_step(left) != EXPIRY_FINE)
+	else if (expiry_of_chain(chain, now_ms, &expiry) == 0 && expiry_step(&expiry) != EXPIRY_FINE)
 		problems_warn(problems, config->file, certificate->line, key,
 			"%s %s on %.10s: get a new one from the CA (`postern cert csr`, `postern cert upload`, or replace the files and reload)",
-			certificate->chain, left < 0 ? "expired" : "expires",
-			clock_iso(now_ms + left * 1000, when));
+			certificate->chain, expiry.left_s < 0 ? "expired" : "expires",
+			clock_iso(now_ms + expiry.left_s * 1000, when));
 	talloc_free(key);
 }
 

@@ -137,6 +137,19 @@ class Pki:
         shutil.copytree(self.folder, folder, dirs_exist_ok=True)
 
 
+def sign_dated(folder, request, out, begins, ends, key, issuer=None):
+    """Sign a request (files of `folder`) with `key`, as `issuer` (a certificate; None: self-signed), valid between two days counted from today."""
+    folder = pathlib.Path(folder)
+    (folder / "dated.index").write_text("")
+    (folder / "dated.cnf").write_text("[ca]\ndefault_ca=a\n[a]\ndatabase=dated.index\nnew_certs_dir=.\nrand_serial=yes\ndefault_md=sha256\n"
+        "policy=p\ncopy_extensions=copyall\nunique_subject=no\n[p]\ncommonName=supplied\n")
+    dates = [time.strftime("%Y%m%d%H%M%SZ", time.gmtime(time.time() + days * 86400)) for days in (begins, ends)]
+    done = run("openssl", "ca", "-batch", "-notext", "-config", "dated.cnf", "-in", request, "-out", out, "-startdate", dates[0], "-enddate", dates[1],
+        "-keyfile", key, *(["-cert", issuer] if issuer else ["-selfsign"]), cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder / out
+
+
 # Configuration
 
 

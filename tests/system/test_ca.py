@@ -159,9 +159,10 @@ def test_B84_both_off_warns(gateway):
 @pytest.mark.parametrize("kept", [False, True], ids=["authorities_custom", "ca_import"])
 def test_B88_the_end_of_an_authority_is_told_before_it_comes(gateway, tmp_path, kept):
     """Once for a start: not again by a reload."""
-    made = harness.run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", tmp_path / "key", "-out",
-        gateway.folder / "short.pem", "-days", 5, "-subj", "/CN=Short CA")
+    made = harness.run("openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", tmp_path / "key", "-out",
+        tmp_path / "csr", "-subj", "/CN=Short CA", "-addext", "basicConstraints=critical,CA:true")
     assert made.returncode == 0, made.stderr
+    (gateway.folder / "short.pem").write_text(harness.sign_dated(tmp_path, "csr", "short.pem", -25, 5, "key").read_text())
     if kept:
         assert gateway.command("ca", "import", gateway.folder / "short.pem").returncode == 0
     else:

@@ -546,22 +546,28 @@ def test_a_name_points_to_files_or_to_the_store(place, pki):
         assert show(place)["uses"] == [], "the store's certificate of the same name is another one"
 
 
-def test_B20_the_end_of_a_certificate_is_told_before_and_after(place, authority, pki):
+def test_B20_8_24_the_end_of_a_certificate_is_told_before_and_after(place, authority, pki):
     cert(place, *ISSUE_LINE)
-    for days, event, state in ((40, None, "fine"), (20, "certificate_expires certificate=web ends=", "expires")):
-        cert(place, "create", "web", "--common-name", "gw.good.test", "--replace", "--days", days)
-        assert ("chain.pem expires on 20" in checked(place)) == (event is not None)
+    (place / "web.csr").write_text(cert(place, "csr", "web"))
+
+    def upload(life, left):
+        harness.sign_dated(place, "web.csr", "dated.pem", left - life, left, "ca.key", "ca.pem")
+        cert(place, "upload", "web", "--in", "dated.pem")
+
+    for life, left, told_now in ((90, 39.5, False), (90, 19.5, True), (6, 5.5, False), (6, 1.5, True)):
+        upload(life, left)
+        assert ("chain.pem expires on 20" in checked(place)) == told_now
         with running(place, pki) as gateway:
             (found,) = gateway.status()["certificates"]
-            assert found["state"] == state and (days - 1) * 86400 < found["seconds_left"] <= days * 86400
+            assert found["state"] == ("expires" if told_now else "fine") and (left - 1) * 86400 < found["seconds_left"] <= left * 86400
             told = [line for line in gateway.stderr().splitlines() if " certificate_expire" in line]
-            assert len(told) == (event is not None), told
-            if event:
-                assert " warn " in told[0] and event in told[0] and re.search(rf"days=({days - 1}|{days})$", told[0])
+            assert len(told) == told_now, told
+            if told_now:
+                assert re.search(r" warn master certificate_expires certificate=web ends=\S+ days=%d$" % left, told[0]), told
             gateway.command("reload")
             assert gateway.stderr().count(" certificate_expire") == len(told), "each step is told once"
-            cert(place, "create", "web", "--common-name", "gw.good.test", "--replace", "--days", 5)
-            harness.wait_for("the new one is told of", lambda: re.search("days=[45]$", gateway.stderr(), re.M))
+            upload(30, 4.5)
+            harness.wait_for("the new one is told of", lambda: re.search("days=4$", gateway.stderr(), re.M))
         (place / "stderr").unlink()
     authority.sign(cert(place, "csr", "web"), "late.pem", "ca", "-days", "-1")
     (place / "state/pki/certificates/web/chain.pem").write_text((place / "late.pem").read_text())

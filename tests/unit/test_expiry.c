@@ -39,40 +39,77 @@ static void test_B20_steps_are_30_14_7_and_1_days_before_and_after(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(cases); i++) {
-		assert_int_equal(expiry_step(cases[i].left), cases[i].step);
-		assert_string_equal(expiry_word(cases[i].left), cases[i].word);
+		const struct expiry known = { .left_s = cases[i].left, .life_s = 90 * DAY },
+				    unknown = { .left_s = cases[i].left };
+
+		assert_int_equal(expiry_step(&known), cases[i].step);
+		assert_string_equal(expiry_word(&known), cases[i].word);
+		assert_int_equal(expiry_step(&unknown), cases[i].step);
+	}
+}
+
+static void test_8_24_nothing_is_told_before_a_third_of_the_life_is_left(void **state)
+{
+	static const struct {
+		int64_t life, left;
+		int step;
+	} cases[] = {
+		{ 6 * DAY, 6 * DAY, EXPIRY_FINE }, /* a new certificate of six days is nothing to speak of */
+		{ 6 * DAY, 2 * DAY + 1, EXPIRY_FINE },
+		{ 6 * DAY, 2 * DAY, 3 }, /* the steps above a third are passed together */
+		{ 6 * DAY, DAY + 1, 3 }, { 6 * DAY, DAY, 4 }, { 6 * DAY, 0, EXPIRY_ENDED },
+		{ 6 * DAY, -DAY, EXPIRY_ENDED + 1 }, { DAY, 8 * 3600 + 1, EXPIRY_FINE }, { DAY, 8 * 3600, 4 },
+		{ 45 * DAY, 15 * DAY + 1, EXPIRY_FINE }, { 45 * DAY, 15 * DAY, 1 }, { 45 * DAY, 14 * DAY, 2 },
+		{ 90 * DAY, 30 * DAY, 1 }, { 365 * DAY, 30 * DAY + 1, EXPIRY_FINE },
+		{ 365 * DAY, 30 * DAY, 1 },
+		{ 7300 * DAY, 2000 * DAY, EXPIRY_FINE }, /* an authority of 20 years */
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		const struct expiry expiry = { .left_s = cases[i].left, .life_s = cases[i].life };
+
+		if (expiry_step(&expiry) != cases[i].step)
+			fail_msg("case %zu: step %d", i, expiry_step(&expiry));
 	}
 }
 
 static void test_B20_the_next_step_is_passed_exactly_then(void **state)
 {
-	(void)state;
-	for (int64_t left = 31 * DAY; left > -31 * DAY; left -= 17) {
-		const int64_t next = expiry_next(left);
+	static const int64_t lives[] = { 0, DAY, 6 * DAY, 45 * DAY, 90 * DAY, 400 * DAY };
 
-		if (next == INT64_MAX) {
-			assert_int_equal(expiry_step(left), EXPIRY_STEPS - 1);
-			continue;
+	(void)state;
+	for (size_t i = 0; i < COUNT(lives); i++)
+		for (int64_t left = 31 * DAY; left > -31 * DAY; left -= 17) {
+			const struct expiry now = { .left_s = left, .life_s = lives[i] };
+			const int64_t next = expiry_next(&now);
+			if (next == INT64_MAX) {
+				assert_int_equal(expiry_step(&now), EXPIRY_STEPS - 1);
+				continue;
+			}
+			const struct expiry then = { .left_s = left - next, .life_s = lives[i] },
+					    before = { .left_s = left - next + 1, .life_s = lives[i] };
+
+			assert_true(next > 0);
+			assert_true(expiry_step(&then) > expiry_step(&now));
+			assert_int_equal(expiry_step(&before), expiry_step(&now));
 		}
-		assert_true(next > 0);
-		assert_int_equal(expiry_step(left - next), expiry_step(left) + 1);
-		assert_int_equal(expiry_step(left - next + 1), expiry_step(left));
-	}
 }
 
 static void test_B20_the_first_of_a_chain_to_end_counts(void **state)
 {
 	void *owner = talloc_new(NULL);
 	struct help_identity identity = help_identity(owner); /* one hour */
-	int64_t left = 0;
+	struct expiry expiry = { 0 };
 
 	(void)state;
-	assert_int_equal(expiry_of_chain(text_of(identity.chain), clock_wall_ms(), &left), 0);
-	assert_true(left > 3500 && left <= 3600);
-	assert_int_equal(expiry_of_chain(text_of(identity.chain), clock_wall_ms() + 7200 * 1000, &left), 0);
-	assert_true(left < 0);
-	assert_int_equal(expiry_of_chain((struct text){ NULL, 0 }, 0, &left), ERR_FORMAT);
-	assert_int_equal(expiry_of_chain(TEXT("nothing"), 0, &left), ERR_FORMAT);
+	assert_int_equal(expiry_of_chain(text_of(identity.chain), clock_wall_ms(), &expiry), 0);
+	assert_true(expiry.left_s > 3500 && expiry.left_s <= 3600);
+	assert_int_equal(expiry.life_s, 7200);
+	assert_int_equal(expiry_of_chain(text_of(identity.chain), clock_wall_ms() + 7200 * 1000, &expiry), 0);
+	assert_true(expiry.left_s < 0);
+	assert_int_equal(expiry_of_chain((struct text){ NULL, 0 }, 0, &expiry), ERR_FORMAT);
+	assert_int_equal(expiry_of_chain(TEXT("nothing"), 0, &expiry), ERR_FORMAT);
 	talloc_free(owner);
 }
 
@@ -80,6 +117,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_B20_steps_are_30_14_7_and_1_days_before_and_after),
+		cmocka_unit_test(test_8_24_nothing_is_told_before_a_third_of_the_life_is_left),
 		cmocka_unit_test(test_B20_the_next_step_is_passed_exactly_then),
 		cmocka_unit_test(test_B20_the_first_of_a_chain_to_end_counts),
 	};

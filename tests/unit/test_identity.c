@@ -109,13 +109,15 @@ static const char *said_of_days(void *owner, int from, int to)
 	return said;
 }
 
-static void test_B20_check_warns_of_dates(void **state)
+static void test_B20_8_24_check_warns_of_dates(void **state)
 {
 	void *owner = talloc_new(NULL);
 
 	(void)state;
 	assert_null(said_of_days(owner, -1, 90));
-	assert_non_null(strstr(said_of_days(owner, -1, 20), " expires on 20"));
+	assert_non_null(strstr(said_of_days(owner, -70, 20), " expires on 20"));
+	assert_null(said_of_days(owner, -1, 5));
+	assert_non_null(strstr(said_of_days(owner, -5, 1), " expires on 20"));
 	assert_non_null(strstr(said_of_days(owner, -30, -1), " expired on 20"));
 	assert_non_null(strstr(said_of_days(owner, 2, 90), " is not valid yet"));
 	talloc_free(owner);
@@ -126,7 +128,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_only_a_certificate_with_its_own_clear_key_is_used),
 		cmocka_unit_test(test_a_context_proves_itself_with_the_identity),
-		cmocka_unit_test(test_B20_check_warns_of_dates),
+		cmocka_unit_test(test_B20_8_24_check_warns_of_dates),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -254,16 +254,17 @@ static void test_the_expiry_of_a_chain_is_that_of_its_first_to_end(void **state)
 {
 	void *owner = talloc_new(NULL);
 	struct help_identity identity = help_identity(owner); /* good for an hour */
-	int64_t now = clock_wall_ms(), left = 0;
+	struct expiry expiry = { 0 };
+	int64_t now = clock_wall_ms();
 	char *twice = talloc_asprintf(owner, "%s%s", identity.chain, identity.chain);
 
 	(void)state;
-	assert_int_equal(expiry_of_chain(text_of(identity.chain), now, &left), 0);
-	assert_in_range(left, 3500, 3600);
-	assert_int_equal(expiry_of_chain(text_of(twice), now + 7200 * 1000, &left), 0);
-	assert_true(left < -3500 && left >= -3700);
-	assert_int_equal(expiry_of_chain(TEXT("nothing"), now, &left), ERR_FORMAT);
-	assert_int_equal(expiry_of_chain(text_of(identity.key), now, &left), ERR_FORMAT);
+	assert_int_equal(expiry_of_chain(text_of(identity.chain), now, &expiry), 0);
+	assert_in_range(expiry.left_s, 3500, 3600);
+	assert_int_equal(expiry_of_chain(text_of(twice), now + 7200 * 1000, &expiry), 0);
+	assert_true(expiry.left_s < -3500 && expiry.left_s >= -3700);
+	assert_int_equal(expiry_of_chain(TEXT("nothing"), now, &expiry), ERR_FORMAT);
+	assert_int_equal(expiry_of_chain(text_of(identity.key), now, &expiry), ERR_FORMAT);
 	talloc_free(owner);
 }
 
