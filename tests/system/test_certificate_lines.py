@@ -37,6 +37,8 @@ def test_B7_B10_B13_B15_B17_C48_certificates(place, authority):
     typed(place, "postern -c gw.yaml cert activate copy")
     assert [json.loads(line)["active"] for line in typed(place, "postern -c gw.yaml cert list --json").splitlines()] == [True, False]
     typed(place, "postern -c gw.yaml cert activate web")
+    typed(place, "postern -c gw.yaml cert delete copy --yes")
+    assert "copy" not in typed(place, "postern -c gw.yaml cert list")
 
 
 def test_B82_B84_B85_B86_B88_authorities(place, authority):
@@ -50,6 +52,8 @@ def test_B82_B84_B85_B86_B88_authorities(place, authority):
     assert not json.loads(typed(place, "postern -c gw.yaml ca list --json"))["system"]["on"]
     typed(place, "postern -c gw.yaml ca enable system")
     assert json.loads(typed(place, "postern -c gw.yaml ca list --json"))["system"]["on"]
+    typed(place, "postern -c gw.yaml ca delete Root --yes")
+    assert "Root" not in typed(place, "postern -c gw.yaml ca list custom")
 
 
 def test_the_list_of_what_to_type_names_commands_that_are_there():
