@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import ssl
+import subprocess
 
 import pytest
 
@@ -69,6 +70,42 @@ def test_8_19_swaks_with_a_name(hosts, tmp_path):
         text = (tmp_path / "shown.pem").read_text()
         shown = hashlib.sha256(ssl.PEM_cert_to_DER_cert(text)).hexdigest()
         assert shown in ([hosts.shown[name]] if name else [hosts.shown["first"], hosts.shown["second"]])
+
+
+ASKED = [("gw.good.test", "first", "second"), ("mail.good.test", "first", "first"), ("a.hosted.test", None, "wild"), ("other.test", "other", "other")]
+
+
+@pytest.mark.skipif(not shutil.which("gnutls-cli"), reason="gnutls-cli is not installed")
+@pytest.mark.parametrize("version", ["-VERS-ALL:+VERS-TLS1.2", "-VERS-ALL:+VERS-TLS1.3"])
+@pytest.mark.parametrize("asked,rsa,ecdsa", ASKED)
+def test_8_19_8_20_gnutls_believes_the_one_it_asks_for(hosts, asked, rsa, ecdsa, version):
+    """It verifies by the name; another library with its own ideas of names, signatures and groups."""
+    host, port = hosts.address("first")
+    elliptic = "-SIGN-ECDSA-SHA256:-SIGN-ECDSA-SECP256R1-SHA256:-SIGN-ECDSA-SHA384:-SIGN-ECDSA-SECP384R1-SHA384:-SIGN-ECDSA-SHA512:-SIGN-ECDSA-SECP521R1-SHA512"
+    for name, signatures in ((ecdsa, ""), (rsa, f":{elliptic}")):
+        if name is None:
+            continue
+        done = subprocess.run(["gnutls-cli", "--starttls-proto=smtp", "--port", str(port), "--sni-hostname", asked, "--verify-hostname", asked,
+            "--x509cafile", str(hosts.folder / f"pki/{name}.pem"), "--priority", f"NORMAL:{version}{signatures}", "--crlf", "--print-cert", host], input="quit\n",
+            capture_output=True, text=True, timeout=harness.PATIENCE, env=harness.environment())
+        assert "The certificate is trusted" in done.stdout and done.returncode == 0, done.stdout + done.stderr
+        assert shown_to(done) == hosts.shown[name], done.stdout
+
+
+@pytest.mark.skipif(not shutil.which("posttls-finger", path="/usr/sbin"), reason="posttls-finger is not installed")
+@pytest.mark.parametrize("asked,rsa,ecdsa", ASKED)
+def test_8_19_8_20_postfix_believes_the_one_it_asks_for(hosts, tmp_path, asked, rsa, ecdsa):
+    """By what it is named (-s), at its level `secure`; Postfix takes either kind of key unless its ciphers say otherwise."""
+    host, port = hosts.address("first")
+    for name, options in ((ecdsa, []), (rsa, ["-o", "tls_medium_cipherlist=aRSA", "-p", "!TLSv1.3", "-g", "medium"])):
+        if name is None:
+            continue
+        (tmp_path / "main.cf").write_text("compatibility_level = 3.6\ninet_protocols = ipv4\n")
+        done = harness.run("env", f"MAIL_CONFIG={tmp_path}", "/usr/sbin/posttls-finger", "-c", "-l", "secure", "-s", asked, "-F",
+            hosts.folder / f"pki/{name}.pem", "-d", "sha256", "-L", "summary,certmatch", *options, f"[{host}]:{port}", asked)
+        said = done.stdout + done.stderr
+        assert "Verified TLS connection established" in said, said
+        assert hosts.shown[name] in said.replace(":", "").lower(), said
 
 
 def test_8_17_a_ticket_is_for_its_listener_until_a_reload(make_gateway, sink):
