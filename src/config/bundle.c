@@ -447,3 +447,34 @@ struct bundle *bundle_renew(
 	talloc_free(renewed);
 	return NULL;
 }
+
+/* Whether all entries of `parts` in one are in the other, too; what was put away is compared apart. */
+static bool is_within(const struct bundle *bundle, const struct bundle *other, unsigned parts)
+{
+	for (size_t i = 0; i < bundle->count; i++) {
+		const struct entry *entry = &bundle->entries[i], *twin = find(other, entry->path);
+
+		if ((entry->readers & parts) != 0 && (twin == NULL || twin->readers != entry->readers ||
+							     !text_equal(twin->bytes, entry->bytes)))
+			return false;
+	}
+	return true;
+}
+
+static bool has_same_keys(const struct bundle *bundle, const struct bundle *other)
+{
+	void *scratch = talloc_new(NULL);
+	const struct bundle *keys = bundle_open(scratch, bundle->keys_fd),
+			    *other_keys = bundle_open(scratch, other->keys_fd);
+	const bool same = keys != NULL && other_keys != NULL && keys->count == other_keys->count &&
+			  is_within(keys, other_keys, ~0u);
+
+	talloc_free(scratch);
+	return same;
+}
+
+bool bundle_is_same(const struct bundle *bundle, const struct bundle *other, unsigned parts)
+{
+	return is_within(bundle, other, parts) && is_within(other, bundle, parts) &&
+	       ((bundle->keys_fd < 0 && other->keys_fd < 0) || has_same_keys(bundle, other));
+}

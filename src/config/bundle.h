@@ -39,6 +39,9 @@ struct bundle *bundle_new(const void *owner, uint64_t generation);
 struct bundle *bundle_renew(
 	const void *owner, uint64_t generation, const struct bundle *bundle, unsigned parts);
 
+/* True when both hold the same entries of `parts`; keys must be put away in both, or in none. */
+bool bundle_is_same(const struct bundle *bundle, const struct bundle *other, unsigned parts);
+
 uint64_t bundle_generation(const struct bundle *bundle);
 
 /* Add (or, for the same path, widen the readers of) an entry. `path` and `bytes` are copied. */

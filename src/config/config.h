@@ -226,6 +226,7 @@ struct config {
 	const char *user;
 	struct config_certificate *certificates;
 	size_t certificate_count;
+	bool watch_certificates;
 	struct config_tls_settings tls;
 	struct config_authorities authorities;
 	struct config_listener *listeners;

@@ -284,6 +284,9 @@ static const struct table_row top_rows[] = {
 	{ "user", TABLE_NAME, TOP(user), .standard = "postern",
 		.manual = "User that the roles run as when the gateway is started by root." },
 	{ "certificates", TABLE_LIST, TOP_LIST(certificate, certificates), .inner = &table_certificates },
+	{ "watch_certificates", TABLE_BOOL, TOP(watch_certificates), .standard = "true",
+		.manual =
+			"Use files of certificates, keys and authorities as soon as they change, those of `postern cert` and `postern ca` too, without a reload." },
 	{ "tls", TABLE_SECTION, TOP(tls), .inner = &table_tls },
 	{ "authorities", TABLE_SECTION, TOP(authorities), .inner = &table_authorities },
 	{ "tls_profiles", TABLE_LIST, TOP_LIST(tls_profile, tls_profiles), .inner = &table_profiles,

@@ -225,18 +225,21 @@ static void handle_signals(struct master *master)
 
 static void watch(struct master *master)
 {
-	struct pollfd polled[4] = { { .fd = master->signal_fd, .events = POLLIN },
-		{ .fd = master->control_fd, .events = POLLIN }, { .events = POLLIN }, { .events = POLLIN } };
+	struct pollfd polled[5] = { { .fd = master->signal_fd, .events = POLLIN },
+		{ .fd = master->control_fd, .events = POLLIN }, { .events = POLLIN }, { .events = POLLIN },
+		{ .events = POLLIN } };
 
 	while (!master->stopping) {
 		int timeout = restart_due(master);
-		const int refresh = master_refresh_due(master),
+		const int watched = master_watch_due(master), refresh = master_refresh_due(master),
 			  look = MIN(master_tell_expiry(master), master_end_silent(master));
 
 		timeout = timeout < 0 ? look : MIN(timeout, look);
 		timeout = refresh < 0 ? timeout : MIN(timeout, refresh);
+		timeout = watched < 0 ? timeout : MIN(timeout, watched);
 		polled[2].fd = master->admin_fd;
 		polled[3].fd = master->upkeep_fd;
+		polled[4].fd = master_watch_fd(master);
 		poll(polled, COUNT(polled), timeout);
 		if (polled[1].revents != 0)
 			master_serve_control(master);
@@ -245,6 +248,8 @@ static void watch(struct master *master)
 			master_serve_admin(master);
 		if (polled[3].revents != 0 && polled[3].fd == master->upkeep_fd)
 			master_serve_upkeep(master);
+		if (polled[4].revents != 0 && polled[4].fd == master_watch_fd(master))
+			master_serve_watch(master);
 		handle_signals(master);
 	}
 }

@@ -55,6 +55,7 @@ struct master {
 	int upkeep_fd;	/* role `upkeep` says on it what it has fetched */
 	int log_fd;	/* every role gets a copy; a reload opens it anew */
 	uint64_t reloads_refused;
+	struct watch *watch;  /* watch.c; NULL = none */
 	unsigned changed;     /* parts to be read anew, of BUNDLE_PARTS */
 	int64_t refreshed_at; /* monotonic: the last time */
 	struct told *told;    /* certificates.c: of which certificates an end was told */
@@ -113,6 +114,13 @@ void master_changed(struct master *master, unsigned parts);
 int master_refresh_due(struct master *master);
 /* Serve a word of role `upkeep`. */
 void master_serve_upkeep(struct master *master);
+
+/* watch.c: follow the files of certificates, keys and authorities that the generation in use names, unless it says `watch_certificates: false`: begin anew for another
+ * generation, and have them read when a change of them has settled. Milliseconds until the next call, or -1. */
+int master_watch_due(struct master *master);
+/* What to poll for it, -1 = nothing; and serve it when it is readable. */
+int master_watch_fd(const struct master *master);
+void master_serve_watch(struct master *master);
 
 /* certificates.c: tell in the log what certificates have passed a step towards their end; milliseconds until the next look. And which listeners present the
  * demo certificate. */

@@ -34,7 +34,11 @@ int master_refresh_due(struct master *master)
 {
 	const int64_t now = clock_mono_ms();
 	const bool waits = master->refreshed_at != 0 && now - master->refreshed_at < EVERY_MS;
-	const unsigned parts = master->changed;
+	const unsigned
+		rest = master->changed & ~(unsigned)BUNDLE_CERTIFICATES,
+		parts = rest != 0
+				? rest
+				: master->changed; /* a file of an operator may be wrong, and hold up itself only */
 
 	if (parts == 0)
 		return -1;
@@ -42,11 +46,11 @@ int master_refresh_due(struct master *master)
 		return (int)(master->refreshed_at + EVERY_MS - now);
 	const bool later = somebody_is_silent(master);
 	if (!later) {
-		master->changed = 0;
+		master->changed &= ~parts;
 		master_refresh(master, parts);
 	}
 	master->refreshed_at = clock_mono_ms();
-	return later ? EVERY_MS : -1;
+	return later || master->changed != 0 ? EVERY_MS : -1;
 }
 
 /* Of what it may have changed; anything else it says ends the talk until it is started again. */

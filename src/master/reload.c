@@ -220,6 +220,13 @@ bool master_refresh(struct master *master, unsigned parts)
 	offer.bundle = bundle;
 	offer.config = config;
 	offer.parts = parts;
+	if (problems->count == 0 && parts == BUNDLE_CERTIFICATES &&
+		bundle_is_same(bundle, master->bundle, parts)) {
+		config_release(config);
+		talloc_free(bundle);
+		talloc_free(problems);
+		return true; /* they are in use */
+	}
 	if (problems->count == 0)
 		prepare_all(master, &offer, problems, started);
 

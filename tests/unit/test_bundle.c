@@ -392,6 +392,42 @@ static void what_is_renewed_is_left_out_and_the_rest_stays(void **state)
 	}
 }
 
+static struct bundle *with(
+	uint64_t generation, const char *chain, const char *list, const char *key, bool away)
+{
+	struct bundle *bundle = bundle_new(NULL, generation);
+
+	bundle_add(bundle, "postern.yaml", TEXT("hostname"), BUNDLE_ALL);
+	bundle_add(bundle, "chain", text_of(chain), BUNDLE_FRONT | BUNDLE_CERTIFICATES);
+	bundle_add(bundle, "list", text_of(list), BUNDLE_DELIVER | BUNDLE_REVOCATION);
+	if (key != NULL)
+		bundle_add_key_bytes(bundle, "key", text_of(key));
+	assert_true(!away || bundle_put_keys_away(bundle) == 0);
+	return bundle;
+}
+
+static void test_the_same_again(void **state)
+{
+	static const struct {
+		const char *chain, *list, *key;
+		bool same;
+	} cases[] = { { "chain", "list", "secret", true }, { "chain", "other", "secret", true },
+		{ "Chain", "list", "secret", false }, { "chain", "list", "secreT", false },
+		{ "chain", "list", NULL, false }, { "", "list", "secret", false } };
+
+	(void)state;
+	for (int away = 0; away < 2; away++)
+		for (size_t i = 0; i < COUNT(cases); i++) {
+			struct bundle *one = with(1, "chain", "list", "secret", away);
+			struct bundle *two = with(2, cases[i].chain, cases[i].list, cases[i].key, away);
+
+			assert_int_equal(bundle_is_same(one, two, BUNDLE_CERTIFICATES), cases[i].same);
+			assert_int_equal(bundle_is_same(two, one, BUNDLE_CERTIFICATES), cases[i].same);
+			talloc_free(one);
+			talloc_free(two);
+		}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -408,6 +444,7 @@ int main(void)
 		cmocka_unit_test(a_key_beside_a_chain_goes_to_keys_only),
 		cmocka_unit_test(keys_that_are_put_away_are_wiped),
 		cmocka_unit_test(what_is_renewed_is_left_out_and_the_rest_stays),
+		cmocka_unit_test(test_the_same_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
