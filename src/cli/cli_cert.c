@@ -132,6 +132,11 @@ static int store_failed(const struct cli_cert *cert, int r)
 			"the store of certificates in %s/" STORED_DIRECTORY
 			" belongs to another user: run this as the one who runs `postern run`, mostly root",
 			cert->gateway.state_dir);
+	if (r == -ENOENT && cert->store != NULL && pki_store_has(cert->store, cert->name))
+		return cli_cert_refuse("certificate `%s` lacks one of its files, " STORED_CHAIN
+				       " or " STORED_KEY ", in %s/" STORED_DIRECTORY "/" STORED_CERTIFICATES
+				       "; import or create it anew with --replace",
+			cert->name, cert->gateway.state_dir);
 	if (r == -ENOENT)
 		return cli_cert_refuse(
 			"there is no certificate `%s` in the store; `cert list` shows them all", cert->name);

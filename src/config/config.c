@@ -270,6 +270,7 @@ static void check_log(const struct config *config, struct marks *marks)
 /* Who we are, and whom we trust. */
 static void gather_certificates(struct bundle *bundle, const struct config *config, struct marks *marks)
 {
+	stored_check(config, marks);
 	for (size_t i = 0; i < config->certificate_count; i++) {
 		const struct config_certificate *certificate = &config->certificates[i];
 

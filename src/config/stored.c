@@ -4,6 +4,7 @@
  */
 #include "config/stored.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -43,22 +44,85 @@ static char *active_path(const void *owner, const struct config *config)
 	return text_must(talloc_asprintf(owner, "%s/" STORED_DIRECTORY "/" STORED_ACTIVE, config->state_dir));
 }
 
-/* The directory of the store: of root or ours, because the one above belongs to the user of the roles, and none of them may bring in a key. 0, -EPERM, or
- * another negative errno. */
-static int open_store(const struct config *config, int *ret_fd)
+/* Of root or ours, and for nobody else to change: the directory above belongs to the user of the roles, and none of them may bring in a key. */
+static bool is_safe(const struct stat *status)
 {
-	CLEANUP(base_close) int state = open(config->state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	CLEANUP(base_close)
-	int fd = state < 0 ? -1
-			   : openat(state, STORED_DIRECTORY, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	return (status->st_uid == 0 || status->st_uid == geteuid()) &&
+	       (status->st_mode & (S_IWGRP | S_IWOTH)) == 0;
+}
+
+/* A directory in `at` that is_safe(). 0, -EPERM, or another negative errno. */
+static int open_safe(int at, const char *name, int *ret_fd)
+{
+	CLEANUP(base_close) int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	struct stat status;
 
 	if (fd < 0 || fstat(fd, &status) < 0)
 		return -errno;
-	if (status.st_uid != 0 && status.st_uid != geteuid())
+	if (!is_safe(&status))
 		return -EPERM;
 	*ret_fd = base_take(&fd);
 	return 0;
+}
+
+/* The directory of the store. */
+static int open_store(const struct config *config, int *ret_fd)
+{
+	CLEANUP(base_close) int state = open(config->state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	return state < 0 ? -errno : open_safe(state, STORED_DIRECTORY, ret_fd);
+}
+
+/* False, after saying it, when `path` is there and not safe; a symbolic link is looked at itself. */
+static bool check_safe(const char *path, struct marks *marks)
+{
+	struct stat status;
+
+	if (lstat(path, &status) < 0 || S_ISLNK(status.st_mode) || is_safe(&status))
+		return true;
+	if (status.st_uid != 0 && status.st_uid != geteuid())
+		marks_problem(marks, MARKS_LOOK_UP, "state_dir",
+			"`%s` belongs to somebody else than root and the user that runs this, who could put any key into it: find out who changed it, and give it back with"
+			" `chown -R`",
+			path);
+	else
+		marks_problem(marks, MARKS_LOOK_UP, "state_dir",
+			"`%s` may be changed by others than its owner, who could put any key into it: find out who did that, and run `chmod -R go-w` on the directory `" STORED_DIRECTORY
+			"`",
+			path);
+	return false;
+}
+
+/* What is in a directory. */
+static bool check_inside(const char *path, struct marks *marks)
+{
+	DIR *directory = opendir(path);
+	bool safe = true;
+
+	for (struct dirent *entry; safe && directory != NULL && (entry = readdir(directory)) != NULL;)
+		safe = entry->d_name[0] == '.' ||
+		       check_safe(text_must(talloc_asprintf(marks, "%s/%s", path, entry->d_name)), marks);
+	if (directory != NULL)
+		closedir(directory);
+	return safe;
+}
+
+void stored_check(const struct config *config, struct marks *marks)
+{
+	static const char *const places[] = { "", "/" STORED_CERTIFICATES, "/authorities",
+		"/authorities/custom" };
+	bool safe = config->state_dir != NULL;
+
+	for (size_t i = 0; i < COUNT(places) && safe; i++) {
+		const char *path = text_must(
+			talloc_asprintf(marks, "%s/" STORED_DIRECTORY "%s", config->state_dir, places[i]));
+
+		safe = check_safe(path, marks) && check_inside(path, marks);
+	}
+	for (size_t i = 0; i < config->certificate_count && safe; i++)
+		if (config->certificates[i].stored && config->certificates[i].chain != NULL)
+			safe = check_safe(config->certificates[i].chain, marks) &&
+			       check_safe(config->certificates[i].key, marks);
 }
 
 /* A file of a directory into the bundle, under `path`. */
@@ -84,6 +148,13 @@ static bool somebody_names_none(const struct config *config, const struct marks 
 	return false;
 }
 
+static struct text active_name(struct text bytes)
+{
+	const struct text name = bytes.at == NULL ? TEXT("") : text_first(bytes, text_find(bytes, '\n'));
+
+	return stored_is_name(name) ? name : TEXT("");
+}
+
 void stored_gather(struct bundle *bundle, const struct config *config, struct marks *marks)
 {
 	if (config->state_dir == NULL || !somebody_names_none(config, marks))
@@ -93,7 +164,12 @@ void stored_gather(struct bundle *bundle, const struct config *config, struct ma
 	int r = open_store(config, &store);
 	if (r == 0)
 		r = take(bundle, store, STORED_ACTIVE, path, BUNDLE_ALL | BUNDLE_CERTIFICATES);
-	if (r < 0 && r != -ENOENT && r != -ENOTDIR)
+	if (r == 0 && active_name(bundle_find(bundle, path)).len == 0)
+		marks_problem(marks, MARKS_LOOK_UP, "state_dir",
+			"`%s` is damaged: it is to name the certificate that listeners without a `certificate` present; run `postern cert activate NAME`, or name one in the"
+			" listeners",
+			path);
+	if (r < 0 && r != -ENOENT && r != -ENOTDIR && r != -EPERM) /* the last is said by stored_check() */
 		marks_warn(marks, MARKS_LOOK_UP, "state_dir",
 			"`%s`, which names the active certificate, cannot be used: %s; its directory must belong to root or to the user that runs the gateway, who runs this",
 			path, err_text(r));
@@ -103,11 +179,10 @@ void stored_gather(struct bundle *bundle, const struct config *config, struct ma
 static char *active(const void *owner, const struct config *config, const struct bundle *bundle)
 {
 	char *path = config->state_dir == NULL ? NULL : active_path(NULL, config);
-	const struct text bytes = path == NULL ? TEXT("") : bundle_find(bundle, path);
-	const struct text name = bytes.at == NULL ? TEXT("") : text_first(bytes, text_find(bytes, '\n'));
+	const struct text name = active_name(path == NULL ? TEXT("") : bundle_find(bundle, path));
 
 	talloc_free(path);
-	return stored_is_name(name) ? text_copy(owner, name) : NULL;
+	return name.len == 0 ? NULL : text_copy(owner, name);
 }
 
 static struct config_certificate *find(const struct config *config, const char *name)
@@ -237,54 +312,73 @@ static void warn_demo(const struct config *config, const struct config_certifica
 	}
 }
 
-/* Both files through one directory, so that they are a pair whatever is exchanged meanwhile; nobody reads the chain yet (readers 0). */
-static int take_pair(struct bundle *bundle, int store_fd, const struct config_certificate *certificate)
+/* Both files through one directory, so that they are a pair whatever is exchanged meanwhile; nobody reads the chain yet. When the directory lacks one of them its
+ * name is in *ret_lacking. */
+static int take_pair(struct bundle *bundle, int store_fd, const struct config_certificate *certificate,
+	const char **ret_lacking)
 {
-	char *path = text_must(talloc_asprintf(NULL, STORED_CERTIFICATES "/%s", certificate->name));
-	CLEANUP(base_close)
-	int fd = openat(store_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	int r = fd < 0 ? -errno : take(bundle, fd, STORED_CHAIN, certificate->chain, BUNDLE_CERTIFICATES);
+	CLEANUP(base_close) int all = -1;
+	CLEANUP(base_close) int fd = -1;
+	int r = open_safe(store_fd, STORED_CERTIFICATES, &all);
 
 	if (r == 0)
+		r = open_safe(all, certificate->name, &fd);
+	if (r < 0)
+		return r;
+	r = take(bundle, fd, STORED_CHAIN, certificate->chain, BUNDLE_CERTIFICATES);
+	*ret_lacking = r == -ENOENT ? STORED_CHAIN : NULL;
+	if (r == 0) {
 		r = take(bundle, fd, STORED_KEY, certificate->key, BUNDLE_KEYS);
-	talloc_free(path);
+		*ret_lacking = r == -ENOENT ? STORED_KEY : NULL;
+	}
 	return r;
 }
 
-static void note_missing(const struct config *config, const struct config_certificate *certificate,
-	const char *path, int r, struct marks *marks)
+/* `index`: of the entry, which may be there only because the certificate is the active one. */
+static void note_missing(
+	const struct config *config, size_t index, int r, const char *lacking, struct marks *marks)
 {
-	if (r == -ENOENT)
+	const char *name = config->certificates[index].name;
+	const bool said = is_said(marks, "certificates", index, "name");
+	const char *path =
+		said ? text_must(talloc_asprintf(marks, "certificates[%zu].name", index + 1)) : "state_dir";
+
+	if (lacking != NULL)
+		marks_problem(marks, MARKS_LOOK_UP, path,
+			"certificate `%s` of the store (%s/" STORED_DIRECTORY
+			") lacks its file %s: import it anew with `postern cert import %s --replace`, or make it with `postern cert create %s --replace`",
+			name, config->state_dir, lacking, name, name);
+	else if (r == -ENOENT && !said)
+		marks_problem(marks, MARKS_LOOK_UP, path,
+			"%s/" STORED_DIRECTORY "/" STORED_ACTIVE
+			" names `%s` as the active certificate, and it is not in the store: choose another one with `postern cert activate NAME`",
+			config->state_dir, name);
+	else if (r == -ENOENT)
 		marks_problem(marks, MARKS_LOOK_UP, path,
 			"there is no certificate `%s` in the store (%s/" STORED_DIRECTORY
 			"): make it with `postern cert create %s --common-name HOST`, import it with `postern cert import`, or name files with `chain` and `key`",
-			certificate->name, config->state_dir, certificate->name);
-	else if (r == -EPERM)
-		marks_problem(marks, MARKS_LOOK_UP, path,
-			"the store (%s/" STORED_DIRECTORY
-			") belongs to somebody else than root and the user that runs this, who could put any key into it: give it back with chown",
-			config->state_dir);
-	else
+			name, config->state_dir, name);
+	else if (r != -EPERM) /* which stored_check() says */
 		marks_problem(marks, MARKS_LOOK_UP, path,
 			"certificate `%s` of the store (%s/" STORED_DIRECTORY
 			") cannot be read: %s; run this as the user that runs the gateway, or import it anew",
-			certificate->name, config->state_dir, err_text(r));
+			name, config->state_dir, err_text(r));
 }
 
 bool stored_take(struct bundle *bundle, const struct config *config, size_t index, struct marks *marks)
 {
 	const struct config_certificate *certificate = &config->certificates[index];
+	const char *lacking = NULL;
 
 	if (!certificate->stored || certificate->chain == NULL || !stored_is_name(text_of(certificate->name)))
 		return !certificate->stored;
 	CLEANUP(base_close) int store = -1;
 	int r = open_store(config, &store);
 	if (r == 0)
-		r = take_pair(bundle, store, certificate);
-	if (stored_is_demo(certificate) && (r == 0 || r == -ENOENT))
+		r = take_pair(bundle, store, certificate, &lacking);
+	if (stored_is_demo(certificate) && (r == 0 || (r == -ENOENT && lacking == NULL)))
 		warn_demo(config, certificate, r < 0, marks);
 	else if (r < 0)
-		note_missing(config, certificate,
-			text_must(talloc_asprintf(marks, "certificates[%zu].name", index + 1)), r, marks);
+		note_missing(config, index, r, lacking, marks);
 	return r == 0;
 }

@@ -161,12 +161,10 @@ static int gather_kept(struct bundle *bundle, const struct config *config, bool 
 		marks_warn(marks, MARKS_LOOK_UP, "authorities",
 			"what `postern ca` keeps in %s/pki cannot be read by this user, and was not looked at",
 			config->state_dir);
-	else if (count < 0)
+	else if (count < 0 && count != -EPERM) /* which stored_check() says */
 		marks_problem(marks, MARKS_LOOK_UP, "authorities",
-			"what `postern ca` keeps in %s/pki/authorities cannot be %s: %s; %s",
-			config->state_dir, count == -EPERM ? "used" : "read", err_text(count),
-			count == -EPERM ? "it belongs to somebody else than root and the user that runs this"
-					: "correct the state_dir, or remove what is no file there");
+			"what `postern ca` keeps in %s/pki/authorities cannot be read: %s; correct the state_dir, or remove what is no file there",
+			config->state_dir, err_text(count));
 	if (count > 0 && !off)
 		bundle_add(bundle, TRUST_FILES_KEPT, pem, READERS);
 	return count;

@@ -4,6 +4,7 @@ import json
 import os
 import pwd
 import re
+import shutil
 
 import pytest
 
@@ -16,7 +17,12 @@ from test_keys import certificates, fingerprint, make_certificate, settings
 def several(make_gateway, sink):
     """A gateway whose listener `first` presents `web` of the store and `file` from files."""
     gateway = make_gateway(start=False)
-    gateway.shown = make_certificate(gateway.folder / "pki", "file", "P-256", ["gw.good.test"])
+    files = gateway.folder / "pki"
+    make_certificate(files, "file", "P-256", ["gw.good.test"])
+    harness.run("openssl", "req", "-new", "-key", files / "file.key", "-out", files / "file.csr", "-subj", "/CN=gw.good.test")
+    (files / "file.pem").rename(files / "self.pem")
+    harness.sign_dated(files, "file.csr", "file.pem", -70, 20.5, "file.key", "self.pem")
+    gateway.shown = fingerprint(files / "file.pem")
     configuration = settings(sink, "first")
     configuration["certificates"] = [{"name": "web"}, *certificates("file")]
     configuration["listeners"][0]["certificate"] = ["web", "file"]
@@ -36,7 +42,7 @@ def test_B2_B20_status_says_what_each_listener_presents_and_what_ends_soon(sever
     assert (second["name"], second["fingerprint_sha256"], second["state"], second["stored"]) == ("file", several.shown, "expires", False)
     done = several.command("status")
     assert f"    presents web: CN=gw.good.test,O=Good, SHA-256 {web['fingerprint_sha256']}, until {web['not_after'][:10]}\n" in done.stdout
-    assert re.search(r"^postern: warning: certificate `file` expires in (29|30) days: renew it$", done.stderr, re.M), done.stderr
+    assert re.search(r"^postern: warning: certificate `file` expires in 20 days: renew it$", done.stderr, re.M), done.stderr
     assert "`web`" not in done.stderr and done.returncode == 0
 
 
@@ -94,3 +100,63 @@ def test_11_54_11_55_who_changed_the_store_is_recorded_and_logged(place, pki, au
     record.symlink_to("/dev/null")
     assert "nothing was changed, because it cannot be recorded" in cert(place, "create", "other", "--common-name", "gw.good.test", good=False, status=1)
     assert "there is no certificate `other`" in cert(place, "show", "other", good=False)
+
+
+def check(folder):
+    done = harness.postern("-c", folder / "gw.yaml", "check", "--json")
+    return [(p["key"], p["text"]) for p in json.loads(done.stdout)["problems"]]
+
+
+@pytest.fixture
+def stored(place):
+    """A store with several certificates that the configuration names."""
+    for name in ("web", "one", "two"):
+        cert(place, "create", name, "--common-name", "gw.good.test", "--key", "p256")
+    text = (place / "gw.yaml").read_text()
+    (place / "gw.yaml").write_text(text.replace("  - name: web\n", "  - name: web\n  - name: one\n  - name: two\n", 1))
+    assert check(place) == []
+    return place
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give something away")
+@pytest.mark.parametrize("what", ["", "certificates", "certificates/one", "certificates/two/key.pem", "certificates/web/chain.pem", "active",
+    "authorities", "authorities/custom", "authorities/custom/" + "0" * 64 + ".pem"])
+def test_8_23_whose_the_store_is_and_who_may_change_it(stored, what):
+    """One message, whatever of it is somebody else's."""
+    cert(stored, "activate", "web")
+    kept = stored / "state/pki/authorities/custom"
+    kept.mkdir(mode=0o700, parents=True)
+    (kept / ("0" * 64 + ".pem")).write_text("")
+    assert check(stored) == []
+    path = stored / "state/pki" / what
+    mode = path.stat().st_mode
+    for spoil, words in ((lambda: shutil.chown(path, harness.USER), "belongs to somebody else than root"),
+            (lambda: path.chmod(mode | 0o020), "may be changed by others than its owner"),
+            (lambda: path.chmod(mode | 0o002), "may be changed by others than its owner")):
+        spoil()
+        (key, text), = check(stored)
+        assert key == "state_dir" and words in text and f"`{str(path).rstrip('/')}`" in text and "who could put any key into it" in text
+        shutil.chown(path, 0)
+        path.chmod(mode)
+    assert check(stored) == []
+
+
+def test_what_is_damaged_in_the_store_is_named(stored):
+    files = stored / "state/pki/certificates/one"
+    for name in ("key.pem", "chain.pem"):
+        (files / name).rename(files / "away")
+        (key, text), = check(stored)
+        assert key == "certificates[one].name" and f"lacks its file {name}" in text and "cert import one --replace" in text
+        assert "lacks one of its files" in cert(stored, "show", "one", good=False)
+        (files / "away").rename(files / name)
+    text = (stored / "gw.yaml").read_text()
+    (stored / "gw.yaml").write_text(text.replace("    certificate: web\n", ""))
+    cert(stored, "activate", "two")
+    assert check(stored) == []
+    active = stored / "state/pki/active"
+    active.write_bytes(b"\0\0")
+    found = check(stored)
+    assert found[0][0] == "state_dir" and "pki/active` is damaged" in found[0][1] and "postern cert activate NAME" in found[0][1], found
+    active.write_text("gone\n")
+    found = check(stored)
+    assert found[0][0] == "state_dir" and "names `gone` as the active certificate, and it is not in the store" in found[0][1], found
