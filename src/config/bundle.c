@@ -165,20 +165,19 @@ static size_t keep_certificates(char *bytes, size_t len)
 	return kept;
 }
 
-static int add_from_disk(struct bundle *bundle, const char *path, const char *name, unsigned readers,
-	enum part part, size_t max)
+/* O_NONBLOCK: a FIFO must not hang `check`. */
+enum { OPEN_FLAGS = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK };
+
+/* `opened` (or a negative errno) is given. */
+static int add_opened(
+	struct bundle *bundle, int opened, const char *name, unsigned readers, enum part part, size_t max)
 {
-	CLEANUP(base_close) int fd = -1;
+	CLEANUP(base_close) int fd = opened;
 	struct stat st;
 
-	if (find(bundle, name) != NULL) {
-		bundle_add(bundle, name, TEXT(""), readers);
-		return 0;
-	}
-
-	/* O_NONBLOCK: a FIFO must not hang `check`. */
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	if (fd < 0 || fstat(fd, &st) < 0)
+	if (fd < 0)
+		return opened;
+	if (fstat(fd, &st) < 0)
 		return -errno;
 	if (!S_ISREG(st.st_mode))
 		return S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;
@@ -200,6 +199,18 @@ static int add_from_disk(struct bundle *bundle, const char *path, const char *na
 	explicit_bzero(buf, room + 1);
 	talloc_free(buf);
 	return n < 0 ? (int)n : 0;
+}
+
+static int add_from_disk(struct bundle *bundle, const char *path, const char *name, unsigned readers,
+	enum part part, size_t max)
+{
+	if (find(bundle, name) != NULL) {
+		bundle_add(bundle, name, TEXT(""), readers);
+		return 0;
+	}
+
+	int fd = open(path, OPEN_FLAGS);
+	return add_opened(bundle, fd < 0 ? -errno : fd, name, readers, part, max);
 }
 
 int bundle_add_file(struct bundle *bundle, const char *path, unsigned readers)
@@ -237,6 +248,14 @@ void bundle_add_key_bytes(struct bundle *bundle, const char *path, struct text b
 int bundle_add_list(struct bundle *bundle, const char *path, unsigned readers)
 {
 	return add_from_disk(bundle, path, path, readers, WHOLE, LIST_MAX);
+}
+
+int bundle_add_kept(
+	struct bundle *bundle, int directory_fd, const char *name, const char *path, unsigned readers)
+{
+	int fd = openat(directory_fd, name, OPEN_FLAGS | O_NOFOLLOW);
+
+	return add_opened(bundle, fd < 0 ? -errno : fd, path, readers, WHOLE, LIST_MAX);
 }
 
 struct text bundle_find(const struct bundle *bundle, const char *path)

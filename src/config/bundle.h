@@ -60,6 +60,10 @@ void bundle_add_key_bytes(struct bundle *bundle, const char *path, struct text b
 /* As bundle_add_file(), of at most 64 MiB. */
 int bundle_add_list(struct bundle *bundle, const char *path, unsigned readers);
 
+/* As bundle_add_list(), as entry `path`, from file `name` of a directory that belongs to somebody who is not trusted: no link is followed. */
+int bundle_add_kept(
+	struct bundle *bundle, int directory_fd, const char *name, const char *path, unsigned readers);
+
 /* The bytes of entry `path`, borrowed while the bundle lives; NULL `at` when there is none. */
 struct text bundle_find(const struct bundle *bundle, const char *path);
 

@@ -19,6 +19,7 @@
 #include "base/text.h"
 #include "config/bundle.h"
 #include "config/check.h"
+#include "config/crl_sources.h"
 #include "config/destinations.h"
 #include "config/domains.h"
 #include "config/marks.h"
@@ -115,6 +116,7 @@ static struct config *load(
 	}
 	if (understood) {
 		routes_finish(config);
+		crl_sources_finish(config);
 		if (gathers != NULL)
 			stored_gather(gathers, config, marks);
 		stored_finish(config, bundle, marks);
@@ -126,6 +128,7 @@ static struct config *load(
 		choose_certificates(config);
 		check_whole(config, marks);
 		routes_check(config, marks);
+		crl_sources_check(config, marks);
 	}
 	return config;
 }
@@ -290,6 +293,7 @@ static void gather_files(struct bundle *bundle, const struct config *config, str
 	gather_anchors(bundle, config, marks);
 	gather_list(bundle, config->recipients.file, BUNDLE_FRONT, marks, "recipients.file");
 	routes_gather(bundle, config, marks);
+	crl_sources_gather(bundle, config, marks);
 	destinations_warn(config, marks);
 }
 
@@ -349,6 +353,8 @@ struct bundle *config_renew(const void *owner, const struct bundle *used, const 
 	struct config *config = load(bundle, certificates ? bundle : NULL, file, marks);
 	if (certificates)
 		gather_certificates(bundle, config, marks);
+	if ((parts & BUNDLE_REVOCATION) != 0)
+		crl_sources_gather(bundle, config, marks);
 	if (marks_flush(marks, file, problems) > 0) {
 		config_release(config);
 		talloc_free(bundle);

@@ -10,6 +10,7 @@
 
 #include "base/ip.h"
 #include "base/log.h"
+#include "policy/timetable.h"
 
 struct bundle;
 struct domains;
@@ -209,6 +210,34 @@ struct config_metrics {
 	struct ip address; /* family 0 = no metrics page */
 };
 
+enum config_crl_type { CONFIG_CRL_ASN1, CONFIG_CRL_PEM };
+
+/* crl_sources.check: where revocation counts. */
+struct config_crl_check {
+	unsigned line;
+	bool inbound_smtp, outbound_smtp, web;
+};
+
+struct config_crl_source {
+	unsigned line;
+	const char *name;
+	enum config_crl_type type;	 /* what the server sends */
+	const char *primary, *secondary; /* URLs; the second may be NULL */
+	const char *schedule;		 /* as written */
+	struct timetable timetable;	 /* what that means */
+	bool enabled;
+};
+
+/* crl_sources: lists of revoked certificates. */
+struct config_crl {
+	unsigned line;
+	struct config_crl_check check;
+	bool strict;	   /* where it is checked, what is not known to be good is refused */
+	uint64_t max_size; /* bytes of a list */
+	struct config_crl_source *sources;
+	size_t source_count;
+};
+
 /* The keys of an entry of `destinations`. */
 enum config_says {
 	CONFIG_SAYS_TLS,
@@ -246,6 +275,7 @@ struct config {
 	struct config_recipients recipients;
 	struct config_dns dns;
 	struct config_fetch fetch;
+	struct config_crl crl;
 	struct config_metrics metrics;
 	struct config_delivery delivery;
 	struct config_limits limits;

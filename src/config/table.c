@@ -243,8 +243,11 @@ static const struct table_row fetch_rows[] = {
 			"responders, too, and shall not lead the gateway to machines of the inside. A URL of this file that holds an address is always asked." },
 };
 
-static const struct table_section fetch = { "fetch", NULL, sizeof(struct config_fetch), ROWS(fetch_rows),
-	.manual = "What is fetched from the Internet by HTTP and HTTPS (answers of OCSP responders)." };
+static const struct table_section fetch = {
+	"fetch", NULL, sizeof(struct config_fetch), ROWS(fetch_rows),
+	.manual =
+		"What is fetched from the Internet by HTTP and HTTPS (lists of revoked certificates, answers of OCSP responders)."
+};
 
 static const struct table_row tracking_rows[] = {
 	{ "keep", TABLE_DURATION, AT(tracking, keep_ms), .standard = "30d", LIMITS(0, DAYS(3650)),
@@ -301,6 +304,7 @@ static const struct table_row top_rows[] = {
 	{ "recipients", TABLE_SECTION, TOP(recipients), .inner = &recipients },
 	{ "dns", TABLE_SECTION, TOP(dns), .inner = &dns },
 	{ "fetch", TABLE_SECTION, TOP(fetch), .inner = &fetch },
+	{ "crl_sources", TABLE_SECTION, TOP(crl), .inner = &table_crl },
 	{ "delivery", TABLE_SECTION, TOP(delivery), .inner = &table_delivery },
 	{ "limits", TABLE_SECTION, TOP(limits), .inner = &limits },
 	{ "metrics", TABLE_SECTION, TOP(metrics), .inner = &metrics },
@@ -308,10 +312,9 @@ static const struct table_row top_rows[] = {
 	{ "log", TABLE_SECTION, TOP(log), .inner = &logging },
 };
 
-static const char *const top_later[] = { "crl_sources", "acme", "interfaces", "destination_settings",
-	"mta_sts", "smtp_auth_profiles", "ldap_servers", "radius_servers", "users_file", "aaa_groups",
-	"group_policies", "email_proxy", "proxy_actions", "content_rules", "alerts", "reports", "admin",
-	"store", NULL };
+static const char *const top_later[] = { "acme", "interfaces", "destination_settings", "mta_sts",
+	"smtp_auth_profiles", "ldap_servers", "radius_servers", "users_file", "aaa_groups", "group_policies",
+	"email_proxy", "proxy_actions", "content_rules", "alerts", "reports", "admin", "store", NULL };
 
 const struct table_section table_top = { NULL, NULL, sizeof(struct config), ROWS(top_rows), top_later,
 	"The top level of the file." };

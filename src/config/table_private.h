@@ -24,6 +24,9 @@ enum { TABLE_PREDEFINED_PROFILES = 2 };
 extern const struct config_tls_profile table_predefined_profiles[TABLE_PREDEFINED_PROFILES];
 extern const struct table_section table_certificates, table_authorities, table_tls, table_profiles;
 
+/* table_crl.c: lists of revoked certificates. */
+extern const struct table_section table_crl;
+
 /* table_delivery.c: where mail goes, how, and when. */
 extern const struct table_word table_tls_levels[];
 extern const struct table_section table_routes, table_destinations, table_delivery;

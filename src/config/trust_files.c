@@ -11,6 +11,7 @@
 #include "base/err.h"
 #include "config/bundle.h"
 #include "config/config.h"
+#include "config/crl_sources.h"
 #include "config/marks.h"
 
 enum { ONE_MAX = 1 << 16, READERS = TRUST_FILES_READERS };
@@ -185,7 +186,7 @@ void trust_files_gather(struct bundle *bundle, const struct config *config, stru
 			bundle_add(bundle, off_marks[list], TEXT(""), BUNDLE_CERTIFICATES);
 	}
 	int kept = gather_kept(bundle, config, off[TRUST_CUSTOM], marks);
-	if (needing != NULL && authorities->system && !off[TRUST_SYSTEM])
+	if ((needing != NULL || crl_sources_wanted(config)) && authorities->system && !off[TRUST_SYSTEM])
 		gather_system(bundle, marks);
 	if ((off[TRUST_SYSTEM] || !authorities->system) && off[TRUST_CUSTOM])
 		marks_warn(marks, MARKS_LOOK_UP, "authorities",

@@ -4,7 +4,8 @@
 
 enum {
 	MINUTE_MS = 60 * 1000,
-	DAY_MS = 24 * 60 * MINUTE_MS,
+	HOUR_MS = 60 * MINUTE_MS,
+	DAY_MS = 24 * HOUR_MS,
 	WEEK_DAYS = 7,
 	EPOCH_WEEKDAY = 4 /* 1970-01-01 was a Thursday */
 };
@@ -29,4 +30,11 @@ int64_t timetable_next_ms(const struct timetable *timetable, int64_t last_ms, in
 	if (due <= last)
 		due += timetable->kind == TIMETABLE_DAILY ? DAY_MS : (int64_t)WEEK_DAYS * DAY_MS;
 	return due;
+}
+
+int64_t timetable_again_ms(int64_t failed_ms, unsigned failures, int64_t now_ms)
+{
+	const int64_t wait = (int64_t)MINUTE_MS << MIN(MAX(failures, 1u) - 1, 6u);
+
+	return MIN(failed_ms, now_ms) + MIN(wait, (int64_t)HOUR_MS);
 }

@@ -85,12 +85,26 @@ static void test_what_was_never_done_is_due_now_and_a_clock_that_was_set_back_ma
 	}
 }
 
+/* After a minute, twice as long each time, an hour at most; a clock that was set back makes nobody wait longer. */
+static void test_A65_what_failed_is_tried_again_without_haste(void **state)
+{
+	static const int64_t minutes[] = { 1, 2, 4, 8, 16, 32, 60, 60, 60 };
+
+	(void)state;
+	for (unsigned i = 0; i < COUNT(minutes); i++)
+		assert_int_equal(timetable_again_ms(base, i + 1, base), base + minutes[i] * 60000);
+	assert_int_equal(timetable_again_ms(base, 0, base), base + 60000);
+	assert_int_equal(timetable_again_ms(base, UINT32_MAX, base), base + hour);
+	assert_int_equal(timetable_again_ms(base + day, 1, base), base + 60000);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_A65_each_day_and_each_week_it_is_due_at_its_minute),
 		cmocka_unit_test(test_A65_right_after_its_time_it_is_due_a_whole_turn_later),
 		cmocka_unit_test(test_A65_every_so_often),
+		cmocka_unit_test(test_A65_what_failed_is_tried_again_without_haste),
 		cmocka_unit_test(
 			test_what_was_never_done_is_due_now_and_a_clock_that_was_set_back_makes_nobody_wait_longer),
 	};
