@@ -42,6 +42,8 @@ static const struct command {
 		JSON_OPTION },
 	{ "config", cli_show_config, "show|manual [--json]",
 		"print the effective configuration, or the manual of all keys", JSON_OPTION },
+	{ "crl", cli_crl, "VERB ... [--json]",
+		"list, show, update lists of revoked certificates: see crl --help", NULL },
 	{ "dns", cli_dns, "NAME [TYPE] [--json]",
 		"what the DNS says, as the running gateway sees it, and whether DNSSEC vouches for it",
 		"  NAME           a name, or an address, which is asked for its names\n"

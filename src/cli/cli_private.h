@@ -70,6 +70,7 @@ void cli_track_print(json_t *record);
 int cli_backup(const char *file, int argc, char **argv);
 int cli_ca(const char *file, int argc, char **argv);
 int cli_cert(const char *file, int argc, char **argv);
+int cli_crl(const char *file, int argc, char **argv);
 int cli_check(const char *file, int argc, char **argv);
 int cli_show_config(const char *file, int argc, char **argv);
 int cli_restore(const char *file, int argc, char **argv);

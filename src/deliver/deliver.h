@@ -5,6 +5,8 @@
 
 struct accounts;
 struct config;
+struct crl_set;
+struct crl_told;
 struct link;
 struct link_target;
 struct metrics;
@@ -24,6 +26,8 @@ struct deliver_house {
 	struct tls_context *const *tls_by_profile; /* as `tls_profiles`; NULL where no destination names it */
 	struct tls_sessions *sessions;		   /* NULL = none are kept */
 	const struct trust *trust;	 /* who vouches for servers that are verified; NULL = none is */
+	const struct crl_set *crls;	 /* NULL = revocation is not checked */
+	struct crl_told *told;		 /* of issuers without a list */
 	const struct accounts *accounts; /* NULL = no route logs in */
 	struct metrics *metrics;
 	uint64_t incarnation;

@@ -18,6 +18,8 @@
 #include "deliver/auth.h"
 #include "deliver/deliver.h"
 #include "net/tls.h"
+#include "pki/crl_source.h"
+#include "pki/crl_told.h"
 #include "pki/trust.h"
 #include "pki/verify.h"
 #include "report/metrics.h"
@@ -250,6 +252,17 @@ static void note_verdict(const struct verify_verdict *verdict, struct evidence_v
 	put_checks(verdict->unchecked, out->unchecked, sizeof out->unchecked);
 }
 
+/* The operator shall hear of a list that is missing or out of date, but not with each mail. */
+static void tell_of_list(
+	const struct deliver_house *house, const struct link *link, const struct verify_verdict *verdict)
+{
+	const char *issuer = verdict->issuer_without_list;
+
+	if (issuer[0] != '\0' && crl_told_first(house->told, issuer, verdict->reason, clock_mono_ms()))
+		log_event(LOG_WARN, "crl_not_checked", log_str("dcid", link->dcid), log_str("issuer", issuer),
+			log_str("reason", verdict->reason));
+}
+
 /* The handshake is done: may the server be believed? With the reason in `detail` if not. */
 static enum tls_outcome verify_server(
 	const struct deliver_house *house, struct link *link, const char *name, char *detail, size_t size)
@@ -263,10 +276,13 @@ static enum tls_outcome verify_server(
 		.address = name == NULL ? link->target.address : (struct ip){ 0 },
 		.now_ms = clock_wall_ms(),
 		.cn_fallback = settings->cn_fallback,
+		.crls = house->crls,
+		.revocation = crl_source_mode(house->config, house->crls != NULL),
 		.fqdn = settings->fqdn_validation };
 	struct verify_verdict verdict;
 
 	verify_peer(&facts, &verdict);
+	tell_of_list(house, link, &verdict);
 	note_verdict(&verdict, &link->conn->evidence.verification);
 	if (verdict.result == VERIFY_FINE) {
 		conn_tls_approve(link->conn);

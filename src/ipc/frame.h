@@ -46,6 +46,8 @@ enum frame_kind {
 	FRAME_DNS,
 	/* asks to keys */
 	FRAME_SIGN,
+	/* asks to upkeep */
+	FRAME_CRL_UPDATE,
 	/* upkeep -> master, on a socket between them */
 	FRAME_CHANGED, /* files of upkeep's directory changed: which parts */
 	/* command line -> master */

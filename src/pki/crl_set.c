@@ -11,12 +11,12 @@
 #include <string.h>
 
 #include <openssl/err.h>
-#include <openssl/pem.h>
 #include <openssl/x509v3.h>
 #include <talloc.h>
 
 #include "base/base.h"
 #include "pki/peer_chain.h"
+#include "pki/crl_list.h"
 #include "pki/trust.h"
 
 enum { SKEW_S = 300 };
@@ -51,28 +51,6 @@ struct crl_set *crl_set_new(const void *owner)
 size_t crl_set_count(const struct crl_set *set)
 {
 	return set->count;
-}
-
-static X509_CRL *read_list(struct text bytes)
-{
-	const unsigned char *at = (const unsigned char *)bytes.at;
-	X509_CRL *crl;
-
-	if (bytes.len == 0 || bytes.len > CRL_SET_LIST_MAX)
-		return NULL;
-	if (memmem(bytes.at, bytes.len, "-----BEGIN ", 11) != NULL) {
-		BIO *bio = text_must(BIO_new_mem_buf(bytes.at, (int)bytes.len));
-
-		crl = PEM_read_bio_X509_CRL(bio, NULL, NULL, NULL);
-		BIO_free(bio);
-		return crl;
-	}
-	crl = d2i_X509_CRL(NULL, &at, (long)bytes.len);
-	if (crl != NULL && at != (const unsigned char *)bytes.at + bytes.len) {
-		X509_CRL_free(crl);
-		return NULL;
-	}
-	return crl;
 }
 
 /* Its form */
@@ -332,13 +310,12 @@ static void put(struct crl_set *set, struct list *place, X509_CRL *crl, X509 *si
 /* Read and prove it; NULL and why, or the list with who signed it, both the caller's. */
 static X509_CRL *prove(const struct crl_offer *offer, X509 **ret_signer, const char **ret_why)
 {
-	X509_CRL *crl = read_list(offer->bytes);
+	X509_CRL *crl = crl_list_read(offer->bytes);
 
 	*ret_signer = NULL;
-	*ret_why = crl != NULL ? flaw_of_form(crl, offer->now_ms)
-		   : offer->bytes.len > CRL_SET_LIST_MAX
-			   ? "it is larger than 64 MiB"
-			   : "it is no list of revoked certificates, in PEM or DER";
+	*ret_why = crl != NULL			     ? flaw_of_form(crl, offer->now_ms)
+		   : offer->bytes.len > CRL_LIST_MAX ? "it is larger than 64 MiB"
+						     : "it is no list of revoked certificates, in PEM or DER";
 	if (*ret_why == NULL)
 		*ret_signer = signer_of(crl, offer, ret_why);
 	ERR_clear_error();

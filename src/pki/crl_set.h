@@ -12,7 +12,7 @@ struct crl_set;
 struct trust;
 struct stack_st_X509;
 
-enum { CRL_SET_LIST_MAX = 64 << 20, CRL_SET_ISSUERS_MAX = 1000 };
+enum { CRL_SET_ISSUERS_MAX = 1000 };
 
 enum crl_taken {
 	CRL_TAKEN,  /* it is the list of its issuer now */

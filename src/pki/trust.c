@@ -70,6 +70,21 @@ size_t trust_count(const struct trust *trust)
 	return trust->count;
 }
 
+struct text trust_pem_of(const void *owner, const struct config *config, const struct bundle *bundle)
+{
+	const char *const paths[] = { CONFIG_SYSTEM_AUTHORITIES, config->authorities.custom,
+		TRUST_FILES_KEPT };
+	char *pem = text_must(talloc_strdup(owner, ""));
+
+	for (size_t i = 0; i < COUNT(paths); i++) {
+		const struct text found = paths[i] == NULL ? TEXT("") : bundle_find(bundle, paths[i]);
+
+		if (found.at != NULL)
+			pem = text_must(talloc_asprintf_append_buffer(pem, TEXT_FMT "\n", TEXT_ARG(found)));
+	}
+	return text_of(pem);
+}
+
 struct trust *trust_of(const void *owner, const struct config *config, const struct bundle *bundle)
 {
 	struct trust *trust = trust_new(owner);

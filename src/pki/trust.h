@@ -23,6 +23,9 @@ size_t trust_count(const struct trust *trust);
 /* The authorities of a generation: the system's and the custom ones, as far as they are on and in `bundle`; owned by `owner`. */
 struct trust *trust_of(const void *owner, const struct config *config, const struct bundle *bundle);
 
+/* The same as PEM, one behind another, owned by `owner`. */
+struct text trust_pem_of(const void *owner, const struct config *config, const struct bundle *bundle);
+
 /* For `postern check`: a file that is named to hold authorities holds one. Problems are added. */
 void trust_check(const struct config *config, const struct bundle *bundle, struct problems *problems);
 

@@ -162,6 +162,8 @@ static bool check_revocation(
 		enum revocation_finding finding = crl_set_find(facts->crls, path, i, facts->now_ms);
 		struct revocation_decision decision = revocation_decide(finding, facts->revocation);
 
+		if (decision.warn && finding != REVOCATION_LISTED && verdict->issuer_without_list[0] == '\0')
+			peer_chain_subject(sk_X509_value(path, i + 1), verdict->issuer_without_list);
 		if (decision.refused) {
 			refuse(verdict, VERIFY_NOT_TRUSTED, decision.reason, i, sk_X509_value(path, i));
 			return false;

@@ -62,6 +62,8 @@ struct verify_verdict {
 	char reason
 		[VERIFY_REASON_MAX]; /* why not, which certificate, and whose; printable; empty when it is fine and all was looked at */
 	char matched[VERIFY_NAME_MAX]; /* the name or address that it is for; empty when none was asked for */
+	char issuer_without_list
+		[VERIFY_NAME_MAX]; /* the first issuer in the path whose list is missing or out of date, where that counts; else empty */
 	char authority[VERIFY_NAME_MAX]; /* the subject of who vouches for it; empty when nobody does */
 };
 

@@ -41,6 +41,13 @@ static const struct metrics_family
 		"Asks of roles and commands that wait for an answer of the DNS." },
 	signatures = { "signatures_total", "counter",
 		"Asks for a signature with a private key, by who asked and what came of it." },
+	crl_fetches = { "crl_fetches_total", "counter",
+		"Fetches of lists of revoked certificates, by what came of them." },
+	crl_lists = { "crl_lists", "gauge", "Lists of revoked certificates of enabled sources, by state." },
+	crl_age = { "crl_age_seconds", "gauge",
+		"Time since the oldest list of revoked certificates was issued; 0 when there is none." },
+	crl_left = { "crl_next_update_seconds", "gauge",
+		"Time until the first list of revoked certificates is past its time; less than 0 when one is; 0 when there is none." },
 	notes = { "notes_dropped_total", "counter",
 		"Refusals that tracking does not show because there were too many." };
 
@@ -103,6 +110,15 @@ static const struct metrics_family
 #define REST(block)                                                                                          \
 	[block + METRICS_BUCKETS] = { NAME ".+Inf", NULL, &FAMILY, "le=\"+Inf\"", INT64_MAX },               \
 		 [block + METRICS_BUCKETS + 1] = { NAME ".sum_us", NULL, &FAMILY, "" }
+
+#define CRL_FETCH(result)                                                                                    \
+	{                                                                                                    \
+		"crl_fetches." result, NULL, &crl_fetches, "result=\"" result "\""                           \
+	}
+#define CRL_LIST(state)                                                                                      \
+	{                                                                                                    \
+		"crl_lists." state, NULL, &crl_lists, "state=\"" state "\""                                  \
+	}
 
 static const struct metrics_row rows[] = {
 	[METRIC_ACCEPTED] = { "accepted", NULL, &accepted, "" },
@@ -177,6 +193,14 @@ static const struct metrics_row rows[] = {
 	[METRIC_DNS_WAITING] = { "dns_waiting", NULL, &waiting, "" },
 	SIGN_BLOCK(KEY_USE_FRONT, "front"),
 	SIGN_BLOCK(KEY_USE_DELIVER, "deliver"),
+	[METRIC_CRL_RENEWED] = CRL_FETCH("renewed"),
+	[METRIC_CRL_UNCHANGED] = CRL_FETCH("unchanged"),
+	[METRIC_CRL_FAILED] = CRL_FETCH("failed"),
+	[METRIC_CRL_CURRENT] = CRL_LIST("current"),
+	[METRIC_CRL_STALE] = CRL_LIST("stale"),
+	[METRIC_CRL_MISSING] = CRL_LIST("missing"),
+	[METRIC_CRL_AGE] = { "crl_age_seconds", NULL, &crl_age, "" },
+	[METRIC_CRL_LEFT] = { "crl_next_update_seconds", NULL, &crl_left, "" },
 };
 
 _Static_assert(COUNT(rows) == METRIC_COUNT, "every metric has a row");

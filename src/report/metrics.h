@@ -53,10 +53,18 @@ enum metric {
 	METRIC_QUEUE_OLDEST, /* seconds */
 	METRIC_QUEUE_CORRUPT,
 	METRIC_NOTES_DROPPED,
-	METRIC_DNS,				       /* block: metrics_count_dns() finds the place */
-	METRIC_DNS_WAITING = METRIC_DNS + METRICS_DNS, /* a gauge */
-	METRIC_SIGN,				       /* block: metrics_count_sign() finds the place */
-	METRIC_COUNT = METRIC_SIGN + METRICS_SIGN,
+	METRIC_DNS,					 /* block: metrics_count_dns() finds the place */
+	METRIC_DNS_WAITING = METRIC_DNS + METRICS_DNS,	 /* a gauge */
+	METRIC_SIGN,					 /* block: metrics_count_sign() finds the place */
+	METRIC_CRL_RENEWED = METRIC_SIGN + METRICS_SIGN, /* fetches of lists of revoked certificates */
+	METRIC_CRL_UNCHANGED,
+	METRIC_CRL_FAILED,
+	METRIC_CRL_CURRENT, /* gauges: such lists by their state */
+	METRIC_CRL_STALE,
+	METRIC_CRL_MISSING,
+	METRIC_CRL_AGE,	 /* seconds */
+	METRIC_CRL_LEFT, /* seconds */
+	METRIC_COUNT,
 };
 
 /* How the client of a session was protected in the end. */

@@ -27,6 +27,8 @@
 #include "ipc/peer.h"
 #include "net/tls.h"
 #include "net/tls_sessions.h"
+#include "pki/crl_source.h"
+#include "pki/crl_told.h"
 #include "pki/trust.h"
 #include "queue/queue.h"
 #include "report/metrics.h"
@@ -49,6 +51,7 @@ struct generation {
 struct deliver {
 	struct role *role;
 	struct peer *queue, *resolver, *upkeep;
+	struct crl_told *told;
 	struct metrics metrics;
 	pthread_mutex_t lock; /* guards what follows */
 	pthread_cond_t ended;
@@ -373,6 +376,28 @@ static struct tls_context **contexts_new(const void *owner, const struct config 
 }
 
 /* Build what deliveries under a new configuration share; NULL and why when it cannot be used. */
+/* The lists of revoked certificates, where they count. One that cannot be relied on refuses a generation that brings only lists; else, the authorities or the clock may
+ * have changed, and it is left out. False with why. */
+static bool load_lists(
+	struct deliver *d, struct generation *generation, const struct bundle *bundle, const char **ret_why)
+{
+	struct deliver_house *house = &generation->house;
+	struct crl_source_flaw *flaws;
+	size_t count;
+
+	if (!house->config->crl.check.outbound_smtp)
+		return true;
+	house->crls = crl_source_load(generation, house->config, bundle, house->trust, &flaws, &count);
+	for (size_t i = 0; i < count; i++)
+		log_event(LOG_ERROR, "crl_unusable", log_str("source", flaws[i].source),
+			log_str("reason", flaws[i].why));
+	if (count == 0 || d->role->parts != BUNDLE_REVOCATION)
+		return true;
+	*ret_why = text_must(talloc_asprintf(
+		d, "the list of source %s cannot be used: %s", flaws[0].source, flaws[0].why));
+	return false;
+}
+
 static struct generation *generation_new(
 	struct deliver *d, const struct config *config, const struct bundle *bundle, const char **ret_why)
 {
@@ -387,15 +412,17 @@ static struct generation *generation_new(
 		.tls = tls,
 		.tls_by_profile = by_profile,
 		.trust = trust_of(generation, config, bundle),
+		.told = d->told,
 		.sessions = tls_sessions_new(),
 		.accounts = accounts,
 		.metrics = &d->metrics,
 		.incarnation = d->role->incarnation,
 		.stop_fd = d->role->stop_fd };
-	if (accounts != NULL && by_profile != NULL)
+	if (accounts != NULL && by_profile != NULL && load_lists(d, generation, bundle, ret_why))
 		return generation;
-	*ret_why = accounts == NULL ? "the password of a route is missing"
-				    : "the TLS profile of a destination cannot be used";
+	if (accounts == NULL || by_profile == NULL)
+		*ret_why = accounts == NULL ? "the password of a route is missing"
+					    : "the TLS profile of a destination cannot be used";
 	generation_release(generation);
 	return NULL;
 }
@@ -461,6 +488,7 @@ int role_deliver(struct role *role)
 	d->queue = peer_new(d, 64);
 	d->resolver = peer_new(d, 64);
 	d->upkeep = peer_new(d, 64);
+	d->told = crl_told_new(d);
 	pthread_mutex_init(&d->lock, NULL);
 	thread_condition(&d->ended);
 	pthread_cond_init(&d->asked, NULL);

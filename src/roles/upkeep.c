@@ -14,26 +14,19 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/thread.h"
+#include "base/digest.h"
 #include "config/config.h"
+#include "config/crl_sources.h"
 #include "ipc/channel.h"
 #include "ipc/peer.h"
+#include "net/http.h"
 #include "net/tls.h"
-#include "report/metrics.h"
+#include "pki/trust.h"
 #include "roles/role.h"
+#include "roles/upkeep_crl.h"
+#include "roles/upkeep_private.h"
 
 enum { ANSWER_MS = 10000, RESOLVER_CHANNELS = 8, SERVED_MAX = 256 };
-
-struct upkeep {
-	struct role *role;
-	struct peer *resolver;
-	struct metrics metrics;
-	pthread_mutex_t lock; /* guards what follows */
-	pthread_cond_t ended;
-	const struct config *current, *prepared;
-	int directory_fd, prepared_fd; /* state_dir/upkeep */
-	int master_fd;		       /* what changed is said on it */
-	unsigned served;	       /* threads */
-};
 
 /* A control socket, or a channel that came over it. */
 struct served {
@@ -45,23 +38,36 @@ struct served {
 static void *control_run(void *argument);
 static void *channel_run(void *argument);
 
+bool upkeep_start_thread(struct upkeep *u, void *(*run)(void *argument), void *argument)
+{
+	pthread_mutex_lock(&u->lock);
+	const bool room = u->served < SERVED_MAX && !atomic_load(&u->stopping);
+	u->served += room;
+	pthread_mutex_unlock(&u->lock);
+	if (room && thread_start(run, argument) < 0)
+		abort();
+	return room;
+}
+
+void upkeep_end_thread(struct upkeep *u)
+{
+	pthread_mutex_lock(&u->lock);
+	u->served--;
+	pthread_cond_signal(&u->ended);
+	pthread_mutex_unlock(&u->lock);
+}
+
 /* `fd` is given. */
 static void serve(struct upkeep *u, const char *peer, int fd, void *(*run)(void *argument))
 {
 	struct served *served = text_must(talloc_zero(NULL, struct served));
 
 	*served = (struct served){ .upkeep = u, .peer = text_copy(served, text_of(peer)), .fd = fd };
-	pthread_mutex_lock(&u->lock);
-	const bool room = u->served < SERVED_MAX;
-	u->served += room;
-	pthread_mutex_unlock(&u->lock);
-	if (!room) {
-		log_event(LOG_WARN, "channel_refused", log_num("open", SERVED_MAX));
-		base_close(&served->fd);
-		talloc_free(served);
-	} else if (thread_start(run, served) < 0) {
-		abort();
-	}
+	if (upkeep_start_thread(u, run, served))
+		return;
+	log_event(LOG_WARN, "channel_refused", log_num("open", SERVED_MAX));
+	base_close(&served->fd);
+	talloc_free(served);
 }
 
 static void end_thread(struct served *served)
@@ -71,17 +77,38 @@ static void end_thread(struct served *served)
 	base_close(&served->fd);
 	talloc_free(served);
 	tls_thread_end();
+	upkeep_end_thread(u);
+}
+
+const struct http *upkeep_http(struct upkeep *u, char *ret_why)
+{
 	pthread_mutex_lock(&u->lock);
-	u->served--;
-	pthread_cond_signal(&u->ended);
+	if (u->http == NULL)
+		u->http = http_start(u, ret_why);
+	const struct http *http = u->http;
 	pthread_mutex_unlock(&u->lock);
+	return http;
+}
+
+void upkeep_changed(struct upkeep *u, unsigned parts)
+{
+	struct frame *frame = frame_new(NULL, FRAME_CHANGED);
+
+	frame_put_number(frame, parts);
+	pthread_mutex_lock(&u->lock);
+	if (u->master_fd >= 0)
+		channel_send(u->master_fd, frame, clock_mono_ms() + ANSWER_MS);
+	pthread_mutex_unlock(&u->lock);
+	talloc_free(frame);
 }
 
 /* The answer to one ask, owned by it; NULL when it is malformed or not for this peer. */
 static struct frame *answer(struct served *served, struct frame *ask)
 {
-	(void)served, (void)ask;
-	return NULL;
+	struct upkeep *u = served->upkeep;
+	const bool operator= strcmp(served->peer, "cli") == 0;
+
+	return operator&& ask->kind == FRAME_CRL_UPDATE ? upkeep_crl_answer(u->crl, ask) : NULL;
 }
 
 static void *channel_run(void *argument)
@@ -118,19 +145,71 @@ static void *control_run(void *argument)
 
 /* Words of master */
 
+static void generation_free(struct upkeep_generation *generation)
+{
+	const struct config *config = generation->config;
+
+	base_close(&generation->directory_fd);
+	talloc_free(generation);
+	config_release(config);
+}
+
+struct upkeep_generation *upkeep_hold(struct upkeep *u)
+{
+	pthread_mutex_lock(&u->lock);
+	struct upkeep_generation *generation = u->current;
+	if (generation != NULL)
+		generation->users++;
+	pthread_mutex_unlock(&u->lock);
+	return generation;
+}
+
+void upkeep_release(struct upkeep *u, struct upkeep_generation *generation)
+{
+	pthread_mutex_lock(&u->lock);
+	const bool last = generation != NULL && --generation->users == 0;
+	pthread_mutex_unlock(&u->lock);
+	if (last)
+		generation_free(generation);
+}
+
 static void drop(struct upkeep *u)
 {
-	config_release(u->prepared);
+	upkeep_release(u, u->prepared);
 	u->prepared = NULL;
-	base_close(&u->prepared_fd);
+}
+
+/* Of each source, which list is in use. */
+static struct digest *digests(const void *owner, const struct config *config, const struct bundle *bundle)
+{
+	struct digest *lists =
+		text_must(talloc_zero_array(owner, struct digest, (unsigned)config->crl.source_count + 1));
+
+	for (size_t i = 0; i < config->crl.source_count; i++) {
+		const struct text list = crl_sources_find(bundle, &config->crl.sources[i]);
+
+		if (list.at != NULL)
+			lists[i] = digest_of(list);
+	}
+	return lists;
 }
 
 static void prepare(struct upkeep *u, struct role_event *event)
 {
+	struct upkeep_generation *generation = text_must(talloc_zero(NULL, struct upkeep_generation));
+	const struct config *config = event->config;
+
+	*generation = (struct upkeep_generation){ .users = 1,
+		.config = config,
+		.lists = digests(generation, config, event->bundle),
+		.directory_fd = frame_get_fd(event->frame) };
+	if (crl_sources_wanted(config)) {
+		generation->trust = trust_of(generation, config, event->bundle);
+		generation->authorities = trust_pem_of(generation, config, event->bundle);
+	}
 	drop(u);
-	u->prepared = event->config;
-	u->prepared_fd = frame_get_fd(event->frame);
-	if (u->prepared_fd >= 0)
+	u->prepared = generation;
+	if (generation->directory_fd >= 0)
 		role_ready(u->role);
 	else
 		role_refuse(u->role, "master sent no directory");
@@ -138,15 +217,16 @@ static void prepare(struct upkeep *u, struct role_event *event)
 
 static void use(struct upkeep *u)
 {
+	struct upkeep_generation *before = u->current;
+
 	if (u->prepared == NULL)
 		return;
 	pthread_mutex_lock(&u->lock);
-	config_release(u->current);
-	base_close(&u->directory_fd);
 	u->current = u->prepared;
-	u->directory_fd = base_take(&u->prepared_fd);
 	u->prepared = NULL;
 	pthread_mutex_unlock(&u->lock);
+	upkeep_release(u, before);
+	upkeep_crl_use(u->crl);
 }
 
 /* Who this process talks to: master, the resolver, and those who ask. */
@@ -170,7 +250,9 @@ static void end(struct upkeep *u)
 	int64_t until = clock_mono_ms() + 2000;
 	bool in_time = true;
 
+	atomic_store(&u->stopping, true);
 	role_signal(u->role->stop_fd);
+	upkeep_crl_stop(u->crl);
 	pthread_mutex_lock(&u->lock);
 	while (u->served > 0 && in_time)
 		in_time = thread_wait(&u->ended, &u->lock, until);
@@ -179,8 +261,7 @@ static void end(struct upkeep *u)
 	if (!none)
 		return; /* a library hangs: the process ends without it */
 	drop(u);
-	config_release(u->current);
-	base_close(&u->directory_fd);
+	upkeep_release(u, u->current);
 	base_close(&u->master_fd);
 	talloc_free(u);
 }
@@ -189,8 +270,10 @@ int role_upkeep(struct role *role)
 {
 	struct upkeep *u = text_must(talloc_zero(NULL, struct upkeep));
 
-	*u = (struct upkeep){ .role = role, .directory_fd = -1, .prepared_fd = -1, .master_fd = -1 };
+	u->role = role;
+	u->master_fd = -1;
 	u->resolver = peer_new(u, RESOLVER_CHANNELS);
+	u->crl = upkeep_crl_new(u);
 	pthread_mutex_init(&u->lock, NULL);
 	thread_condition(&u->ended);
 	for (;;) {

@@ -1,4 +1,5 @@
 /* Lists of revoked certificates (pki/crl_set.c), and what pki/verify.c makes of them: conformance 7.26 to 7.37. */
+#include "pki/crl_list.h"
 #include "pki/crl_set.h"
 
 #include <setjmp.h>
@@ -321,7 +322,7 @@ static void test_what_is_no_list(void **state)
 	expect_refused(TEXT(""), "it is no list of revoked certificates");
 	expect_refused(TEXT("hello"), "it is no list of revoked certificates");
 	expect_refused(root->pem, "it is no list of revoked certificates");
-	expect_refused((struct text){ NULL, (size_t)CRL_SET_LIST_MAX + 1 }, "it is larger than 64 MiB");
+	expect_refused((struct text){ NULL, (size_t)CRL_LIST_MAX + 1 }, "it is larger than 64 MiB");
 	for (size_t len = 0; len < list.len; len++)
 		expect_refused((struct text){ list.at, len }, "it is no list of revoked certificates");
 	longer = talloc_realloc(made.scratch, longer, char, (unsigned)list.len + 1);
