@@ -37,35 +37,36 @@
 
 #define RECIPIENTS "recipients: {file: people}\ndns: {trust_anchor_file: ta.test}\n"
 
-#define RELAY_SHOWN                                                                                                 \
-	"hostname: gw.good.test\nstate_dir: state\nruntime_dir: run\nuser: postern\n"                               \
-	"certificates:\n  - name: main\n    chain: pki/server.pem\n    key: pki/server.key\n"                       \
-	"watch_certificates: true\ntls:\n  cn_fallback: false\n  fqdn_validation: false\n"                          \
-	"authorities:\n  system: false\n  custom: pki/ca.pem\n"                                                     \
-	"tls_profiles: []\n"                                                                                        \
-	"listeners:\n  - name: inbound\n    type: public\n    address: 127.0.0.1:2525\n    certificate: "           \
-	"main\n"                                                                                                    \
-	"    policy: accepted\n    tls_profile: TLS-Server.Standard\n    proxy_protocol_from: []\n"                 \
-	"    xclient_from: []\n"                                                                                    \
-	"mail_flow_policies:\n  - name: accepted\n    action: accept\n    tls: preferred\n    refuse_null_mx: on\n" \
-	"sender_groups: []\naccepted_domains:\n  - good.test\n"                                                     \
-	"routes:\n  - domain: good.test\n    next_hop: 127.0.0.1:2530\n    source: []\n"                            \
-	"    implicit_tls: false\n"                                                                                 \
-	"destinations:\n  - domain: default\n    tls: preferred\n"                                                  \
-	"recipients:\n  call_ahead: off\n  cache: 1h\n"                                                             \
-	"dns:\n  forward: []\n  private_zones: []\n  timeout: 10s\nfetch:\n  allow_networks: []\n"                  \
-	"delivery:\n  retry:\n    - 15m\n    - 15m\n    - 30m\n    - 1h\n    - 2h\n  expire: 5d\n"                  \
-	"  delay_warning: 4h\n  bounce_size: 50KiB\n"                                                               \
-	"  concurrency: 20\n  connections: 40\n  rate: 0\n  port: 25\n"                                             \
-	"  timeouts:\n    connect: 30s\n    greeting: 5m\n    hello: 5m\n    starttls: 2m\n"                        \
-	"    mail: 5m\n    rcpt: 5m\n    data: 2m\n    block: 3m\n    end: 10m\n"                                   \
-	"limits:\n  connections: 1000\n  connections_per_network: 250\n  rate: 600\n"                               \
-	"  tls_rate: 0\n  commands: 100\n"                                                                          \
-	"  errors: 20\n  recipients: 1000\n  line: 0\n  header: 256KiB\n  message_size: 50MiB\n"                    \
-	"  idle_time: 5m\n  session_time: 1h\n  queue_quota: 0\n  min_free_space: 100MiB\n"                         \
-	"  min_free_inodes: 1000\n"                                                                                 \
-	"metrics: {}\n"                                                                                             \
-	"tracking:\n  keep: 30d\n"                                                                                  \
+#define RELAY_SHOWN                                                                                                                                      \
+	"hostname: gw.good.test\nstate_dir: state\nruntime_dir: run\nuser: postern\n"                                                                    \
+	"certificates:\n  - name: main\n    chain: pki/server.pem\n    key: pki/server.key\n"                                                            \
+	"watch_certificates: true\ntls:\n  cn_fallback: false\n  fqdn_validation: false\n"                                                               \
+	"authorities:\n  system: false\n  custom: pki/ca.pem\n"                                                                                          \
+	"tls_profiles: []\n"                                                                                                                             \
+	"listeners:\n  - name: inbound\n    type: public\n    address: 127.0.0.1:2525\n    certificate: "                                                \
+	"main\n"                                                                                                                                         \
+	"    policy: accepted\n    tls_profile: TLS-Server.Standard\n    proxy_protocol_from: []\n"                                                      \
+	"    xclient_from: []\n"                                                                                                                         \
+	"mail_flow_policies:\n  - name: accepted\n    action: accept\n    tls: preferred\n    refuse_null_mx: on\n"                                      \
+	"sender_groups: []\naccepted_domains:\n  - good.test\n"                                                                                          \
+	"routes:\n  - domain: good.test\n    next_hop: 127.0.0.1:2530\n    source: []\n"                                                                 \
+	"    implicit_tls: false\n"                                                                                                                      \
+	"destinations:\n  - domain: default\n    tls: preferred\n"                                                                                       \
+	"recipients:\n  call_ahead: off\n  cache: 1h\n"                                                                                                  \
+	"dns:\n  forward: []\n  private_zones: []\n  timeout: 10s\nfetch:\n  allow_networks: []\n"                                                       \
+	"crl_sources:\n  check:\n    inbound_smtp: false\n    outbound_smtp: false\n    web: false\n  strict: false\n  max_size: 16MiB\n  sources: []\n" \
+	"delivery:\n  retry:\n    - 15m\n    - 15m\n    - 30m\n    - 1h\n    - 2h\n  expire: 5d\n"                                                       \
+	"  delay_warning: 4h\n  bounce_size: 50KiB\n"                                                                                                    \
+	"  concurrency: 20\n  connections: 40\n  rate: 0\n  port: 25\n"                                                                                  \
+	"  timeouts:\n    connect: 30s\n    greeting: 5m\n    hello: 5m\n    starttls: 2m\n"                                                             \
+	"    mail: 5m\n    rcpt: 5m\n    data: 2m\n    block: 3m\n    end: 10m\n"                                                                        \
+	"limits:\n  connections: 1000\n  connections_per_network: 250\n  rate: 600\n"                                                                    \
+	"  tls_rate: 0\n  commands: 100\n"                                                                                                               \
+	"  errors: 20\n  recipients: 1000\n  line: 0\n  header: 256KiB\n  message_size: 50MiB\n"                                                         \
+	"  idle_time: 5m\n  session_time: 1h\n  queue_quota: 0\n  min_free_space: 100MiB\n"                                                              \
+	"  min_free_inodes: 1000\n"                                                                                                                      \
+	"metrics: {}\n"                                                                                                                                  \
+	"tracking:\n  keep: 30d\n"                                                                                                                       \
 	"log:\n  to: stderr\n  level: info\n  format: plain\n"
 
 static char *show(const void *owner, const char *file, const char *yaml, bool json)
