@@ -10,6 +10,7 @@
 
 #include "base/ip.h"
 #include "base/log.h"
+#include "policy/ocsp.h"
 #include "policy/timetable.h"
 
 struct bundle;
@@ -56,7 +57,8 @@ struct config_tls_profile {
 	const char *ciphers; /* OpenSSL cipher list for TLS 1.2 and below; NULL = the library's default */
 	const char *groups;  /* OpenSSL groups list; NULL = the library's default */
 	enum config_pfs pfs;
-	bool compliance; /* a handshake that does not follow the protocol is dropped */
+	enum ocsp_mode ocsp; /* of the peer's certificate, where that is verified */
+	bool compliance;     /* a handshake that does not follow the protocol is dropped */
 };
 
 /* mail_flow_policies: what a client may do and how it must connect. */

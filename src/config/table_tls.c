@@ -20,6 +20,13 @@ static const struct table_word pfs_words[] = {
 	{ NULL, 0 },
 };
 
+static const struct table_word ocsp_words[] = {
+	{ "off", OCSP_OFF },
+	{ "lenient", OCSP_LENIENT },
+	{ "strict", OCSP_STRICT },
+	{ NULL, 0 },
+};
+
 static const struct table_row certificate_rows[] = {
 	{ "name", TABLE_NAME, AT(certificate, name), .required = true,
 		.manual =
@@ -112,16 +119,18 @@ static const struct table_row profile_rows[] = {
 		.manual =
 			"Forward secrecy. allowed: with or without; required: only ECDHE and DHE; none: only RSA "
 			"key exchange, so TLS 1.2 at most, and the certificate must hold an RSA key." },
+	{ "ocsp", TABLE_CHOICE, AT(tls_profile, ocsp), .standard = "off", .words = ocsp_words,
+		.manual =
+			"Whether the responder that a server's certificate names is asked if it was revoked, after the certificate was verified (today: of servers that routes log in to). lenient: only "
+			"`revoked` refuses it; strict: anything but `good` does, also a certificate that names no responder. Listeners do not use it yet." },
 	{ "compliance", TABLE_BOOL, AT(tls_profile, compliance), .standard = "true",
 		.manual = "Drop connections whose handshake does not follow the protocol. On SMTP listeners "
 			  "false has the same effect: what comes behind STARTTLS and is no TLS record ends "
 			  "the connection." },
 };
 
-static const char *const profile_later[] = { "ocsp", NULL };
-
 const struct table_section table_profiles = { "tls_profiles", "name", sizeof(struct config_tls_profile),
-	ROWS(profile_rows), profile_later,
+	ROWS(profile_rows), NULL,
 	"How TLS handshakes are done. Two profiles exist without being written and cannot be changed: "
 	"`TLS-Server.Standard` has the defaults below, but of TLS 1.2 only the suites with ECDHE and AES-GCM or ChaCha20; "
 	"`TLS-Client.Standard` has the defaults with `compliance: false`; it is meant for connections that the gateway "

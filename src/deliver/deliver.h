@@ -22,6 +22,7 @@ struct trust;
 struct deliver_house {
 	const struct config *config;
 	struct peer *resolver;			   /* for lookup/dns.h */
+	struct peer *upkeep;			   /* for pki/ocsp_ask.h */
 	struct tls_context *tls;		   /* where no profile is named */
 	struct tls_context *const *tls_by_profile; /* as `tls_profiles`; NULL where no destination names it */
 	struct tls_sessions *sessions;		   /* NULL = none are kept */

@@ -20,11 +20,12 @@
 #include "net/tls.h"
 #include "pki/crl_source.h"
 #include "pki/crl_told.h"
+#include "pki/ocsp_ask.h"
 #include "pki/trust.h"
 #include "pki/verify.h"
 #include "report/metrics.h"
 
-enum { LINE_MAX = 2048, QUIT_MS = 1000 };
+enum { LINE_MAX = 2048, QUIT_MS = 1000, OCSP_MS = 10000 };
 
 static int vput(struct link *link, const char *format, va_list arguments)
 {
@@ -263,11 +264,28 @@ static void tell_of_list(
 			log_str("reason", verdict->reason));
 }
 
+/* What its issuer says about the server's certificate today, where the profile wants to know it. */
+static void ask_for_status(const struct deliver_house *house, const struct link *link,
+	const struct verify_facts *facts, X509 *issuer, struct verify_verdict *verdict)
+{
+	struct ocsp_answer answer;
+
+	if (facts->ocsp == OCSP_OFF || verdict->result != VERIFY_FINE)
+		return;
+	if (issuer != NULL) {
+		ocsp_ask(house->upkeep, facts->chain, issuer, house->stop_fd, deadline_in(link, OCSP_MS),
+			&answer);
+		metrics_count_ocsp(house->metrics, answer.finding);
+	}
+	verify_add_ocsp(facts, issuer == NULL ? NULL : &answer, verdict);
+}
+
 /* The handshake is done: may the server be believed? With the reason in `detail` if not. */
 static enum tls_outcome verify_server(
 	const struct deliver_house *house, struct link *link, const char *name, char *detail, size_t size)
 {
 	const struct config_tls_settings *settings = &house->config->tls;
+	const struct config_tls_profile *profile = link->target.profile;
 	const struct verify_facts facts = { .chain = conn_tls_chain(link->conn),
 		.trust = house->trust,
 		.purpose = VERIFY_SERVER,
@@ -278,11 +296,15 @@ static enum tls_outcome verify_server(
 		.cn_fallback = settings->cn_fallback,
 		.crls = house->crls,
 		.revocation = crl_source_mode(house->config, house->crls != NULL),
-		.fqdn = settings->fqdn_validation };
+		.fqdn = settings->fqdn_validation,
+		.ocsp = profile == NULL ? OCSP_OFF : profile->ocsp };
 	struct verify_verdict verdict;
+	X509 *issuer;
 
-	verify_peer(&facts, &verdict);
+	verify_peer_of(&facts, &verdict, &issuer);
 	tell_of_list(house, link, &verdict);
+	ask_for_status(house, link, &facts, issuer, &verdict);
+	verify_issuer_free(issuer);
 	note_verdict(&verdict, &link->conn->evidence.verification);
 	if (verdict.result == VERIFY_FINE) {
 		conn_tls_approve(link->conn);

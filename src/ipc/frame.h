@@ -48,6 +48,7 @@ enum frame_kind {
 	FRAME_SIGN,
 	/* asks to upkeep */
 	FRAME_CRL_UPDATE,
+	FRAME_OCSP,
 	/* upkeep -> master, on a socket between them */
 	FRAME_CHANGED, /* files of upkeep's directory changed: which parts */
 	/* command line -> master */

@@ -15,8 +15,9 @@
 #include <openssl/x509v3.h>
 
 #include "base/base.h"
-#include "pki/peer_chain.h"
 #include "pki/crl_set.h"
+#include "pki/ocsp.h"
+#include "pki/peer_chain.h"
 #include "pki/trust.h"
 #include "pki/verify_names.h"
 
@@ -36,7 +37,7 @@ const char *verify_result_word(enum verify_result result)
 const char *verify_check_word(unsigned check)
 {
 	static const char *const words[VERIFY_CHECK_COUNT] = { "chain", "dates", "purpose", "strength",
-		"names", "fqdn", "revocation" };
+		"names", "fqdn", "revocation", "ocsp" };
 
 	for (size_t i = 0; i < COUNT(words); i++)
 		if (check == 1u << i)
@@ -220,13 +221,55 @@ static unsigned wanted(const struct verify_facts *facts)
 
 	return (unsigned)(VERIFY_CHAIN | VERIFY_DATES | VERIFY_USE | VERIFY_STRENGTH |
 			  (named ? VERIFY_NAMES : 0) | (facts->fqdn ? VERIFY_FQDN : 0) |
-			  (facts->revocation != REVOCATION_OFF ? VERIFY_REVOCATION : 0));
+			  (facts->revocation != REVOCATION_OFF ? VERIFY_REVOCATION : 0) |
+			  (facts->ocsp != OCSP_OFF ? VERIFY_OCSP : 0));
 }
 
 void verify_peer(const struct verify_facts *facts, struct verify_verdict *ret_verdict)
 {
+	X509 *issuer;
+
+	verify_peer_of(facts, ret_verdict, &issuer);
+	X509_free(issuer);
+}
+
+void verify_issuer_free(X509 *issuer)
+{
+	X509_free(issuer);
+}
+
+/* A reason that stands there already stays. */
+static void add_reason(struct verify_verdict *verdict, const char *reason, const char *detail)
+{
+	size_t len = strlen(verdict->reason);
+
+	snprintf(verdict->reason + len, sizeof verdict->reason - len, "%s%s%s%s", len == 0 ? "" : "; ",
+		reason, detail[0] == '\0' ? "" : ": ", detail);
+}
+
+void verify_add_ocsp(
+	const struct verify_facts *facts, const struct ocsp_answer *answer, struct verify_verdict *verdict)
+{
+	if (facts->ocsp == OCSP_OFF || verdict->result != VERIFY_FINE)
+		return;
+	if (answer == NULL) {
+		pass(verdict, VERIFY_OCSP);
+		return;
+	}
+	struct ocsp_decision decision = ocsp_decide(answer->finding, facts->ocsp);
+	if (decision.refused)
+		refuse(verdict, VERIFY_NOT_TRUSTED, "", 0, NULL);
+	if (decision.refused || !decision.checked)
+		add_reason(verdict, decision.reason, answer->reason);
+	else
+		pass(verdict, VERIFY_OCSP);
+}
+
+void verify_peer_of(const struct verify_facts *facts, struct verify_verdict *ret_verdict, X509 **ret_issuer)
+{
 	STACK_OF(X509) * path;
 
+	*ret_issuer = NULL;
 	memset(ret_verdict, 0, sizeof *ret_verdict);
 	ret_verdict->result = VERIFY_FAILURE;
 	ret_verdict->unchecked = wanted(facts);
@@ -238,6 +281,10 @@ void verify_peer(const struct verify_facts *facts, struct verify_verdict *ret_ve
 	path = verify_path(facts, ret_verdict);
 	if (path != NULL)
 		check_path(facts, path, ret_verdict);
+	if (ret_verdict->result == VERIFY_FINE && sk_X509_num(path) > 1) {
+		*ret_issuer = sk_X509_value(path, 1);
+		X509_up_ref(*ret_issuer);
+	}
 	peer_chain_free(path);
 	ERR_clear_error();
 }

@@ -7,11 +7,14 @@
 #include <stdint.h>
 
 #include "base/ip.h"
+#include "policy/ocsp.h"
 #include "policy/revocation.h"
 
 struct crl_set;
+struct ocsp_answer;
 struct trust;
 struct stack_st_X509;
+typedef struct x509_st X509;
 
 enum verify_purpose { VERIFY_SERVER, VERIFY_CLIENT };
 
@@ -35,7 +38,8 @@ enum {
 	VERIFY_NAMES = 1 << 4,	    /* that it is for one of the names */
 	VERIFY_FQDN = 1 << 5,	    /* that its names are fully qualified */
 	VERIFY_REVOCATION = 1 << 6, /* of each certificate below the authority */
-	VERIFY_CHECK_COUNT = 7
+	VERIFY_OCSP = 1 << 7,	    /* of the peer's certificate, by an OCSP responder */
+	VERIFY_CHECK_COUNT = 8
 };
 
 struct verify_facts {
@@ -48,6 +52,7 @@ struct verify_facts {
 	int64_t now_ms;		    /* clock_wall_ms() */
 	const struct crl_set *crls; /* NULL = none */
 	enum revocation_mode revocation;
+	enum ocsp_mode ocsp; /* what it says is added by verify_add_ocsp() */
 	bool cn_fallback; /* without any dNSName, and without a constrained authority, the common name counts */
 	bool fqdn;	  /* its names must be fully qualified */
 	bool weak; /* security level 1 instead of 2: for what is only recorded, never for what is demanded */
@@ -68,6 +73,15 @@ struct verify_verdict {
 };
 
 void verify_peer(const struct verify_facts *facts, struct verify_verdict *ret_verdict);
+
+/* The same, and who issued the peer's certificate, as far as it was verified: the caller's (verify_issuer_free()), NULL when the certificate is not fine or an
+ * authority itself. */
+void verify_peer_of(const struct verify_facts *facts, struct verify_verdict *ret_verdict, X509 **ret_issuer);
+void verify_issuer_free(X509 *issuer);
+
+/* What came of asking about a certificate that is fine so far (pki/ocsp_ask); NULL = it is an authority itself, and nobody was asked. */
+void verify_add_ocsp(
+	const struct verify_facts *facts, const struct ocsp_answer *answer, struct verify_verdict *verdict);
 
 /* `certificate-expired`, as TLSRPT calls it, or `verified`. Static. */
 const char *verify_result_word(enum verify_result result);

@@ -48,6 +48,8 @@ static const struct metrics_family
 		"Time since the oldest list of revoked certificates was issued; 0 when there is none." },
 	crl_left = { "crl_next_update_seconds", "gauge",
 		"Time until the first list of revoked certificates is past its time; less than 0 when one is; 0 when there is none." },
+	statuses = { "ocsp_answers_total", "counter",
+		"Certificates of peers by what OCSP says about them, one for each that was looked up." },
 	notes = { "notes_dropped_total", "counter",
 		"Refusals that tracking does not show because there were too many." };
 
@@ -102,6 +104,9 @@ static const struct metrics_family
 		&signatures, "role=\"" word "\",result=\"" result "\"" }
 #define SIGN_BLOCK(role, word)                                                                               \
 	SIGN(role, 0, word, "signed"), SIGN(role, 1, word, "too_often"), SIGN(role, 2, word, "refused")
+
+#define OCSP(finding, word)                                                                                  \
+	[METRIC_OCSP + (int) finding] = { "ocsp_by." word, "ocsp", &statuses, "result=\"" word "\"" }
 
 /* Bucket `i` of a histogram, up to so many seconds; its last one and its sum. */
 #define BUCKET(block, i, seconds)                                                                            \
@@ -201,9 +206,16 @@ static const struct metrics_row rows[] = {
 	[METRIC_CRL_MISSING] = CRL_LIST("missing"),
 	[METRIC_CRL_AGE] = { "crl_age_seconds", NULL, &crl_age, "" },
 	[METRIC_CRL_LEFT] = { "crl_next_update_seconds", NULL, &crl_left, "" },
+	OCSP(OCSP_REVOKED, "revoked"),
+	OCSP(OCSP_UNKNOWN, "unknown"),
+	OCSP(OCSP_NO_ANSWER, "no_answer"),
+	OCSP(OCSP_NO_RESPONDER, "no_responder"),
+	OCSP(OCSP_GOOD, "good"),
+	OCSP(OCSP_NOT_NEEDED, "not_needed"),
 };
 
 _Static_assert(COUNT(rows) == METRIC_COUNT, "every metric has a row");
+_Static_assert((int)METRICS_OCSP == (int)OCSP_FINDING_COUNT, "every finding has a place");
 _Static_assert(METRICS_LEVELS == TLS_LEVEL_REQUIRED + 1, "every level has a place");
 
 const struct metrics_row *metrics_row(enum metric metric)
@@ -248,6 +260,11 @@ void metrics_count(struct metrics *metrics, enum metric metric)
 void metrics_count_dns(struct metrics *metrics, enum dns_result result, enum dns_security security)
 {
 	metrics_count(metrics, (enum metric)(METRIC_DNS + (int)result * 2 + (security != DNS_INSECURE)));
+}
+
+void metrics_count_ocsp(struct metrics *metrics, enum ocsp_finding finding)
+{
+	metrics_count(metrics, (enum metric)((int)METRIC_OCSP + (int)finding));
 }
 
 void metrics_count_sign(struct metrics *metrics, enum key_use_role role, enum key_use verdict)

@@ -6,6 +6,7 @@
 
 #include "lookup/dns.h"
 #include "policy/key_use.h"
+#include "policy/ocsp.h"
 
 struct frame;
 
@@ -15,6 +16,7 @@ enum {
 	METRICS_LEVELS = 3,   /* enum tls_level */
 	METRICS_SIGN = 6,     /* roles that ask, times what came of it */
 	METRICS_DNS = 8,      /* enum dns_result times insecure or not */
+	METRICS_OCSP = 6,     /* enum ocsp_finding */
 	METRICS_BUCKETS = 12, /* of a histogram that have a bound; a last one has none */
 	METRICS_LISTENERS = 32,
 	METRICS_NAME_MAX = 65, /* a name of the configuration has at most 64 bytes */
@@ -64,7 +66,8 @@ enum metric {
 	METRIC_CRL_MISSING,
 	METRIC_CRL_AGE,	 /* seconds */
 	METRIC_CRL_LEFT, /* seconds */
-	METRIC_COUNT,
+	METRIC_OCSP,	 /* block: enum ocsp_finding */
+	METRIC_COUNT = METRIC_OCSP + METRICS_OCSP,
 };
 
 /* How the client of a session was protected in the end. */
@@ -115,6 +118,9 @@ void metrics_count_dns(struct metrics *metrics, enum dns_result result, enum dns
 
 /* Count an answer of role `keys`. */
 void metrics_count_sign(struct metrics *metrics, enum key_use_role role, enum key_use verdict);
+
+/* Count what was found out about the certificate of a peer. */
+void metrics_count_ocsp(struct metrics *metrics, enum ocsp_finding finding);
 
 /* Set a gauge. */
 void metrics_set(struct metrics *metrics, enum metric metric, int64_t value);

@@ -409,6 +409,7 @@ static struct generation *generation_new(
 	atomic_init(&generation->users, 1);
 	generation->house = (struct deliver_house){ .config = config,
 		.resolver = d->resolver,
+		.upkeep = d->upkeep,
 		.tls = tls,
 		.tls_by_profile = by_profile,
 		.trust = trust_of(generation, config, bundle),

@@ -21,9 +21,11 @@
 #include "ipc/peer.h"
 #include "net/http.h"
 #include "net/tls.h"
+#include "pki/ocsp_cache.h"
 #include "pki/trust.h"
 #include "roles/role.h"
 #include "roles/upkeep_crl.h"
+#include "roles/upkeep_ocsp.h"
 #include "roles/upkeep_private.h"
 
 enum { ANSWER_MS = 10000, RESOLVER_CHANNELS = 8, SERVED_MAX = 256 };
@@ -106,9 +108,16 @@ void upkeep_changed(struct upkeep *u, unsigned parts)
 static struct frame *answer(struct served *served, struct frame *ask)
 {
 	struct upkeep *u = served->upkeep;
-	const bool operator= strcmp(served->peer, "cli") == 0;
+	const bool by_operator = strcmp(served->peer, "cli") == 0;
 
-	return operator&& ask->kind == FRAME_CRL_UPDATE ? upkeep_crl_answer(u->crl, ask) : NULL;
+	switch (ask->kind) {
+	case FRAME_CRL_UPDATE:
+		return by_operator ? upkeep_crl_answer(u->crl, ask) : NULL;
+	case FRAME_OCSP:
+		return by_operator ? NULL : upkeep_ocsp_answer(u, ask);
+	default:
+		return NULL;
+	}
 }
 
 static void *channel_run(void *argument)
@@ -274,6 +283,7 @@ int role_upkeep(struct role *role)
 	u->master_fd = -1;
 	u->resolver = peer_new(u, RESOLVER_CHANNELS);
 	u->crl = upkeep_crl_new(u);
+	u->ocsp = ocsp_cache_new(u);
 	pthread_mutex_init(&u->lock, NULL);
 	thread_condition(&u->ended);
 	for (;;) {

@@ -12,6 +12,7 @@ struct bundle;
 struct config;
 struct frame;
 struct http;
+struct ocsp_cache;
 struct peer;
 struct role;
 struct trust;
@@ -33,6 +34,7 @@ struct upkeep {
 	struct metrics metrics;
 	atomic_bool stopping;
 	struct upkeep_crl *crl;
+	struct ocsp_cache *ocsp;
 	pthread_mutex_t lock; /* guards what follows */
 	pthread_cond_t ended;
 	struct upkeep_generation *current, *prepared;

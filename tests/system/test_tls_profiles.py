@@ -218,7 +218,7 @@ def test_E43_predefined_profiles_are_read_only_and_not_shown(start):
     ({"ciphers": "kRSA", "pfs": "required"}, ["ciphers", "pfs: required"]),
     ({"min_version": "1.3", "max_version": "1.2"}, ["min_version", "max_version"]),
     ({"min_version": "1.3", "pfs": "none"}, ["pfs", "TLS 1.3"]),
-    ({"ocsp": "strict"}, ["ocsp", "not supported by this version yet"]),
+    ({"ocsp": "on"}, ["ocsp", "expected one of off, lenient, strict"]),
 ])
 def test_E38_a_profile_that_cannot_work_is_refused_by_check_run_and_reload(start, values, words):
     gateway = start({"standard": None})

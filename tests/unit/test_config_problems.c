@@ -89,9 +89,9 @@ static const struct {
 		"7: log.levl: unknown key; did you mean `level`?\n" },
 	{ "a key far from all", BASE "log: {colour: red}\n",
 		"6: log.colour: unknown key; known here are to, level, format\n" },
-	{ "a key of a later version", BASE "acme: {a: [b]}\ntls_profiles: [{name: p, ocsp: strict}]\n",
+	{ "a key of a later version", BASE "acme: {a: [b]}\ndestinations: [{domain: a.test, dane: x}]\n",
 		"6: acme: is not supported by this version yet: remove this key\n"
-		"7: tls_profiles[p].ocsp: is not supported by this version yet: remove this key\n" },
+		"7: destinations[a.test].dane: is not supported by this version yet: remove this key\n" },
 	{ "a key twice", BASE "user: a\nuser: b\nlog: {level: info, level: [x]}\n",
 		"7: user: stands twice, first on line 6: remove one\n"
 		"8: log.level: stands twice, first on line 8: remove one\n" },

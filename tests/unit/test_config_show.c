@@ -191,7 +191,7 @@ static void values_are_shown_in_their_shortest_form(void **state)
 		{ "metrics: {address: '[::1]:1'}", "metrics:\n  address: \"[::1]:1\"\n" },
 		{ "tls_profiles: [{name: p}]",
 			"tls_profiles:\n  - name: p\n    min_version: 1.2\n    max_version: 1.3\n"
-			"    pfs: allowed\n    compliance: true\nlisteners:" },
+			"    pfs: allowed\n    ocsp: off\n    compliance: true\nlisteners:" },
 		{ "authorities: {custom: 'a b'}", "  custom: \"a b\"\n" },
 		{ "authorities: {custom: 'a\"b\\c'}", "  custom: \"a\\\"b\\\\c\"\n" },
 		{ "authorities: {custom: /a/b}", "  custom: /a/b\n" },
