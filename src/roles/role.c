@@ -9,9 +9,11 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <time.h>
 
+#include <jansson.h>
 #include <talloc.h>
 
 #include "base/base.h"
@@ -208,6 +210,16 @@ static void allow_descriptors(void)
 	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+/* Else jansson opens /dev/urandom for its first object, and takes the time instead where there is none. */
+static void seed_json(void)
+{
+	size_t seed = 0;
+
+	while (getrandom(&seed, sizeof seed, 0) < 0 && errno == EINTR)
+		;
+	json_object_seed(seed | 1); /* 0 would mean /dev/urandom */
+}
+
 int role_main(const char *name, const char *uid, const char *gid, const char *incarnation)
 {
 	struct role role = { .control_fd = ROLE_CONTROL_FD,
@@ -235,6 +247,7 @@ int role_main(const char *name, const char *uid, const char *gid, const char *in
 	signal(SIGHUP, SIG_IGN);
 	mallopt(M_ARENA_MAX, 4);
 	tzset();
+	seed_json();
 	if (strcmp(role.name, "keys") == 0)
 		tls_wipe_memory();
 	tls_start();

@@ -193,3 +193,32 @@ def test_check_of_lists_of_certificates(hosts, sink, value, words):
     assert done.returncode == 1
     for word in words:
         assert word in done.stderr, done.stderr
+
+
+@pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
+def test_front_needs_no_file_for_its_sessions(hosts, sink):
+    """Handshakes of every kind with several certificates, mail and a reload: no call of `front` names a file, so that it can live in an empty root."""
+    trace = hosts.folder / "trace"
+    strace = subprocess.Popen(["strace", "-f", "-e", "trace=%file,open_by_handle_at", "-o", trace, "-p", str(hosts.roles()["front"]["pid"])],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    try:
+        assert "attached" in strace.stderr.readline()
+        for version in ("-tls1_2", "-tls1_3"):
+            for asked in ("gw.good.test", "mail.good.test", "a.hosted.test", "unknown.test"):
+                shown_to(s_client(hosts, version, "-servername", asked))
+                shown_to(s_client(hosts, version, "-servername", asked, "-sigalgs", "rsa_pss_rsae_sha256:RSA+SHA256"))
+        for size in (10, 300000):
+            smtp.submit(hosts.address("first"), "a@sender.test", "bob@good.test", harness.message(body="x" * 70 + "\r\n" + ("y" * 70 + "\r\n") * (size // 72)))
+        assert hosts.command("reload").returncode == 0
+        shown_to(s_client(hosts, "-servername", "other.test"))
+        with smtp.Client(hosts.address("first")) as c:
+            c.ehlo()
+            c.expect("STARTTLS", 220)
+            c.send(b"no TLS at all\r\n")
+            c.rest()
+        hosts.tracked("delivered", sender="a@sender.test", count=2)
+    finally:
+        strace.terminate()
+        strace.wait()
+    calls = [line for line in trace.read_text().splitlines() if re.search(r" \w+\(.*\"", line) and "AT_EMPTY_PATH" not in line]
+    assert not calls, "\n".join(calls)
