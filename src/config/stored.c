@@ -109,7 +109,7 @@ static bool check_inside(const char *path, struct marks *marks)
 
 void stored_check(const struct config *config, struct marks *marks)
 {
-	static const char *const places[] = { "", "/" STORED_CERTIFICATES, "/authorities",
+	static const char *const places[] = { "", ("/" STORED_CERTIFICATES), "/authorities",
 		"/authorities/custom" };
 	bool safe = config->state_dir != NULL;
 

@@ -26,7 +26,7 @@ static void check_pem(const void *owner, struct text pem)
 	struct certificate *list;
 	const char *why = NULL;
 	struct chain chain;
-	int64_t left;
+	struct expiry expiry;
 	size_t count;
 	char *key;
 
@@ -39,7 +39,7 @@ static void check_pem(const void *owner, struct text pem)
 	} else {
 		must(why != NULL);
 	}
-	expiry_of_chain(pem, 0, &left);
+	expiry_of_chain(pem, 0, &expiry);
 	if (chain_key(owner, pem, &key, &why) < 0 || chain_build(owner, pem, pem, 0, &chain, &why) < 0)
 		return;
 	struct chain again;
