@@ -10,6 +10,7 @@
 #include "cli/cli_ca_private.h"
 #include "cli/cli_verbs.h"
 #include "config/config.h"
+#include "pki/chain.h"
 #include "pki/changes.h"
 
 enum { IMPORT_MAX = 16 << 20, RELOAD_MS = 200000 };
@@ -381,7 +382,9 @@ static int import(const struct cli_gateway *gateway, const struct options *optio
 	struct authorities *found = r < 0 ? NULL : authorities_parse(scratch, bytes), *kept;
 	authorities_kept(
 		scratch, gateway->state_dir, &kept); /* what cannot be read there fails when it is written */
-	if (found != NULL && found->count + found->unreadable == 0)
+	if (found != NULL && chain_hint(bytes) != NULL)
+		fprintf(stderr, "postern ca import: %s %s\n", options->plain, chain_hint(bytes));
+	else if (found != NULL && found->count + found->unreadable == 0)
 		fprintf(stderr,
 			"postern ca import: there is no certificate in PEM form in %s; `openssl x509 -inform DER -in FILE` makes PEM of DER\n",
 			options->plain);

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <talloc.h>
 
@@ -101,6 +102,30 @@ static int open_pkcs12(struct cli_cert *cert, struct text bytes, char **ret_cert
 					: cli_cert_refuse("%s %s", cert->in, pkcs12_flaw_text(flaw));
 }
 
+/* A key that is encrypted, when there is a passphrase for it: *key becomes the key in clear. */
+static int unlock(const struct cli_cert *cert, struct text *key)
+{
+	static const char *const locked[] = { "-----BEGIN ENCRYPTED PRIVATE KEY-----",
+		"Proc-Type: 4,ENCRYPTED" };
+	const char *where = cert->key == NULL ? cert->in : cert->key;
+	char *passphrase, *opened;
+
+	if ((memmem(key->at, key->len, locked[0], strlen(locked[0])) == NULL &&
+		    memmem(key->at, key->len, locked[1], strlen(locked[1])) == NULL) ||
+		(cert->passphrase_file == NULL && !isatty(STDIN_FILENO)))
+		return CLI_FINE; /* that it is encrypted is said by who reads it */
+	const int status = cli_passphrase(cert->scratch, cert->passphrase_file, false, &passphrase);
+	if (status != CLI_FINE)
+		return status;
+	const enum pkcs12_flaw flaw = pkcs12_open_key(cert->scratch, *key, passphrase, &opened);
+	if (flaw == PKCS12_FLAW_DAMAGED || flaw == PKCS12_FLAW_NO_KEY)
+		return cli_cert_refuse("%s: its encrypted private key is damaged; get the file again", where);
+	if (flaw != PKCS12_FLAW_NONE)
+		return cli_cert_refuse("%s: its private key %s", where, pkcs12_flaw_text(flaw));
+	*key = text_of(opened);
+	return CLI_FINE;
+}
+
 int cli_cert_import(struct cli_cert *cert)
 {
 	struct text bytes, key_bytes;
@@ -113,6 +138,8 @@ int cli_cert_import(struct cli_cert *cert)
 	key_bytes = bytes;
 	if (is_pem(bytes) && cert->key != NULL && cli_cert_file(cert, cert->key, &key_bytes) != CLI_FINE)
 		return CLI_FAILED;
+	if (chain_hint(bytes) != NULL)
+		return cli_cert_refuse("%s %s", cert->in, chain_hint(bytes));
 	if (!is_pem(bytes)) {
 		status = open_pkcs12(cert, bytes, &certificates, &key);
 		if (status != CLI_FINE)
@@ -122,6 +149,10 @@ int cli_cert_import(struct cli_cert *cert)
 	} else if (!holds_key(key_bytes)) {
 		return cli_cert_refuse("%s holds no private key: name its file with --key",
 			cert->key == NULL ? cert->in : cert->key);
+	} else {
+		status = unlock(cert, &key_bytes);
+		if (status != CLI_FINE)
+			return status;
 	}
 	if (build(cert, cert->in, bytes, key_bytes,
 		    "no certificate in it belongs to the private key; give the key that it was issued for",

@@ -174,6 +174,11 @@ static int build(struct pool *pool, EVP_PKEY *key, const char **ret_why)
 	return 0;
 }
 
+const char *chain_hint(struct text bytes)
+{
+	return pem_pkcs7_hint(bytes);
+}
+
 int chain_check(struct text pem, const char **ret_why)
 {
 	STACK_OF(X509) *certificates = NULL;

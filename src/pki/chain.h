@@ -15,6 +15,9 @@ struct chain {
 	size_t note_count;
 };
 
+/* As pem_pkcs7_hint(). */
+const char *chain_hint(struct text bytes);
+
 /* Whether `pem` holds certificates, all of them whole: 0, or a negative error with one sentence in ret_why (static). */
 int chain_check(struct text pem, const char **ret_why);
 

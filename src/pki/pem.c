@@ -8,6 +8,8 @@
 #include "base/err.h"
 #include "pki/secret.h"
 
+enum { PKCS7_HEAD_MAX = 32 };
+
 #define WHY_TOO_LARGE                                                                                        \
 	"is larger than 1 MiB, or holds more than 100 certificates; give only the chain of this one"
 
@@ -51,6 +53,21 @@ static int take_certificates(BIO *bio, STACK_OF(X509) * certificates, const char
 	return ERR_FORMAT;
 }
 
+const char *pem_pkcs7_hint(struct text bytes)
+{
+	static const char begin[] = "-----BEGIN PKCS7-----", end[] = "-----END PKCS7-----",
+			  signed_data[] = "\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02";
+
+	if (memmem(bytes.at, bytes.len, begin, strlen(begin)) != NULL &&
+		memmem(bytes.at, bytes.len, end, strlen(end)) != NULL)
+		return "is a PKCS#7 file; take the certificates out of it with: openssl pkcs7 -print_certs -in FILE -out FILE.pem";
+	if (bytes.len > 0 && bytes.at[0] == '\x30' &&
+		memmem(bytes.at, MIN(bytes.len, (size_t)PKCS7_HEAD_MAX), signed_data, strlen(signed_data)) !=
+			NULL)
+		return "is a PKCS#7 file; take the certificates out of it with: openssl pkcs7 -inform der -print_certs -in FILE -out FILE.pem";
+	return NULL;
+}
+
 int pem_certificates(struct text pem, STACK_OF(X509) * *ret_certificates, const char **ret_why)
 {
 	if (pem.len > PEM_MAX) {
@@ -61,6 +78,10 @@ int pem_certificates(struct text pem, STACK_OF(X509) * *ret_certificates, const 
 	STACK_OF(X509) *certificates = text_must(sk_X509_new_null());
 	int r = take_certificates(bio, certificates, ret_why);
 
+	const char *hint = r == 0 ? NULL : pem_pkcs7_hint(pem);
+
+	if (hint != NULL)
+		*ret_why = hint;
 	BIO_free(bio);
 	if (r == 0)
 		*ret_certificates = certificates;
@@ -87,7 +108,7 @@ int pem_key(struct text pem, EVP_PKEY **ret_key, const char **ret_why)
 	}
 	*ret_why =
 		asked ? "holds an encrypted private key; decrypt it with: openssl pkey -in FILE -out FILE.key (and remove that afterwards), "
-			"or give key and certificate as PKCS#12"
+			"or import it into the store with: postern cert import NAME --passphrase-file FILE"
 		      : "holds no private key in PEM form";
 	return ERR_FORMAT;
 }

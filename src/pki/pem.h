@@ -13,6 +13,9 @@ enum { PEM_MAX = 1 << 20, PEM_CERTIFICATES_MAX = 100 };
  * one sentence in ret_why (static). */
 int pem_certificates(struct text pem, STACK_OF(X509) * *ret_certificates, const char **ret_why);
 
+/* What `bytes` are and how PEM is made of them when they are PKCS#7 with certificates; NULL when they are not. Static. */
+const char *pem_pkcs7_hint(struct text bytes);
+
 /* After OpenSSL read no further block: true when there is none, false when one is damaged. */
 bool pem_is_end(void);
 

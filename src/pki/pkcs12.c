@@ -6,6 +6,7 @@
 #include "pki/pkcs12.h"
 
 #include <openssl/err.h>
+#include <openssl/pem.h>
 #include <openssl/pkcs12.h>
 #include <openssl/provider.h>
 #include <talloc.h>
@@ -377,6 +378,75 @@ enum pkcs12_flaw pkcs12_import(
 	}
 	import_done(&import);
 	PKCS12_free(parsed);
+	return flaw;
+}
+
+static int give_passphrase(char *buffer, int size, int writing, void *passphrase)
+{
+	const size_t len = strlen(passphrase);
+
+	(void)writing;
+	if (size < 0 || len > (size_t)size)
+		return -1;
+	memcpy(buffer, passphrase, len);
+	return (int)len;
+}
+
+/* The older form: one round of a sum makes its key. */
+static enum pkcs12_flaw take_older_key(struct import *import, struct text pem)
+{
+	BIO *bio = text_must(BIO_new_mem_buf(pem.at, (int)pem.len));
+	EVP_PKEY *key = PEM_read_bio_PrivateKey_ex(
+		bio, NULL, give_passphrase, (void *)import->passphrase, import->library, NULL);
+
+	BIO_free(bio);
+	if (key == NULL)
+		return decryption_flaw(import);
+	import->keys[import->key_count++] = key;
+	return PKCS12_FLAW_NONE;
+}
+
+/* The first block that is an encrypted key. */
+static enum pkcs12_flaw take_locked_key(struct import *import, struct text pem)
+{
+	BIO *bio = text_must(BIO_new_mem_buf(pem.at, (int)pem.len));
+	enum pkcs12_flaw flaw = PKCS12_FLAW_NO_KEY;
+	char *name = NULL, *header = NULL;
+	unsigned char *bytes = NULL;
+	long len;
+
+	while (flaw == PKCS12_FLAW_NO_KEY && PEM_read_bio(bio, &name, &header, &bytes, &len) == 1) {
+		const unsigned char *at = bytes;
+		X509_SIG *encrypted =
+			strcmp(name, PEM_STRING_PKCS8) == 0 ? d2i_X509_SIG(NULL, &at, len) : NULL;
+
+		if (encrypted != NULL)
+			flaw = take_encrypted_key(import, encrypted);
+		else if (strcmp(name, PEM_STRING_PKCS8) == 0)
+			flaw = PKCS12_FLAW_DAMAGED;
+		else if (strstr(header, "ENCRYPTED") != NULL)
+			flaw = take_older_key(import, pem);
+		X509_SIG_free(encrypted);
+		OPENSSL_free(name);
+		OPENSSL_free(header);
+		OPENSSL_free(bytes);
+	}
+	BIO_free(bio);
+	return flaw;
+}
+
+enum pkcs12_flaw pkcs12_open_key(const void *owner, struct text pem, const char *passphrase, char **ret_key)
+{
+	struct import import = { .passphrase = passphrase };
+
+	if (pem.len > PKCS12_SIZE_MAX)
+		return PKCS12_FLAW_TOO_LARGE;
+	import_start(&import);
+	ERR_clear_error();
+	enum pkcs12_flaw flaw = take_locked_key(&import, pem);
+	if (flaw == PKCS12_FLAW_NONE)
+		*ret_key = pem_of_key(owner, import.keys[0]);
+	import_done(&import);
 	return flaw;
 }
 

@@ -31,6 +31,10 @@ const char *pkcs12_flaw_text(enum pkcs12_flaw flaw);
 enum pkcs12_flaw pkcs12_import(
 	const void *owner, struct text file, const char *passphrase, char **ret_certificates, char **ret_key);
 
+/* The first private key in `pem`, which is encrypted under `passphrase` (PKCS#8, or OpenSSL's older form), as PEM in clear owned by `owner`, wiped when it is
+ * freed. The same limits. */
+enum pkcs12_flaw pkcs12_open_key(const void *owner, struct text pem, const char *passphrase, char **ret_key);
+
 /* A file with the key and the chain (leaf first), called `name`, under `passphrase` (AES-256, SHA-256), owned by `owner`. 0, or ERR_FORMAT with one
  * sentence in ret_why. */
 int pkcs12_export(const void *owner, struct text chain, struct text key, const char *name,

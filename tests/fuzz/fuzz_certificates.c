@@ -60,6 +60,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 		must(chain_build(owner, text_of(certificates), text_of(key), 0, &chain, &why) == 0);
 	}
+	if (pkcs12_open_key(owner, bytes, "secret", &key) == PKCS12_FLAW_NONE) {
+		char *again;
+		const char *why;
+
+		must(chain_key(owner, text_of(key), &again, &why) == 0);
+	}
 	talloc_free(owner);
 	return 0;
 }

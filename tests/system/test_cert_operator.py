@@ -9,7 +9,7 @@ import shutil
 import pytest
 
 import harness
-from test_cert import authority, cert, place, running, show, type_at_terminal  # noqa: F401: fixtures
+from test_cert import authority, cert, openssl, place, running, show, type_at_terminal  # noqa: F401: fixtures
 from test_keys import certificates, fingerprint, make_certificate, settings
 
 
@@ -160,3 +160,51 @@ def test_what_is_damaged_in_the_store_is_named(stored):
     active.write_text("gone\n")
     found = check(stored)
     assert found[0][0] == "state_dir" and "names `gone` as the active certificate, and it is not in the store" in found[0][1], found
+
+
+@pytest.fixture
+def signed(place, authority):  # noqa: F811
+    cert(place, "create", "web", "--common-name", "gw.good.test", "--key", "p256")
+    authority.sign(cert(place, "csr", "web"), "signed.pem")
+    (place / "key.pem").write_text((place / "state/pki/certificates/web/key.pem").read_text())
+    return place
+
+
+@pytest.mark.parametrize("how", [("pkcs8", "-topk8", "-v2", "aes-256-cbc"), ("pkcs8", "-topk8", "-v1", "PBE-SHA1-3DES"), ("ec", "-aes256")])
+def test_8_13_an_encrypted_key_is_opened_with_its_passphrase(signed, how):
+    openssl(signed, *how, "-in", "key.pem", "-out", "locked.pem", "-passout", "file:F")
+    (signed / "both.pem").write_text((signed / "signed.pem").read_text() + (signed / "locked.pem").read_text())
+    (signed / "wrong").write_text("no\n")
+    assert "ENCRYPTED" in (signed / "locked.pem").read_text()
+    cert(signed, "import", "copy", "--in", "signed.pem", "--key", "locked.pem", "--passphrase-file", "F")
+    cert(signed, "import", "both", "--in", "both.pem", "--passphrase-file", "F")
+    for name in ("copy", "both"):
+        assert (signed / "state/pki/certificates" / name / "key.pem").read_text() == (signed / "key.pem").read_text()
+    refused = cert(signed, "import", "no", "--in", "both.pem", "--passphrase-file", "wrong", good=False, status=1)
+    assert "both.pem: its private key does not open with this passphrase" in refused
+    assert "--passphrase-file" in cert(signed, "import", "no", "--in", "both.pem", good=False, status=1)
+    status, shown = type_at_terminal(signed, ["import", "typed", "--in", "both.pem"], [(b"Passphrase: ", b"correct horse\n")])
+    assert status == 0 and show(signed, "typed"), shown
+    text = (signed / "locked.pem").read_text()
+    lines = text.splitlines()
+    (signed / "cut.pem").write_text("\n".join(lines[:len(lines) // 2] + lines[-1:]) + "\n")
+    assert "private key" in cert(signed, "import", "no", "--in", "signed.pem", "--key", "cut.pem", "--passphrase-file", "F", good=False, status=1)
+
+
+def test_8_13_a_key_that_would_take_for_ever_to_open(signed):
+    openssl(signed, "pkcs8", "-topk8", "-v2", "aes-256-cbc", "-iter", "20000000", "-in", "key.pem", "-out", "locked.pem", "-passout", "file:F")
+    said = cert(signed, "import", "no", "--in", "signed.pem", "--key", "locked.pem", "--passphrase-file", "F", good=False, status=1)
+    assert "its private key asks for more than 10,000,000 iterations" in said
+
+
+@pytest.mark.parametrize("form", ["pem", "der"])
+def test_8_13_of_pkcs7_the_cure_is_said(signed, form):
+    openssl(signed, "crl2pkcs7", "-nocrl", "-certfile", "signed.pem", "-certfile", "ca.pem", "-outform", form, "-out", "chain.p7b")
+    inform = "-inform der " if form == "der" else ""
+    for verb in (("upload", "web"), ("import", "no", "--key", "key.pem"), ("import", "no", "--passphrase-file", "F")):
+        said = cert(signed, *verb, "--in", "chain.p7b", good=False, status=1)
+        assert f"is a PKCS#7 file; take the certificates out of it with: openssl pkcs7 {inform}-print_certs -in FILE" in said, said
+    done = harness.postern("-c", signed / "gw.yaml", "ca", "import", signed / "chain.p7b")
+    assert done.returncode == 1 and "is a PKCS#7 file" in done.stderr
+    openssl(signed, "pkcs7", *inform.split(), "-print_certs", "-in", "chain.p7b", "-out", "out.pem")
+    cert(signed, "upload", "web", "--in", "out.pem")
