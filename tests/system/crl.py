@@ -4,10 +4,11 @@ import datetime
 import http.server
 import pathlib
 import threading
-import time
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
+
+import harness
 
 HOUR = datetime.timedelta(hours=1)
 
@@ -37,6 +38,21 @@ class Authority:
                 .revocation_date(now() - HOUR).build())
         encoding = serialization.Encoding.PEM if pem else serialization.Encoding.DER
         return builder.sign(self.key, hashes.SHA256()).public_bytes(encoding)
+
+
+def long_list(pki, folder, serials, number):
+    """The same by `openssl ca`, which is quick with many entries."""
+    folder.mkdir()
+    (folder / "index").write_text("".join(f"R\t401122000000Z\t261121000000Z\t{serial:0{len(f'{serial:X}') + 1 & ~1}X}\tunknown\t/CN=x\n"
+        for serial in serials))
+    (folder / "number").write_text(f"{number:02X}\n")
+    (folder / "ca.cnf").write_text(f"[ca]\ndefault_ca=d\n[d]\ndatabase={folder}/index\ncrlnumber={folder}/number\ndefault_md=sha256\n"
+        f"certificate={pki.folder}/ca.pem\nprivate_key={pki.folder}/ca.key\ndefault_crl_days=1\n")
+    for command in (["ca", "-config", folder / "ca.cnf", "-gencrl", "-out", folder / "pem"],
+            ["crl", "-in", folder / "pem", "-outform", "DER", "-out", folder / "der"]):
+        done = harness.run("openssl", *map(str, command))
+        assert done.returncode == 0, done.stderr
+    return (folder / "der").read_bytes()
 
 
 class Server:

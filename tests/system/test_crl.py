@@ -317,6 +317,27 @@ def test_7_36_a_generation_with_a_broken_list_is_refused_and_the_old_one_stays(s
     harness.wait_for("it is mended", lambda: listed(gateway)["state"] == "current")
 
 
+def test_A66_a_list_of_an_authority_that_is_trusted_no_longer_does_not_hold_up_a_reload(gate, authority, tmp_path):
+    gateway = gate(authority.list([authority.server]))
+    shutil.copy(harness.Pki(tmp_path / "strange").ca, gateway.folder / "pki/ca.pem")
+    assert gateway.command("reload").returncode == 0
+    assert re.search(r" error deliver crl_unusable source=ca reason=", gateway.stderr())
+    harness.wait_for("it is fetched again, and refused", lambda: listed(gateway)["failures"] > 0)
+    assert "its signature is not that of its issuer" in listed(gateway)["failure"]
+
+
+def test_7_35_a_large_list_is_in_use_within_seconds(gate, server, authority, pki, tmp_path):
+    """Some 100,000 entries: mail goes on, and nobody is taken for one that hangs."""
+    gateway = gate(authority.list())
+    server.answers["/ca.crl"] = crl.long_list(pki, tmp_path / "ca", [authority.server, *range(10**12, 10**12 + 100000)], 2)
+    assert update(gateway)["result"] == "renewed"
+    is_in_use(gateway, 3)
+    assert listed(gateway)["entries"] == 100001
+    send(gateway)
+    assert "is revoked" in attempt_of(gateway.tracked("deferred", sender="alice@sender.test"))["reply"]
+    assert all(role["restarts"] == 0 for role in gateway.roles().values())
+
+
 def test_what_is_no_file_of_its_own_is_not_read(gate, authority):
     """A role that was taken over may write to its directory: master follows no link there, and waits for no pipe."""
     gateway = gate(authority.list())

@@ -1,4 +1,4 @@
-"""Debian packages of mail servers that cannot be installed next to Postfix: fetched once, unpacked below build/."""
+"""Debian packages of servers that cannot be installed next to Postfix, or would start by themselves: fetched once, unpacked below build/."""
 
 import pwd
 import subprocess
