@@ -25,7 +25,9 @@ static const struct metrics_family
 	restarts = { "role_restarts_total", "counter",
 		"How often this role ended unasked and was started again." },
 	expiry = { "cert_expiry_seconds", "gauge",
-		"Seconds until the first certificate of the chain expires; negative when it has." };
+		"Seconds until the first certificate of the chain expires; negative when it has." },
+	authority_expiry = { "authority_expiry_seconds", "gauge",
+		"Seconds until an authority of the custom list expires; negative when it has." };
 
 struct page {
 	char *text;
@@ -129,6 +131,12 @@ static void add_house(struct page *page, const void *owner, const json_t *status
 		page, &restarts, label(owner, "role", string_of(item, "name")), number_of(item, "restarts"));
 	json_array_foreach(certificates, i, item) add_sample(page, &expiry,
 		label(owner, "certificate", string_of(item, "name")), number_of(item, "seconds_left"));
+	json_array_foreach(json_object_get(status, "custom_authorities"), i, item)
+		add_sample(page, &authority_expiry,
+			text_must(talloc_asprintf(owner, "%s,sha256=\"%.16s\"",
+				label(owner, "authority", string_of(item, "name")),
+				string_of(item, "fingerprint_sha256"))), /* a name may stand twice */
+			number_of(item, "seconds_left"));
 }
 
 static void add_sessions(struct page *page, const void *owner, json_t *counters)

@@ -40,24 +40,30 @@ static bool is_on(json_t *authorities, const char *list)
 	return json_is_true(json_object_get(json_object_get(authorities, list), "on"));
 }
 
-/* With a warning when its end is near or past. */
-static void print_certificate(json_t *json)
+static void warn_of_end(const char *what, json_t *json, const char *cure)
 {
 	const char *name = json_string_value(json_object_get(json, "name")),
 		   *state = json_string_value(json_object_get(json, "state"));
-	const bool expired = strcmp(state, "expired") == 0;
-	const long long days = (long long)json_integer_value(json_object_get(json, "seconds_left")) / 86400;
+
+	if (strcmp(state, "expired") == 0)
+		fprintf(stderr, "postern: warning: %s `%s` has expired: %s\n", what, name, cure);
+	else if (strcmp(state, "fine") != 0)
+		fprintf(stderr, "postern: warning: %s `%s` expires in %lld days: %s\n", what, name,
+			(long long)json_integer_value(json_object_get(json, "seconds_left")) / 86400, cure);
+}
+
+/* With a warning when its end is near or past. */
+static void print_certificate(json_t *json)
+{
+	const char *name = json_string_value(json_object_get(json, "name"));
+	const bool expired = strcmp(json_string_value(json_object_get(json, "state")), "expired") == 0;
 
 	printf("  %-12s %s %s%s\n", name, expired ? "expired" : "expires",
 		json_string_value(json_object_get(json, "expires")),
 		json_is_true(json_object_get(json, "demo"))
 			? ", the demo certificate: no peer can know this gateway by it"
 			: "");
-	if (expired)
-		fprintf(stderr, "postern: warning: certificate `%s` has expired: renew it\n", name);
-	else if (strcmp(state, "fine") != 0)
-		fprintf(stderr, "postern: warning: certificate `%s` expires in %lld days: renew it\n", name,
-			days);
+	warn_of_end("certificate", json, "renew it");
 }
 
 /* And what it presents. */
@@ -92,6 +98,8 @@ static void print_places(json_t *json)
 	const bool system = is_on(item, "system"), custom = is_on(item, "custom");
 	printf("authorities: system %s, custom %s%s\n", system ? "on" : "off", custom ? "on" : "off",
 		system || custom ? "" : ": no certificate of another server can be verified");
+	json_array_foreach(json_object_get(json, "custom_authorities"), i, item)
+		warn_of_end("authority", item, "import its successor, and delete it");
 }
 
 static bool is_up(json_t *status, const char *name)

@@ -70,28 +70,47 @@ static void tell(struct told *told, const struct expiry *expiry)
 	told->step = step;
 }
 
-/* Of the custom list; those of the system are for the system to renew. Seconds until one passes its next step. */
-static int64_t look_at_authorities(struct master *master, int64_t now_s)
+/* Those of the custom list, each once; those of the system are for the system to renew. Owned by `owner`. */
+static struct authorities *custom_authorities(const struct master *master, const void *owner)
 {
 	const char *const paths[] = { master->config->authorities.custom, TRUST_FILES_KEPT };
-	int64_t wait_s = LOOK_S;
+	char *pem = text_must(talloc_strdup(owner, ""));
 
 	for (size_t i = 0; i < COUNT(paths); i++) {
-		struct text pem = paths[i] == NULL ? TEXT("") : bundle_find(master->bundle, paths[i]);
-		struct authorities *found = authorities_parse(NULL, pem);
+		const struct text part = paths[i] == NULL ? TEXT("") : bundle_find(master->bundle, paths[i]);
 
-		for (size_t j = 0; j < found->count; j++) {
-			const struct authority *authority = &found->all[j];
-			const int64_t ends_s = authority->ends_ms / 1000;
-			const struct expiry expiry = expiry_of(authority->starts_ms / 1000, ends_s, now_s);
-
-			if (ends_s == 0)
-				continue;
-			tell(told_of(master, authority->name, true, ends_s), &expiry);
-			wait_s = MIN(wait_s, expiry_next(&expiry));
-		}
-		talloc_free(found);
+		pem = text_must(talloc_asprintf_append_buffer(pem, TEXT_FMT "\n", TEXT_ARG(part)));
 	}
+	struct authorities *all = authorities_parse(owner, text_of(pem));
+	size_t kept = 0;
+
+	for (size_t i = 0; i < all->count; i++)
+		if (authorities_find(all, all->all[i].sha256, 0) == i && all->all[i].ends_ms != 0)
+			all->all[kept++] = all->all[i];
+	all->count = kept;
+	return all;
+}
+
+static struct expiry expiry_of_authority(const struct authority *authority, int64_t now_s)
+{
+	return expiry_of(authority->starts_ms / 1000, authority->ends_ms / 1000, now_s);
+}
+
+/* Seconds until one of them passes its next step. */
+static int64_t look_at_authorities(struct master *master, int64_t now_s)
+{
+	void *scratch = talloc_new(NULL);
+	const struct authorities *found = custom_authorities(master, scratch);
+	int64_t wait_s = LOOK_S;
+
+	for (size_t i = 0; i < found->count; i++) {
+		const struct authority *authority = &found->all[i];
+		const struct expiry expiry = expiry_of_authority(authority, now_s);
+
+		tell(told_of(master, authority->name, true, authority->ends_ms / 1000), &expiry);
+		wait_s = MIN(wait_s, expiry_next(&expiry));
+	}
+	talloc_free(scratch);
 	return wait_s;
 }
 
@@ -189,6 +208,26 @@ json_t *master_presented_json(const struct master *master, const struct config_l
 		append(certificates, certificate_json(master, used, scratch));
 	talloc_free(scratch);
 	return certificates;
+}
+
+json_t *master_custom_authorities_json(const struct master *master)
+{
+	json_t *authorities = json_array();
+	void *scratch = talloc_new(NULL);
+	const struct authorities *found = custom_authorities(master, scratch);
+
+	for (size_t i = 0; i < found->count; i++) {
+		const struct authority *authority = &found->all[i];
+		const struct expiry expiry = expiry_of_authority(authority, clock_wall_ms() / 1000);
+		char text[CLOCK_TEXT_MAX];
+
+		append(authorities,
+			json_pack("{s:s, s:s, s:s, s:I, s:s}", "name", authority->name, "fingerprint_sha256",
+				authority->sha256, "expires", clock_iso(authority->ends_ms, text),
+				"seconds_left", (json_int_t)expiry.left_s, "state", expiry_word(&expiry)));
+	}
+	talloc_free(scratch);
+	return authorities;
 }
 
 /* Read and gather once more after the demo certificate was made. */

@@ -129,6 +129,8 @@ void master_tell_demo(const struct master *master);
 /* For the status: all certificates, and those that a listener presents, the first one to whom nothing fits better. */
 json_t *master_certificates_json(const struct master *master);
 json_t *master_presented_json(const struct master *master, const struct config_listener *listener);
+/* Authorities of the custom list, and when they end. */
+json_t *master_custom_authorities_json(const struct master *master);
 /* config_gather(), after the demo certificate was made where one is wanted (not before the state directory is there). */
 struct bundle *master_gather(const struct master *master, const void *owner, uint64_t generation,
 	struct problems *problems, const struct config **ret_config);

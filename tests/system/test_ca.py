@@ -7,6 +7,7 @@ import re
 import shutil
 import ssl
 import subprocess
+import urllib.request
 
 import pytest
 
@@ -167,8 +168,16 @@ def test_B88_the_end_of_an_authority_is_told_before_it_comes(gateway, tmp_path, 
         assert gateway.command("ca", "import", gateway.folder / "short.pem").returncode == 0
     else:
         gateway.configure(harness.settings(authorities={"system": False, "custom": "short.pem"}))
+    gateway.configure(gateway.file.read_text() + 'metrics: {address: "127.0.0.1:0"}\n')
     with gateway:
         harness.wait_for("it is told", lambda: " authority_expires " in gateway.stderr())
+        found, = [a for a in gateway.status()["custom_authorities"] if a["name"] == "Short CA"]
+        assert found["state"] == "expires" and 4 * 86400 < found["seconds_left"] <= 5 * 86400
+        done = gateway.command("status")
+        assert re.search(r"^postern: warning: authority `Short CA` expires in [45] days: import its successor", done.stderr, re.M), done.stderr
+        page = urllib.request.urlopen("http://" + gateway.status()["metrics"] + "/metrics").read().decode()
+        left, = re.findall(r'^postern_authority_expiry_seconds{authority="Short CA",sha256="%s"} (\d+)$' % found["fingerprint_sha256"][:16], page, re.M)
+        assert 0 <= found["seconds_left"] - int(left) < 60
         assert gateway.command("reload").returncode == 0
     told = re.findall(r" warn master authority_expires authority=\"Short CA\" ends=\S+ days=(\d)", gateway.stderr())
     assert told in (["4"], ["5"]), gateway.stderr()
