@@ -12,11 +12,11 @@ CREATE = ("postern -c gw.yaml cert create web --common-name gw.good.test --organ
     "--days 365 --key rsa:2048 --alt www.good.test,*.good.test")
 
 
-def typed(folder, line):
+def typed(folder, line, status=0):
     """What a line prints that an operator types in `folder`."""
     done = subprocess.run([str(harness.BINARY), *shlex.split(line)[1:]], cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL,
         env=harness.environment(), timeout=harness.PATIENCE)
-    assert done.returncode == 0, (line, done)
+    assert done.returncode == status, (line, done)
     assert not harness.SANITIZER_REPORT.search(done.stderr), done.stderr
     return done.stdout
 
@@ -54,6 +54,17 @@ def test_B82_B84_B85_B86_B88_authorities(place, authority):
     assert json.loads(typed(place, "postern -c gw.yaml ca list --json"))["system"]["on"]
     typed(place, "postern -c gw.yaml ca delete Root --yes")
     assert "Root" not in typed(place, "postern -c gw.yaml ca list custom")
+
+
+def test_A61_lists_of_revoked_certificates(place):
+    """What they say of lists that are there is in test_crl*.py."""
+    typed(place, CREATE)
+    typed(place, "postern -c gw.yaml crl list")
+    (place / "gw.yaml").write_text((place / "gw.yaml").read_text() + "crl_sources:\n  sources:\n"
+        "    - {name: our-ca, type: asn1, primary: 'http://crl.example.test/ca.crl', schedule: every 1h, enabled: false}\n")
+    assert "our-ca" in typed(place, "postern -c gw.yaml crl list --json")
+    assert json.loads(typed(place, "postern -c gw.yaml crl show our-ca --json"))["state"] == "disabled"
+    assert typed(place, "postern -c gw.yaml crl update our-ca", 75) == ""
 
 
 def test_the_list_of_what_to_type_names_commands_that_are_there():
