@@ -280,6 +280,22 @@ def test_a_route_names_its_server_in_every_form(make_gateway, servers, make_dns,
     assert server.messages[0].recipients == ["bob@c.test"]
 
 
+@pytest.mark.parametrize("next_hop", ["m.bücher.test:{port}", "mx:BÜCHER.test", "mx:xn--bcher-kva.test"])
+def test_8_09_a_next_hop_beyond_ascii_is_found_by_its_a_label(make_gateway, servers, make_dns, next_hop):
+    port, (peer,) = servers({"127.0.0.2": {}})
+    names = make_dns({"xn--bcher-kva.test": mx(("m", 10, "127.0.0.2"))})
+    next_hop = next_hop.format(port=port)
+    gateway = make_gateway(outward(port, names, routes=[{"domain": "c.test", "next_hop": next_hop, "helo": "öut.good.test"}]))
+    send(gateway, "bob@c.test")
+    attempt = last_attempt(gateway.tracked("delivered", sender="alice@sender.test"))
+    assert attempt["host"] == "m.xn--bcher-kva.test" and len(peer.messages) == 1
+    assert peer.sessions[0].commands[0][0] == "EHLO xn--ut-eka.good.test" and peer.sessions[0].sni == "m.xn--bcher-kva.test"
+    shown = gateway.json("config", "show")["routes"][0]
+    assert shown["next_hop"] == next_hop, "as it was written"
+    assert gateway.command("queue", "destinations").returncode == 0
+    assert gateway.command("reload").returncode == 0
+
+
 def test_a_next_hop_that_does_not_exist_can_be_mended(make_gateway, make_dns):
     """A mistake of the operator returns no mail."""
     routes = [{"domain": "a.test", "next_hop": "no.b.test"}, {"domain": "c.test", "next_hop": "mx:no.b.test"}]
