@@ -386,7 +386,7 @@ def test_A63_a_source_that_is_switched_off_is_neither_fetched_nor_used(gate, ser
 # Real servers
 
 
-CONFIGURATION = """worker_processes 1; daemon off; pid pid; error_log stderr warn;
+CONFIGURATION = """user root; worker_processes 1; daemon off; pid pid; error_log stderr warn;
 events {{ worker_connections 64; }}
 http {{ access_log off;
  client_body_temp_path t/b; proxy_temp_path t/p; fastcgi_temp_path t/f; uwsgi_temp_path t/u; scgi_temp_path t/s;
@@ -426,13 +426,8 @@ def answers(port):
 def test_A65_7_35_lists_from_nginx(start, make_peer, nginx, authority):
     """Over http and https, made and signed by openssl; a redirect is not followed."""
     root, plain, secure = nginx
-    for path in (root, *root.parents):
-        if path.owner() == "root" and path.stat().st_mode & 0o5 != 0o5 and str(path).startswith("/tmp/"):
-            path.chmod(0o755)
     (root / "ca.crl").write_bytes(authority.list([authority.server]))
     (root / "pem.crl").write_bytes(authority.list(number=2, pem=True))
-    (root / "ca.crl").chmod(0o644)
-    (root / "pem.crl").chmod(0o644)
     gateway = start(make_peer(**AUTH), configuration=sources({"primary": f"http://127.0.0.1:{plain}/ca.crl"},
         {"name": "moved", "primary": f"http://127.0.0.1:{plain}/moved.crl"},
         {"name": "tls", "type": "pem", "primary": f"https://127.0.0.1:{secure}/pem.crl"}))
