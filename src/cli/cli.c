@@ -141,16 +141,31 @@ int cli_run(const char *file, int argc, char **argv)
 	return command == NULL || command->run == NULL ? -1 : command->run(file, argc - 1, argv + 1);
 }
 
+/* What follows `--name=`; NULL when it is not that. */
+static const char *after_equals(const char *argument, const char *name)
+{
+	const size_t len = strlen(name);
+
+	return strncmp(argument + 2, name, len) == 0 && argument[2 + len] == '=' ? argument + 3 + len : NULL;
+}
+
+static bool is_option(const char *argument, const struct cli_option *option)
+{
+	if (strncmp(argument, "--", 2) != 0 || option->name == NULL)
+		return strncmp(argument, "--", 2) != 0 && option->name == NULL;
+	return strcmp(argument + 2, option->name) == 0 ||
+	       (option->flag != NULL && option->value != NULL &&
+		       after_equals(argument, option->name) != NULL);
+}
+
 /* Which option an argument is; `count` when it is none. */
 static size_t find(const char *argument, const struct cli_option *options, size_t count)
 {
-	const bool named = strncmp(argument, "--", 2) == 0;
+	size_t i = 0;
 
-	for (size_t i = 0; i < count; i++)
-		if (named ? options[i].name != NULL && strcmp(argument + 2, options[i].name) == 0
-			  : options[i].name == NULL)
-			return i;
-	return count;
+	while (i < count && !is_option(argument, &options[i]))
+		i++;
+	return i;
 }
 
 static bool wrong(const char *command, const char *what, const char *argument)
@@ -180,8 +195,10 @@ bool cli_options(const char *command, int argc, char **argv, const struct cli_op
 		seen |= UINT64_C(1) << at;
 		if (options[at].name == NULL) {
 			*options[at].value = argv[i];
-		} else if (options[at].value == NULL) {
+		} else if (options[at].flag != NULL) {
 			*options[at].flag = true;
+			if (options[at].value != NULL)
+				*options[at].value = after_equals(argv[i], options[at].name);
 		} else {
 			if (++i == argc)
 				return wrong(command, "a value must follow", argv[i - 1]);

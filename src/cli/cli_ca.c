@@ -321,7 +321,9 @@ static int import_one(
 		json_pack("{s:s?, s:s}", "name", authority->name, "fingerprint_sha256", authority->sha256));
 	if (!options->json)
 		printf("added   %.16s  %s%s\n", authority->sha256, authority->name,
-			authority->self_issued ? "" : " (an intermediate one: it is trusted by itself)");
+			!authority->is_authority ? " (of a server, self-signed: it vouches for itself only)"
+			: authority->self_issued ? ""
+						 : " (an intermediate one: it is trusted by itself)");
 	return 0;
 }
 

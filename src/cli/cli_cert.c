@@ -40,13 +40,14 @@ static const struct cli_verb verbs[] = {
 	{ "show", NAME, SHOW, "NAME", "what stands in it, its chain, and which listeners use it" },
 	{ "create", NAME | CREATE | WRITES, CREATE_ONE,
 		"NAME --common-name HOST [--alt NAME,...] [--organization O] [--unit OU] [--city L] [--state ST] [--country CC]\n"
-		"          [--days N] [--key KIND] [--legacy] [--replace] [--validate-fqdn]",
+		"          [--days N] [--key KIND] [--legacy] [--replace] [--validate-fqdn[=cn|san]]",
 		"make a private key and a self-signed certificate" },
 	{ "csr", NAME, CSR, "NAME", "print a signing request for a CA, with the stored key" },
-	{ "upload", NAME | UPLOAD | WRITES, UPLOAD_ONE, "NAME --in PEM [--chain PEM] [--validate-fqdn]",
+	{ "upload", NAME | UPLOAD | WRITES, UPLOAD_ONE,
+		"NAME --in PEM [--chain PEM] [--validate-fqdn[=cn|san]]",
 		"put what the CA signed for that request into the place of the certificate" },
 	{ "import", NAME | IMPORT | WRITES, IMPORT_ONE,
-		"NAME --in FILE [--key PEM] [--chain PEM] [--passphrase-file FILE] [--replace] [--validate-fqdn]",
+		"NAME --in FILE [--key PEM] [--chain PEM] [--passphrase-file FILE] [--replace] [--validate-fqdn[=cn|san]]",
 		"store a key with its certificates: a PKCS#12 file, or PEM" },
 	{ "export", NAME | EXPORT, EXPORT_ONE, "NAME --out FILE [--passphrase-file FILE]",
 		"write key and chain into a new PKCS#12 file" },
@@ -63,7 +64,7 @@ static const struct cli_verbs_note notes[] = {
 		"  --days N           until it expires, from 1 to 36500 (unless said: 365)\n"
 		"  --alt NAME,...     further names and addresses; the common name is always among them\n" },
 	{ CREATE | UPLOAD | IMPORT,
-		"  --validate-fqdn    refuse common and alternative names that are not fully qualified\n" },
+		"  --validate-fqdn    refuse common and alternative names that are not fully qualified; =cn or =san: only the ones or the others\n" },
 	{ CREATE | IMPORT,
 		"  --replace          put it into the place of the certificate that has this name\n" },
 	{ UPLOAD | IMPORT, "  --chain PEM        certificates of the issuers, in any order\n" },
@@ -118,6 +119,10 @@ static int check_options(const struct cli_cert *cert)
 		return cli_cert_wrong(cert, "--common-name is missing: the host name that peers know", "");
 	if (needs & (UPLOAD | IMPORT) && cert->in == NULL)
 		return cli_cert_wrong(cert, "--in is missing: the file to read", "");
+	if (cert->fqdn != NULL && strcmp(cert->fqdn, "cn") != 0 && strcmp(cert->fqdn, "san") != 0)
+		return cli_cert_wrong(cert,
+			"--validate-fqdn checks all names; =cn the common names only, =san the alternative ones; not =",
+			cert->fqdn);
 	if (needs & EXPORT && cert->out == NULL)
 		return cli_cert_wrong(cert, "--out is missing: the file to write", "");
 	if (needs & TLSA && cert->host == NULL)
@@ -309,13 +314,22 @@ const char *cli_cert_what(const struct cli_cert *cert)
 	return text_must(talloc_asprintf(cert->scratch, "cert %s", cert->verb->name));
 }
 
+/* Of which names --validate-fqdn speaks. */
+static unsigned fqdn_names(const struct cli_cert *cert)
+{
+	if (cert->fqdn == NULL)
+		return CERTIFICATE_COMMON_NAMES | CERTIFICATE_ALT_NAMES;
+	return strcmp(cert->fqdn, "cn") == 0 ? CERTIFICATE_COMMON_NAMES : CERTIFICATE_ALT_NAMES;
+}
+
 int cli_cert_store(struct cli_cert *cert, const char *done, const char *chain, const char *key)
 {
 	struct certificate *list;
 	const char *why = "";
 	size_t count;
 
-	if (cert->validate_fqdn && certificate_check_names(cert->scratch, text_of(chain), &why) < 0)
+	if (cert->validate_fqdn &&
+		certificate_check_names(cert->scratch, text_of(chain), fqdn_names(cert), &why) < 0)
 		return cli_cert_refuse(
 			"%s; nothing was stored. Leave --validate-fqdn out to take it as it is", why);
 	if (certificate_list(cert->scratch, text_of(chain), &list, &count, &why) < 0)
@@ -377,7 +391,8 @@ static int read_line(struct cli_cert *cert, int argc, char **argv)
 		{ CREATE, { .name = "alt", .value = &cert->alt } },
 		{ CREATE, { .name = "legacy", .flag = &cert->legacy } },
 		{ CREATE | IMPORT, { .name = "replace", .flag = &cert->replace } },
-		{ CREATE | UPLOAD | IMPORT, { .name = "validate-fqdn", .flag = &cert->validate_fqdn } },
+		{ CREATE | UPLOAD | IMPORT,
+			{ .name = "validate-fqdn", .flag = &cert->validate_fqdn, .value = &cert->fqdn } },
 		{ UPLOAD | IMPORT, { .name = "in", .value = &cert->in } },
 		{ UPLOAD | IMPORT, { .name = "chain", .value = &cert->chain } },
 		{ EXPORT, { .name = "out", .value = &cert->out } },

@@ -20,7 +20,7 @@ struct cli_cert {
 	const struct cli_verb *verb;
 	const char *name;
 	const char *common_name, *organization, *unit, *city, *state, *country, *days, *key, *alt;
-	const char *in, *chain, *out, *passphrase_file, *host, *port;
+	const char *fqdn, *in, *chain, *out, *passphrase_file, *host, *port;
 	bool json, yes, replace, legacy, validate_fqdn;
 	void *scratch; /* owns everything below */
 	struct cli_gateway gateway;

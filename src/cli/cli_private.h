@@ -13,7 +13,8 @@
 struct change;
 struct config;
 
-/* One option of a command: `--name VALUE` (value set) or `--name` (flag set); or what stands for itself (name NULL, value set). */
+/* One option of a command: `--name VALUE` (value set), `--name` (flag set), or `--name[=VALUE]` (both set; without a VALUE it is NULL); or what stands for itself
+ * (name NULL, value set). */
 struct cli_option {
 	const char *name;
 	const char **value;

@@ -77,6 +77,7 @@ static struct authority describe(const void *owner, X509 *x509)
 		.signature = text_copy(owner, text_of(OBJ_nid2ln(X509_get_signature_nid(x509)))),
 		.pem = text_of(pem),
 		.is_authority = X509_check_ca(x509) != 0,
+		.self_signed = certificate.self_signed,
 		.self_issued = X509_NAME_cmp(subject, X509_get_issuer_name(x509)) == 0,
 		.expired = X509_cmp_current_time(X509_get0_notAfter(x509)) <= 0,
 		.qualified = verify_names_are_qualified(x509) };
@@ -191,7 +192,7 @@ size_t authorities_find(const struct authorities *authorities, const char *wante
 
 const char *authorities_flaw(const struct authority *authority, bool validate_fqdn)
 {
-	if (!authority->is_authority)
+	if (!authority->is_authority && !authority->self_signed)
 		return "it is no authority: it may not issue certificates";
 	if (authority->expired)
 		return "it has expired";

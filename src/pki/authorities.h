@@ -19,6 +19,7 @@ struct authority {
 	struct text pem;
 	size_t block;	   /* its number among the blocks of PEM where it was read, from 1 */
 	bool is_authority; /* it may issue certificates */
+	bool self_signed;  /* and vouches for itself, whether it is an authority or not (B8) */
 	bool self_issued;  /* else somebody else vouches for it, too */
 	bool expired;
 	bool qualified; /* its names are fully qualified: common name and dNSNames */

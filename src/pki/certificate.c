@@ -172,15 +172,17 @@ static const char *check_alternative_names(const void *owner, X509 *x509)
 	return flaw;
 }
 
-int certificate_check_names(const void *owner, struct text pem, const char **ret_why)
+int certificate_check_names(const void *owner, struct text pem, unsigned which, const char **ret_why)
 {
 	STACK_OF(X509) * certificates;
 	int r = pem_certificates(pem, &certificates, ret_why);
 
 	if (r < 0)
 		return r;
-	const char *flaw = check_common_names(owner, sk_X509_value(certificates, 0));
-	if (flaw == NULL)
+	const char *flaw = NULL;
+	if (which & CERTIFICATE_COMMON_NAMES)
+		flaw = check_common_names(owner, sk_X509_value(certificates, 0));
+	if (flaw == NULL && which & CERTIFICATE_ALT_NAMES)
 		flaw = check_alternative_names(owner, sk_X509_value(certificates, 0));
 	sk_X509_pop_free(certificates, X509_free);
 	ERR_clear_error();

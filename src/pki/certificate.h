@@ -27,5 +27,8 @@ void certificate_describe(const void *owner, X509 *x509, struct certificate *ret
 int certificate_list(const void *owner, struct text pem, struct certificate **ret_list, size_t *ret_count,
 	const char **ret_why);
 
-/* FQDN validation (B12, B16): the common names and the dNSNames of the first certificate in `pem` are fully qualified. As certificate_list(). */
-int certificate_check_names(const void *owner, struct text pem, const char **ret_why);
+/* Which names. */
+enum { CERTIFICATE_COMMON_NAMES = 1 << 0, CERTIFICATE_ALT_NAMES = 1 << 1 };
+
+/* FQDN validation (B12, B16): the common names, the dNSNames, or both, of the first certificate in `pem` are fully qualified. As certificate_list(). */
+int certificate_check_names(const void *owner, struct text pem, unsigned which, const char **ret_why);

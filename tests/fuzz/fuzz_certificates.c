@@ -35,7 +35,7 @@ static void check_pem(const void *owner, struct text pem)
 		for (size_t i = 0; i < count; i++)
 			for (size_t n = 0; n < list[i].alt_count; n++)
 				must(text_is_ascii(text_of(list[i].alt_names[n])));
-		certificate_check_names(owner, pem, &why);
+		certificate_check_names(owner, pem, CERTIFICATE_COMMON_NAMES | CERTIFICATE_ALT_NAMES, &why);
 	} else {
 		must(why != NULL);
 	}

@@ -5,10 +5,14 @@ import os
 import pwd
 import re
 import shutil
+import types
 
 import pytest
 
+import dns
 import harness
+import peer as scripted
+import smtp
 from test_cert import authority, cert, openssl, place, running, show, type_at_terminal  # noqa: F401: fixtures
 from test_keys import certificates, fingerprint, make_certificate, settings
 
@@ -160,6 +164,50 @@ def test_what_is_damaged_in_the_store_is_named(stored):
     active.write_text("gone\n")
     found = check(stored)
     assert found[0][0] == "state_dir" and "names `gone` as the active certificate, and it is not in the store" in found[0][1], found
+
+
+@pytest.mark.parametrize("common,alternative,bad", [("gateway", "gw.good.test", "cn"), ("gw.good.test", "gateway", "san")])
+def test_B16_B18_fqdn_validation_of_the_names_that_are_asked_for(place, common, alternative, bad):
+    openssl(place, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "x.key", "-out", "x.pem", "-days", 9,
+        "-subj", f"/CN={common}", "-addext", f"subjectAltName=DNS:{alternative}")
+    openssl(place, "pkcs12", "-export", "-inkey", "x.key", "-in", "x.pem", "-passout", "file:F", "-out", "x.p12")
+    good = {"cn": "san", "san": "cn"}[bad]
+    for file in (("--in", "x.p12", "--passphrase-file", "F"), ("--in", "x.pem", "--key", "x.key")):
+        for option in ("--validate-fqdn", f"--validate-fqdn={bad}"):
+            assert "`gateway` has one label" in cert(place, "import", "x", *file, "--replace", option, good=False, status=1)
+        cert(place, "import", "x", *file, f"--validate-fqdn={good}", "--replace")
+    assert "not =both" in cert(place, "import", "x", *file, "--validate-fqdn=both", good=False, status=2)
+    assert "unknown argument --validate-fqdnx" in cert(place, "import", "x", *file, "--validate-fqdnx", good=False, status=2)
+    assert "unknown argument --replace=1" in cert(place, "import", "x", *file, "--replace=1", good=False, status=2)
+
+
+def test_B8_two_gateways_that_know_each_other_by_self_signed_certificates(make_gateway, sink, tmp_path):
+    """Generated on the one, exported, imported on its peer, whose certificate the first one then takes as one to trust: it logs in there only then."""
+    first = make_gateway(start=False)
+    made = first.command("cert", "create", "main", "--common-name", "gw.good.test", "--key", "p256")
+    assert made.returncode == 0, made.stderr
+    (tmp_path / "F").write_text("correct horse\n")
+    assert first.command("cert", "export", "main", "--out", tmp_path / "main.p12", "--passphrase-file", tmp_path / "F").returncode == 0
+    second = make_gateway(start=False)
+    assert second.command("cert", "import", "copy", "--in", tmp_path / "main.p12", "--passphrase-file", tmp_path / "F").returncode == 0
+    theirs = second.folder / "state/pki/certificates/copy"
+    assert second.json("cert", "show", "copy")["fingerprint_sha256"] == fingerprint(theirs / "chain.pem")
+    pair = types.SimpleNamespace(server=theirs / "chain.pem", key=theirs / "key.pem")
+    with dns.Server({"good.test": dns.Zone("gw A 127.0.0.1")}) as server, scripted.Peer(pair, offers=("AUTH PLAIN",)) as peer:
+        rule = {"domain": "default", "next_hop": f"gw.good.test:{peer.port}", "username": "u", "password_file": "secret"}
+        first.configure(harness.settings(hostname="out.good.test", dns=server.settings(), routes=[rule], delivery={"retry": ["1h"]}))
+        (first.folder / "secret").write_text("p\n")
+        (first.folder / "secret").chmod(0o600)
+        first.start()
+
+        def verified(sender, state):
+            smtp.submit(first.address(), sender, "bob@good.test", harness.message())
+            return first.tracked(state, sender=sender)["recipients"][0]["attempts"][-1]["tls"]["verification"]
+
+        assert verified("a@sender.test", "deferred")["result"] != "verified"
+        taken = first.command("ca", "import", theirs / "chain.pem")
+        assert taken.returncode == 0 and "of a server, self-signed: it vouches for itself only" in taken.stdout, taken
+        assert verified("b@sender.test", "delivered")["result"] == "verified"
 
 
 @pytest.fixture
