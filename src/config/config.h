@@ -44,6 +44,7 @@ struct config_tls_settings {
 	unsigned line;
 	bool cn_fallback;     /* the common name counts where a certificate has no host name */
 	bool fqdn_validation; /* names in certificates must be fully qualified */
+	bool stapling;	      /* handshakes show what responders say about our certificates */
 };
 
 /* Where Debian keeps the certificates of the system's authorities. */

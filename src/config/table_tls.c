@@ -63,12 +63,16 @@ static const struct table_row tls_rows[] = {
 	{ "fqdn_validation", TABLE_BOOL, AT(tls_settings, fqdn_validation), .standard = "false",
 		.manual =
 			"Accept only certificates whose host names are all fully qualified: letters, digits and hyphens, two labels at least." },
+	{ "stapling", TABLE_BOOL, AT(tls_settings, stapling), .standard = "true",
+		.manual =
+			"Show clients who ask for it what the OCSP responder of a certificate of ours says about it. It is fetched ahead, where the certificate names a responder and its chain "
+			"holds its issuer." },
 };
 
 static const char *const tls_later[] = { "starttls_when_possible", NULL };
 
 const struct table_section table_tls = { "tls", NULL, sizeof(struct config_tls_settings), ROWS(tls_rows),
-	tls_later, "What holds for every certificate that is verified." };
+	tls_later, "What holds for every certificate that is verified or shown." };
 
 /* Read-only (E43); where they differ from the defaults of a new profile is seen here. */
 const struct config_tls_profile table_predefined_profiles[TABLE_PREDEFINED_PROFILES] = {

@@ -1,6 +1,7 @@
 /* The ask and its answer, field by field in the same order. Most certificates need no ask: they name no responder. */
 #include "pki/ocsp_ask.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -46,12 +47,14 @@ static int subject_destroy(struct ocsp_subject *subject)
 struct ocsp_subject *ocsp_ask_read(const void *owner, struct frame *ask)
 {
 	struct text certificate = frame_get_text(ask), issuer = frame_get_text(ask);
+	const bool anew = frame_get_bool(ask);
 	struct ocsp_subject *subject;
 
 	if (frame_done(ask) < 0)
 		return NULL;
 	subject = text_must(talloc_zero(owner, struct ocsp_subject));
 	talloc_set_destructor(subject, subject_destroy);
+	subject->anew = anew;
 	subject->certificate = read_certificate(certificate);
 	subject->issuer = read_certificate(issuer);
 	/* They are parsed to their ends, so one behind the other is no other pair's. */
@@ -84,40 +87,70 @@ static void say(struct ocsp_answer *answer, enum ocsp_finding finding, struct te
 			*c = '?';
 }
 
-static void read_answer(struct frame *frame, const struct ocsp_question *question, struct ocsp_answer *answer)
+static void read_answer(struct frame *frame, const struct ocsp_question *question, const void *owner,
+	struct text *ret_response, struct ocsp_answer *answer)
 {
 	struct text response = frame_get_text(frame), why = frame_get_text(frame);
 
-	if (frame_done(frame) < 0)
+	if (frame_done(frame) < 0) {
 		say(answer, OCSP_NO_ANSWER, TEXT("role upkeep answered nonsense"));
-	else if (response.len == 0)
+	} else if (response.len == 0) {
 		say(answer, OCSP_NO_ANSWER, why);
-	else
+	} else {
 		ocsp_judge(question, response, clock_wall_ms(), answer);
+		if (answer->finding != OCSP_NO_ANSWER)
+			*ret_response =
+				(struct text){ text_must(talloc_memdup(owner, response.at, response.len)),
+					response.len };
+	}
+}
+
+static void ask_upkeep(struct peer *upkeep, const struct ocsp_question *question, bool anew, int stop_fd,
+	int64_t deadline, const void *owner, struct text *ret_response, struct ocsp_answer *ret_answer)
+{
+	struct frame *ask = frame_new(NULL, FRAME_OCSP), *answer;
+
+	put_certificate(ask, question->certificate);
+	put_certificate(ask, question->issuer);
+	frame_put_bool(ask, anew);
+	int r = upkeep == NULL ? ERR_CLOSED : peer_ask(upkeep, ask, ask, stop_fd, deadline, &answer);
+	if (r == 0)
+		read_answer(answer, question, owner, ret_response, ret_answer);
+	else
+		say(ret_answer, OCSP_NO_ANSWER,
+			r == -ETIMEDOUT ? TEXT("no answer came in time") : TEXT("role upkeep is not there"));
+	talloc_free(ask);
+}
+
+static void ask(struct peer *upkeep, const STACK_OF(X509) * chain, X509 *issuer, bool anew, int stop_fd,
+	int64_t deadline, const void *owner, struct text *ret_response, struct ocsp_answer *ret_answer)
+{
+	const struct ocsp_question question = { .certificate = sk_X509_value(chain, 0), .issuer = issuer };
+	void *scratch = talloc_new(NULL);
+	const char *urls[OCSP_URLS_MAX];
+
+	*ret_response = TEXT("");
+	if (peer_chain_never_revoked(question.certificate))
+		say(ret_answer, OCSP_NOT_NEEDED, TEXT(""));
+	else if (ocsp_urls(scratch, question.certificate, urls) == 0)
+		say(ret_answer, OCSP_NO_RESPONDER, TEXT(""));
+	else
+		ask_upkeep(upkeep, &question, anew, stop_fd, deadline, owner, ret_response, ret_answer);
+	talloc_free(scratch);
 }
 
 void ocsp_ask(struct peer *upkeep, const STACK_OF(X509) * chain, X509 *issuer, int stop_fd, int64_t deadline,
 	struct ocsp_answer *ret_answer)
 {
-	X509 *certificate = sk_X509_value(chain, 0);
-	const struct ocsp_question question = { .certificate = certificate, .issuer = issuer };
-	const char *urls[OCSP_URLS_MAX];
-	struct frame *ask, *answer;
+	void *scratch = talloc_new(NULL);
+	struct text response;
 
-	if (peer_chain_never_revoked(certificate)) {
-		say(ret_answer, OCSP_NOT_NEEDED, TEXT(""));
-		return;
-	}
-	ask = frame_new(NULL, FRAME_OCSP);
-	put_certificate(ask, certificate);
-	put_certificate(ask, issuer);
-	int r = ERR_CLOSED;
-	if (ocsp_urls(ask, certificate, urls) == 0)
-		say(ret_answer, OCSP_NO_RESPONDER, TEXT(""));
-	else if (upkeep != NULL && (r = peer_ask(upkeep, ask, ask, stop_fd, deadline, &answer)) == 0)
-		read_answer(answer, &question, ret_answer);
-	else
-		say(ret_answer, OCSP_NO_ANSWER,
-			r == -ETIMEDOUT ? TEXT("no answer came in time") : TEXT("role upkeep is not there"));
-	talloc_free(ask);
+	ask(upkeep, chain, issuer, false, stop_fd, deadline, scratch, &response, ret_answer);
+	talloc_free(scratch);
+}
+
+void ocsp_ask_anew(struct peer *upkeep, const STACK_OF(X509) * chain, X509 *issuer, int stop_fd,
+	int64_t deadline, const void *owner, struct text *ret_response, struct ocsp_answer *ret_answer)
+{
+	ask(upkeep, chain, issuer, true, stop_fd, deadline, owner, ret_response, ret_answer);
 }

@@ -2,6 +2,7 @@
 /* Asking role `upkeep`, which alone talks to responders, for the status of a certificate. Whoever asks judges the answer itself: that role hears
  * strangers, and is not believed. */
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/digest.h"
@@ -17,9 +18,14 @@ struct stack_st_X509;
 void ocsp_ask(struct peer *upkeep, const struct stack_st_X509 *chain, X509 *issuer, int stop_fd,
 	int64_t deadline, struct ocsp_answer *ret_answer);
 
+/* The same, not from what is kept (but a minute), with the response (owned by `owner`; empty unless it is OCSP_GOOD, OCSP_REVOKED or OCSP_UNKNOWN). */
+void ocsp_ask_anew(struct peer *upkeep, const struct stack_st_X509 *chain, X509 *issuer, int stop_fd,
+	int64_t deadline, const void *owner, struct text *ret_response, struct ocsp_answer *ret_answer);
+
 /* What is asked about. */
 struct ocsp_subject {
 	X509 *certificate, *issuer;
+	bool anew;
 	struct digest key; /* of both */
 };
 

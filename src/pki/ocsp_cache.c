@@ -13,13 +13,13 @@
 #include "base/clock.h"
 #include "base/thread.h"
 
-enum { KEEP_MAX_MS = 12 * 3600 * 1000 };
+enum { KEEP_MAX_MS = 12 * 3600 * 1000, FRESH_MS = 60 * 1000 };
 
 struct entry {
 	struct digest key;
 	bool fetched; /* false: somebody does it */
 	struct ocsp_kept kept;
-	int64_t until_mono_ms;
+	int64_t put_mono_ms, until_mono_ms;
 	UT_hash_handle hh;
 };
 
@@ -127,6 +127,15 @@ enum ocsp_claim ocsp_cache_claim(struct ocsp_cache *cache, const struct digest *
 	return claim;
 }
 
+void ocsp_cache_forget(struct ocsp_cache *cache, const struct digest *key)
+{
+	pthread_mutex_lock(&cache->lock);
+	struct entry *entry = find(cache, key);
+	if (entry != NULL && entry->fetched && clock_mono_ms() - entry->put_mono_ms >= FRESH_MS)
+		forget(cache, entry);
+	pthread_mutex_unlock(&cache->lock);
+}
+
 void ocsp_cache_put(struct ocsp_cache *cache, const struct digest *key, const struct ocsp_kept *kept)
 {
 	pthread_mutex_lock(&cache->lock);
@@ -136,6 +145,7 @@ void ocsp_cache_put(struct ocsp_cache *cache, const struct digest *key, const st
 
 		entry->kept = copy(entry, kept);
 		entry->until_mono_ms = clock_mono_ms() + MIN(left, (int64_t)KEEP_MAX_MS);
+		entry->put_mono_ms = clock_mono_ms();
 		entry->fetched = true;
 	}
 	pthread_cond_broadcast(&cache->put);

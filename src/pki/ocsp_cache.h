@@ -29,5 +29,8 @@ struct ocsp_cache *ocsp_cache_new(const void *owner);
 enum ocsp_claim ocsp_cache_claim(struct ocsp_cache *cache, const struct digest *key, int64_t deadline,
 	const void *owner, struct ocsp_kept *ret_kept);
 
+/* Let the next claim fetch, unless what is kept is less than a minute old. */
+void ocsp_cache_forget(struct ocsp_cache *cache, const struct digest *key);
+
 /* What came of the fetch that was claimed (copied). Who waits gets it, however short it is kept. */
 void ocsp_cache_put(struct ocsp_cache *cache, const struct digest *key, const struct ocsp_kept *kept);

@@ -2,6 +2,8 @@
  * Role `front`: accepts connections and talks SMTP with them. It opens no files; its certificates come in the bundle, their keys stay in `keys`. A generation holds
  * what its sessions share and lives until the last of them ends, so a reload drops nobody.
  */
+#include <limits.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -26,6 +28,7 @@
 #include "pki/identity.h"
 #include "pki/identity_names.h"
 #include "pki/key_handle.h"
+#include "pki/staples.h"
 #include "report/metrics.h"
 #include "queue/store.h"
 #include "report/notes.h"
@@ -63,6 +66,7 @@ struct generation {
 	const struct config *config;
 	int retired_fd; /* readable: accept no more */
 	struct listener *listeners;
+	struct staples *staples;
 };
 
 static void generation_release(struct generation *generation)
@@ -94,7 +98,11 @@ static const char *load_certificates(const struct generation *generation,
 			generation->front->handles, certificate->name, &flaw);
 		if (identities[i] == NULL)
 			return flaw.text;
+		if (generation->config->tls.stapling)
+			staples_add(generation->staples, certificate->name,
+				bundle_find(bundle, certificate->chain));
 	}
+	staples_use(generation->staples, tls);
 	return identity_names_use(identities, count, tls) < 0 ? "a certificate cannot be used by OpenSSL"
 							      : NULL;
 }
@@ -136,6 +144,7 @@ static struct generation *generation_new(struct front *front, struct role_event 
 	generation->front = front;
 	generation->config = config;
 	generation->retired_fd = eventfd(0, EFD_CLOEXEC);
+	generation->staples = staples_new(generation);
 	generation->listeners =
 		text_must(talloc_zero_array(generation, struct listener, (unsigned)config->listener_count));
 	*ret_why = event->extra_fds == config->listener_count
@@ -170,6 +179,7 @@ static struct generation *generation_new(struct front *front, struct role_event 
 			listener->house.tls =
 				listener_tls(generation, &config->listeners[i], event->bundle, ret_why);
 	}
+	staples_inherit(generation->staples, front->current == NULL ? NULL : front->current->staples);
 	if (*ret_why == NULL)
 		return generation;
 	generation_release(generation);
@@ -253,6 +263,18 @@ static void serve(struct conn *conn, void *context)
 	generation_release(listener->generation);
 }
 
+static void end_thread(struct generation *generation)
+{
+	struct front *front = generation->front;
+
+	generation_release(generation);
+	tls_thread_end();
+	pthread_mutex_lock(&front->lock);
+	front->acceptors--;
+	pthread_cond_signal(&front->ended);
+	pthread_mutex_unlock(&front->lock);
+}
+
 static void *accept_run(void *argument)
 {
 	struct listener *listener = argument;
@@ -269,15 +291,35 @@ static void *accept_run(void *argument)
 			generation_release(generation);
 		}
 	}
-	struct front *front = generation->front;
 	base_close(&listener->socket_fd); /* the generation may live on in its sessions, the port must not */
-	generation_release(generation);
-	tls_thread_end();
-	pthread_mutex_lock(&front->lock);
-	front->acceptors--;
-	pthread_cond_signal(&front->ended);
-	pthread_mutex_unlock(&front->lock);
+	end_thread(generation);
 	return NULL;
+}
+
+/* Keeps the staples of a generation as long as it accepts. */
+static void *staples_run(void *argument)
+{
+	struct generation *generation = argument;
+	struct pollfd retired = { .fd = generation->retired_fd, .events = POLLIN };
+	int64_t wait;
+
+	do
+		wait = staples_renew(generation->staples, generation->front->upkeep, retired.fd);
+	while (poll(&retired, 1, (int)MIN(wait, (int64_t)INT_MAX)) == 0);
+	end_thread(generation);
+	return NULL;
+}
+
+static void start_thread(struct generation *generation, void *(*run)(void *argument), void *argument)
+{
+	struct front *front = generation->front;
+
+	atomic_fetch_add(&generation->users, 1);
+	pthread_mutex_lock(&front->lock);
+	front->acceptors++;
+	pthread_mutex_unlock(&front->lock);
+	if (thread_start(run, argument) < 0)
+		abort();
 }
 
 static void retire(struct generation *generation)
@@ -299,13 +341,10 @@ static void use(struct front *front)
 	front->next = NULL;
 	for (size_t i = 0; i < generation->config->listener_count; i++) {
 		metrics_listener(&front->metrics, generation->config->listeners[i].name);
-		atomic_fetch_add(&generation->users, 1);
-		pthread_mutex_lock(&front->lock);
-		front->acceptors++;
-		pthread_mutex_unlock(&front->lock);
-		if (thread_start(accept_run, &generation->listeners[i]) < 0)
-			abort();
+		start_thread(generation, accept_run, &generation->listeners[i]);
 	}
+	if (staples_count(generation->staples) > 0)
+		start_thread(generation, staples_run, generation);
 }
 
 static void prepare(struct front *front, struct role_event *event)

@@ -85,6 +85,8 @@ struct frame *upkeep_ocsp_answer(struct upkeep *u, struct frame *ask)
 
 	if (subject == NULL)
 		return NULL;
+	if (subject->anew)
+		ocsp_cache_forget(u->ocsp, &subject->key);
 	switch (ocsp_cache_claim(u->ocsp, &subject->key, clock_mono_ms() + FETCH_MS, ask, &kept)) {
 	case OCSP_CLAIM_HELD:
 	case OCSP_CLAIM_LATE:

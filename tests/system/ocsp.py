@@ -1,7 +1,12 @@
 """A certificate that names OCSP responders, and a responder: OpenSSL answers, this file only carries."""
 
+import datetime
 import http.server
 import threading
+
+import cryptography.x509.ocsp  # noqa: F401 (x509.ocsp)
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 
 import harness
 
@@ -40,10 +45,19 @@ class Pki(harness.Pki):
             "revoked": f"R\t491231235959Z\t260101000000Z,keyCompromise\t{self.serial}\tunknown\t/CN=x\n", "unknown": ""}[status]
         self.index.write_text(line)
 
-    def answer(self, request, minutes=60):
+    def ended_answer(self):
+        """Signed by the issuer itself; it ended a minute ago."""
+        certificate, issuer = (x509.load_pem_x509_certificate(path.read_bytes()) for path in (self.server, self.ca))
+        key = serialization.load_pem_private_key((self.folder / "ca.key").read_bytes(), None)
+        now, minute = datetime.datetime.utcnow(), datetime.timedelta(minutes=1)
+        builder = x509.ocsp.OCSPResponseBuilder().add_response(certificate, issuer, hashes.SHA1(), x509.ocsp.OCSPCertStatus.GOOD,
+            now - 10 * minute, now - minute, None, None).responder_id(x509.ocsp.OCSPResponderEncoding.HASH, issuer)
+        return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+
+    def answer(self, request):
         """What OpenSSL's responder says to `request`."""
         (self.folder / "request.der").write_bytes(request)
-        self._openssl("ocsp", "-index", self.index, "-CA", self.ca, "-rsigner", "ocsp.pem", "-rkey", "ocsp.key", "-nmin", minutes, "-reqin",
+        self._openssl("ocsp", "-index", self.index, "-CA", self.ca, "-rsigner", "ocsp.pem", "-rkey", "ocsp.key", "-nmin", 60, "-reqin",
             "request.der", "-respout", "response.der")
         return (self.folder / "response.der").read_bytes()
 
@@ -53,7 +67,7 @@ class Responder:
     status, bytes, or "silent". `gate`: an Event that each answer waits for."""
 
     def __init__(self, address="127.0.0.1"):
-        self.pki, self.fault, self.gate, self.requests, self.minutes = None, None, None, [], 60
+        self.pki, self.fault, self.gate, self.requests = None, None, None, []
         self.lock, self.ended = threading.Lock(), threading.Event()
         responder = self
 
@@ -83,7 +97,7 @@ class Responder:
         answer = self.fault
         if answer is None:
             with self.lock:
-                answer = self.pki.answer(body, self.minutes)
+                answer = self.pki.answer(body)
         if isinstance(answer, int):
             handler.send_error(answer)
             return

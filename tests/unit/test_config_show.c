@@ -40,7 +40,7 @@
 #define RELAY_SHOWN                                                                                                                                      \
 	"hostname: gw.good.test\nstate_dir: state\nruntime_dir: run\nuser: postern\n"                                                                    \
 	"certificates:\n  - name: main\n    chain: pki/server.pem\n    key: pki/server.key\n"                                                            \
-	"watch_certificates: true\ntls:\n  cn_fallback: false\n  fqdn_validation: false\n"                                                               \
+	"watch_certificates: true\ntls:\n  cn_fallback: false\n  fqdn_validation: false\n  stapling: true\n"                                             \
 	"authorities:\n  system: false\n  custom: pki/ca.pem\n"                                                                                          \
 	"tls_profiles: []\n"                                                                                                                             \
 	"listeners:\n  - name: inbound\n    type: public\n    address: 127.0.0.1:2525\n    certificate: "                                                \

@@ -188,6 +188,7 @@ static void test_malformed_asks(void **state)
 
 		frame_put_text(frame, rows[i].first);
 		frame_put_text(frame, rows[i].second);
+		frame_put_bool(frame, true);
 		if (rows[i].more)
 			frame_put_number(frame, 0);
 		assert_int_equal(ocsp_ask_read(frame, frame) != NULL, rows[i].fine);
