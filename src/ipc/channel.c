@@ -5,7 +5,9 @@
 #include "ipc/channel.h"
 
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -143,15 +145,26 @@ static int map_body(struct frame *frame, int memfd, size_t len)
 	return 0;
 }
 
+/* Room for the body of the next frame, at least 1: what waits may be more than one frame. */
+static size_t body_room(int fd)
+{
+	int waits = 0;
+
+	if (ioctl(fd, SIOCINQ, &waits) < 0 || waits <= (int)sizeof(struct header))
+		return 1;
+	return MIN((size_t)waits - sizeof(struct header), (size_t)FRAME_INLINE_MAX);
+}
+
 int channel_receive(const void *owner, int fd, int stop_fd, int64_t deadline, struct frame **ret_frame)
 {
 	struct frame *frame = frame_new(owner, FRAME_ANSWER);
-	uint8_t *body = text_must(talloc_size(frame, FRAME_INLINE_MAX));
+	uint8_t *body = NULL;
 	struct header header = { 0 };
 	union ancillary ancillary = { 0 };
 	CLEANUP(base_close) int memfd = -1;
-	struct iovec parts[2] = { { &header, sizeof header }, { body, FRAME_INLINE_MAX } };
+	struct iovec parts[2] = { { &header, sizeof header } };
 	struct msghdr message;
+	size_t room;
 	ssize_t n;
 	int r = 0;
 
@@ -159,6 +172,9 @@ int channel_receive(const void *owner, int fd, int stop_fd, int64_t deadline, st
 		r = io_wait(fd, POLLIN, stop_fd, deadline);
 		if (r < 0)
 			goto failed;
+		room = body_room(fd);
+		body = text_must(talloc_realloc_size(frame, body, room));
+		parts[1] = (struct iovec){ body, room };
 		message = (struct msghdr){ .msg_iov = parts,
 			.msg_iovlen = 2,
 			.msg_control = ancillary.bytes,
@@ -189,7 +205,7 @@ int channel_receive(const void *owner, int fd, int stop_fd, int64_t deadline, st
 	} else {
 		if (header.len != (size_t)n - sizeof header)
 			goto failed;
-		frame->at = talloc_realloc(frame, body, uint8_t, MAX(header.len, 1u));
+		frame->at = body;
 		frame->len = header.len;
 	}
 	*ret_frame = frame;

@@ -63,6 +63,36 @@ static void test_a_frame_of_any_size_arrives_as_it_was_sent(void **state)
 	close(fds[1]);
 }
 
+/* The room for a frame is that of all that wait. */
+static void test_frames_that_wait_together_arrive_one_by_one(void **state)
+{
+	static const size_t sizes[] = { 5, 0, 30000, 1, FRAME_INLINE_MAX + 1, 0, 700 };
+	static const char bytes[FRAME_INLINE_MAX + 1] = { 'x' };
+	int fds[2];
+
+	(void)state;
+	assert_int_equal(channel_pair(fds), 0);
+	for (size_t i = 0; i < COUNT(sizes); i++) {
+		struct frame *frame = frame_new(NULL, FRAME_ANSWER);
+
+		if (sizes[i] > 0)
+			frame_put_text(frame, (struct text){ bytes, sizes[i] });
+		assert_int_equal(channel_send(fds[0], frame, clock_mono_ms() + 1000), 0);
+		talloc_free(frame);
+	}
+	for (size_t i = 0; i < COUNT(sizes); i++) {
+		struct frame *got;
+
+		assert_int_equal(channel_receive(NULL, fds[1], -1, clock_mono_ms() + 1000, &got), 0);
+		if (sizes[i] > 0)
+			assert_int_equal(frame_get_text(got).len, sizes[i]);
+		assert_int_equal(frame_done(got), 0);
+		talloc_free(got);
+	}
+	close(fds[0]);
+	close(fds[1]);
+}
+
 static void test_an_empty_frame_arrives(void **state)
 {
 	struct frame *sent = frame_new(NULL, FRAME_STOP), *got;
@@ -584,6 +614,7 @@ static void test_other_frames_on_the_control_socket_are_handed_over(void **state
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_frames_that_wait_together_arrive_one_by_one),
 		cmocka_unit_test(test_a_frame_of_any_size_arrives_as_it_was_sent),
 		cmocka_unit_test(test_an_empty_frame_arrives),
 		cmocka_unit_test(test_descriptors_travel_in_order_with_and_without_a_memfd),
