@@ -33,11 +33,24 @@
 /* The parameter by which key_handle_new() hands over what a handle is made of. */
 #define PARAM_ORIGIN "postern-origin"
 
-enum { NAME_MAX_LEN = 64, DIGEST_NAME_MAX = 32, PREMASTER_SIZE = 48 };
+enum { NAME_MAX_LEN = 64, GROUP_MAX_LEN = 49, PREMASTER_SIZE = 48 };
+
+static const struct {
+	const char *name;
+	enum key_use_digest digest;
+} digests[] = {
+	{ "SHA256", KEY_USE_SHA256 },
+	{ "SHA384", KEY_USE_SHA384 },
+	{ "SHA512", KEY_USE_SHA512 },
+	{ "SHA224", KEY_USE_SHA224 },
+	{ "SHA1", KEY_USE_SHA1 },
+	{ "MD5-SHA1", KEY_USE_MD5_SHA1 },
+};
 
 struct key_handles {
 	OSSL_LIB_CTX *library;
 	OSSL_PROVIDER *provider;
+	EVP_MD *algorithms[COUNT(digests)]; /* fetched once, for the digests of the table */
 	struct peer *keys;
 	int stop_fd;
 };
@@ -55,6 +68,8 @@ struct handle {
 	EVP_PKEY *public;
 	struct digest id;
 	char name[NAME_MAX_LEN + 1];
+	char group[GROUP_MAX_LEN +
+		   1]; /* of EC: libssl asks in each handshake, and OpenSSL derives it from the curve each time; empty = unknown */
 };
 
 /* Keys */
@@ -112,6 +127,8 @@ static void take_origin(struct handle *handle, const struct origin *origin)
 	handle->handles = origin->handles;
 	handle->id = identity_key_id(origin->public);
 	memcpy(handle->name, origin->name, MIN(strlen(origin->name), (size_t)NAME_MAX_LEN));
+	if (EVP_PKEY_get_group_name(origin->public, handle->group, sizeof handle->group, NULL) != 1)
+		handle->group[0] = '\0';
 }
 
 static int import(void *key, int selection, const OSSL_PARAM parameters[])
@@ -177,6 +194,9 @@ static int get_params(void *key, OSSL_PARAM parameters[])
 {
 	const struct handle *handle = key;
 
+	if (handle->group[0] != '\0' && parameters[0].key != NULL && parameters[1].key == NULL &&
+		strcmp(parameters[0].key, OSSL_PKEY_PARAM_GROUP_NAME) == 0)
+		return OSSL_PARAM_set_utf8_string(parameters, handle->group);
 	return handle->public == NULL || EVP_PKEY_get_params(handle->public, parameters) == 1;
 }
 
@@ -220,18 +240,6 @@ struct use {
 	const EVP_MD *algorithm;
 };
 
-static const struct {
-	const char *name;
-	enum key_use_digest digest;
-} digests[] = {
-	{ "SHA256", KEY_USE_SHA256 },
-	{ "SHA384", KEY_USE_SHA384 },
-	{ "SHA512", KEY_USE_SHA512 },
-	{ "SHA224", KEY_USE_SHA224 },
-	{ "SHA1", KEY_USE_SHA1 },
-	{ "MD5-SHA1", KEY_USE_MD5_SHA1 },
-};
-
 static void *new_use(void *provider, const char *properties)
 {
 	(void)provider, (void)properties;
@@ -255,13 +263,13 @@ static void *duplicate_use(void *use)
 
 static bool take_digest(struct use *use, const char *name)
 {
-	const EVP_MD *algorithm = EVP_get_digestbyname(name == NULL ? "SHA256" : name);
+	EVP_MD *const *algorithms = use->handle->handles->algorithms;
 
-	for (size_t i = 0; algorithm != NULL && i < COUNT(digests); i++) {
-		if (!EVP_MD_is_a(algorithm, digests[i].name))
+	for (size_t i = 0; i < COUNT(digests); i++) {
+		if (!EVP_MD_is_a(algorithms[i], name == NULL ? "SHA256" : name))
 			continue;
 		use->digest = digests[i].digest;
-		use->algorithm = algorithm;
+		use->algorithm = algorithms[i];
 		return true;
 	}
 	return false;
@@ -320,9 +328,11 @@ static int sign_init(void *context, const char *digest, void *key, const OSSL_PA
 	const struct handle *handle = key;
 	struct use *use = context;
 
-	if (handle == NULL || handle->handles == NULL || !take_digest(use, digest))
+	if (handle == NULL || handle->handles == NULL)
 		return 0;
 	use->handle = handle;
+	if (!take_digest(use, digest))
+		return 0;
 	use->kind = strcmp(handle->type, "EC") == 0 ? KEY_USE_ECDSA : KEY_USE_PKCS1;
 	return set_signature(use, parameters);
 }
@@ -509,6 +519,8 @@ static int provider_init(
 
 static int handles_destroy(struct key_handles *handles)
 {
+	for (size_t i = 0; i < COUNT(digests); i++)
+		EVP_MD_free(handles->algorithms[i]);
 	OSSL_PROVIDER_unload(handles->provider);
 	OSSL_LIB_CTX_free(handles->library);
 	return 0;
@@ -524,6 +536,8 @@ struct key_handles *key_handle_start(const void *owner, struct peer *keys, int s
 	if (OSSL_PROVIDER_add_builtin(handles->library, PROVIDER, provider_init) != 1)
 		abort();
 	handles->provider = text_must(OSSL_PROVIDER_load(handles->library, PROVIDER));
+	for (size_t i = 0; i < COUNT(digests); i++)
+		handles->algorithms[i] = text_must(EVP_MD_fetch(NULL, digests[i].name, NULL));
 	talloc_set_destructor(handles, handles_destroy);
 	return handles;
 }

@@ -402,6 +402,89 @@ static void test_11_39_keys_know_their_uses(void **state)
 	talloc_free(keyring);
 }
 
+/* Whether `signature` is one of `digest` in exactly this way. */
+static bool verifies(EVP_PKEY *public, enum key_use_kind kind, const EVP_MD *algorithm, struct text digest,
+	struct text signature)
+{
+	EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_pkey(NULL, public, NULL);
+
+	assert_int_equal(EVP_PKEY_verify_init(context), 1);
+	assert_int_equal(EVP_PKEY_CTX_set_signature_md(context, algorithm), 1);
+	if (kind != KEY_USE_ECDSA)
+		assert_int_equal(EVP_PKEY_CTX_set_rsa_padding(context,
+					 kind == KEY_USE_PSS ? RSA_PKCS1_PSS_PADDING : RSA_PKCS1_PADDING),
+			1);
+	if (kind == KEY_USE_PSS)
+		assert_int_equal(EVP_PKEY_CTX_set_rsa_pss_saltlen(context, RSA_PSS_SALTLEN_DIGEST), 1);
+	const bool fine = EVP_PKEY_verify(context, (const unsigned char *)signature.at, signature.len,
+				  (const unsigned char *)digest.at, digest.len) == 1;
+	EVP_PKEY_CTX_free(context);
+	return fine;
+}
+
+struct rounds {
+	struct fixture *f;
+	struct keyring *keyring;
+};
+
+/* Contexts are used again: never for another way, and by one thread at a time. */
+static void *sign_in_every_way(void *argument)
+{
+	static const struct {
+		const char *file;
+		enum key_use_kind kind;
+		enum key_use_digest digest;
+		const char *algorithm;
+	} ways[] = {
+		{ "main.key", KEY_USE_ECDSA, KEY_USE_SHA256, "SHA256" },
+		{ "main.key", KEY_USE_ECDSA, KEY_USE_SHA384, "SHA384" },
+		{ "rsa.key", KEY_USE_PKCS1, KEY_USE_SHA256, "SHA256" },
+		{ "rsa.key", KEY_USE_PSS, KEY_USE_SHA256, "SHA256" },
+		{ "rsa.key", KEY_USE_PSS, KEY_USE_SHA512, "SHA512" },
+		{ "rsa.key", KEY_USE_PKCS1, KEY_USE_SHA512, "SHA512" },
+		{ "rsa.key", KEY_USE_PKCS1, KEY_USE_MD5_SHA1, "MD5-SHA1" },
+		{ "p384.key", KEY_USE_ECDSA, KEY_USE_SHA384, "SHA384" },
+	};
+	const struct rounds *rounds = argument;
+
+	for (size_t n = 0; n < 10 * COUNT(ways); n++) {
+		const size_t i = n % COUNT(ways);
+		EVP_PKEY *real = identity_read_key(bundle_find_key(rounds->f->bundle, ways[i].file));
+		const struct digest id = identity_key_id(real);
+		const struct keyring_key *key = keyring_find(rounds->keyring, &id);
+		char digest[64], bytes[KEYRING_BYTES_MAX];
+		const struct text in = { digest, key_use_digest_size(ways[i].digest) };
+
+		memset(digest, (int)n, sizeof digest);
+		const int len = keyring_use(key, ways[i].kind, ways[i].digest, 0, in, bytes);
+		if (len <= 0 || !verifies(real, ways[i].kind, EVP_get_digestbyname(ways[i].algorithm), in,
+					(struct text){ bytes, (size_t)MAX(len, 0) }))
+			fail_msg("way %zu: %d bytes", i, len);
+		/* and what cannot be done spoils nothing */
+		if (ways[i].kind == KEY_USE_PSS)
+			assert_true(keyring_use(key, KEY_USE_PSS, ways[i].digest, 0, text_first(in, 3),
+					    bytes) < 0);
+		EVP_PKEY_free(real);
+	}
+	OPENSSL_thread_stop();
+	return NULL;
+}
+
+static void test_11_39_a_key_signs_in_every_way_again_and_again(void **state)
+{
+	const char *why = "";
+	struct rounds rounds = { *state, NULL };
+	pthread_t threads[4];
+
+	rounds.keyring = keyring_load(NULL, rounds.f->config, rounds.f->bundle, &why);
+	assert_non_null(rounds.keyring);
+	for (size_t i = 0; i < COUNT(threads); i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, sign_in_every_way, &rounds), 0);
+	for (size_t i = 0; i < COUNT(threads); i++)
+		pthread_join(threads[i], NULL);
+	talloc_free(rounds.keyring);
+}
+
 /* What is no encrypted secret opens to 48 random bytes: whoever asks learns nothing of the padding. */
 static void test_11_39_a_wrong_secret_opens_to_a_random_one(void **state)
 {
@@ -543,6 +626,7 @@ int main(void)
 		cmocka_unit_test(test_a_stop_ends_the_wait),
 		cmocka_unit_test(test_11_39_a_handle_gives_no_private_half_away),
 		cmocka_unit_test(test_11_39_keys_know_their_uses),
+		cmocka_unit_test(test_11_39_a_key_signs_in_every_way_again_and_again),
 		cmocka_unit_test(test_11_39_a_wrong_secret_opens_to_a_random_one),
 		cmocka_unit_test(test_a_malformed_ask_is_refused),
 	};
