@@ -132,10 +132,11 @@ bool listen_give(
 		STAILQ_INSERT_TAIL(&pool->jobs, job, next);
 		pool->sessions++;
 		pool->waiting++;
-		pthread_cond_signal(&pool->work);
 		given = true;
 	}
 	pthread_mutex_unlock(&pool->lock);
+	if (given)
+		pthread_cond_signal(&pool->work); /* whoever wakes finds the lock free */
 	return given;
 }
 

@@ -414,15 +414,15 @@ static int handshake(
 	if (SSL_set_fd(p->ssl, p->fd) != 1 || (peer != NULL && tls_expect(p->ssl, p, peer) < 0))
 		return ERR_TLS;
 
-	for (;;) {
+	if (peer == NULL)
+		r = wait_conn(p, POLLIN); /* the client begins */
+	while (r == 0) {
 		ERR_clear_error();
 		int n = step(p->ssl);
 
 		if (n == 1)
 			break;
 		r = tls_wait(conn, n);
-		if (r < 0)
-			break;
 	}
 	if (r == ERR_TLS || r == ERR_CLOSED) {
 		tls_error_text(conn->evidence.reason, sizeof conn->evidence.reason);
