@@ -1,6 +1,7 @@
 /*
- * A chain is as good as its weakest link: an intermediate that has ended breaks it as much as the leaf does. What lives for six days would be about to
- * end all its life if the fixed steps were for it, too; a third of the life is when it should have been renewed. Called by master only.
+ * A chain is as good as its weakest link: an intermediate that has ended breaks it as much as the leaf does. The fixed steps are for what a person
+ * renews; a third of the life is when whatever renews by itself should have done so, long before that for a certificate of a year, but no earlier than
+ * somebody would act on it for an authority of twenty. Called by master only.
  */
 #include "pki/expiry.h"
 
@@ -12,11 +13,11 @@
 #include "base/base.h"
 #include "base/err.h"
 
-enum { DAY_S = 86400 };
+enum { DAY_S = 86400, THIRD_MOST_S = 120 * DAY_S };
 
-/* Seconds left at which a step is passed; in the order of time. */
-static const int64_t steps[EXPIRY_STEPS - 1] = { 30 * DAY_S, 14 * DAY_S, 7 * DAY_S, DAY_S, 0, -DAY_S,
-	-7 * DAY_S, -14 * DAY_S, -30 * DAY_S };
+/* Seconds left at which a fixed step is passed; in the order of time. */
+static const int64_t steps[] = { 30 * DAY_S, 14 * DAY_S, 7 * DAY_S, DAY_S, 0, -DAY_S, -7 * DAY_S, -14 * DAY_S,
+	-30 * DAY_S };
 
 static int64_t seconds_of(const ASN1_TIME *time)
 {
@@ -53,26 +54,29 @@ int expiry_of_chain(struct text pem, int64_t now_ms, struct expiry *ret_expiry)
 	return 0;
 }
 
-/* At how many seconds left something with this life passes step number `at`. */
-static int64_t step_of(int64_t life_s, int at)
+/* At how many seconds left a third of the life is; of an unknown life at its end. */
+static int64_t third_of(const struct expiry *expiry)
 {
-	return life_s > 0 && steps[at] > 0 ? MIN(steps[at], life_s / 3) : steps[at];
+	return MIN(expiry->life_s / 3, (int64_t)THIRD_MOST_S);
 }
 
 int expiry_step(const struct expiry *expiry)
 {
-	int passed = EXPIRY_FINE;
+	int passed = expiry->left_s <= third_of(expiry);
 
-	while (passed < EXPIRY_STEPS - 1 && expiry->left_s <= step_of(expiry->life_s, passed))
-		passed++;
+	for (size_t i = 0; i < COUNT(steps); i++)
+		passed += expiry->left_s <= steps[i];
 	return passed;
 }
 
 int64_t expiry_next(const struct expiry *expiry)
 {
-	const int passed = expiry_step(expiry);
+	int64_t next = expiry->left_s > third_of(expiry) ? third_of(expiry) : INT64_MIN;
 
-	return passed == EXPIRY_STEPS - 1 ? INT64_MAX : expiry->left_s - step_of(expiry->life_s, passed);
+	for (size_t i = 0; i < COUNT(steps); i++)
+		if (expiry->left_s > steps[i])
+			next = MAX(next, steps[i]);
+	return next == INT64_MIN ? INT64_MAX : expiry->left_s - next;
 }
 
 const char *expiry_word(const struct expiry *expiry)

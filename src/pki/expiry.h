@@ -5,9 +5,9 @@
 
 #include "base/text.h"
 
-/* The steps at which an operator is told: 30, 14, 7 and 1 days before the end, but none before a third of the life is left (conformance 8.24), at the end,
+/* The steps at which an operator is told: when a third of the life is left, but at most 120 days (conformance 8.24); 30, 14, 7 and 1 days before the end; at the end;
  * and 1, 7, 14 and 30 days after it (B20). */
-enum { EXPIRY_FINE, EXPIRY_ENDED = 5, EXPIRY_STEPS = 10 };
+enum { EXPIRY_FINE, EXPIRY_ENDED = 6, EXPIRY_STEPS = 11 };
 
 /* Of a certificate, or of whatever else is valid from then to then; seconds. */
 struct expiry {

@@ -554,7 +554,7 @@ def test_B20_8_24_the_end_of_a_certificate_is_told_before_and_after(place, autho
         harness.sign_dated(place, "web.csr", "dated.pem", left - life, left, "ca.key", "ca.pem")
         cert(place, "upload", "web", "--in", "dated.pem")
 
-    for life, left, told_now in ((90, 39.5, False), (90, 19.5, True), (6, 5.5, False), (6, 1.5, True)):
+    for life, left, told_now in ((90, 39.5, False), (90, 19.5, True), (300, 100.5, False), (300, 99.5, True), (6, 5.5, True)):
         upload(life, left)
         assert ("chain.pem expires on 20" in checked(place)) == told_now
         with running(place, pki) as gateway:

@@ -28,41 +28,49 @@ static void test_B20_steps_are_30_14_7_and_1_days_before_and_after(void **state)
 		{ DAY + 1, 3, "expires" },
 		{ DAY, 4, "expires" },
 		{ 1, 4, "expires" },
-		{ 0, 5, "expired" },
-		{ -DAY + 1, 5, "expired" },
-		{ -DAY, 6, "expired" },
-		{ -7 * DAY, 7, "expired" },
-		{ -14 * DAY, 8, "expired" },
-		{ -30 * DAY, 9, "expired" },
-		{ -1000 * DAY, 9, "expired" },
+		{ 0, EXPIRY_ENDED, "expired" },
+		{ -DAY + 1, EXPIRY_ENDED, "expired" },
+		{ -DAY, 7, "expired" },
+		{ -7 * DAY, 8, "expired" },
+		{ -14 * DAY, 9, "expired" },
+		{ -30 * DAY, EXPIRY_STEPS - 1, "expired" },
+		{ -1000 * DAY, EXPIRY_STEPS - 1, "expired" },
 	};
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(cases); i++) {
-		const struct expiry known = { .left_s = cases[i].left, .life_s = 90 * DAY },
-				    unknown = { .left_s = cases[i].left };
+		const struct expiry expiry = { .left_s = cases[i].left };
 
-		assert_int_equal(expiry_step(&known), cases[i].step);
-		assert_string_equal(expiry_word(&known), cases[i].word);
-		assert_int_equal(expiry_step(&unknown), cases[i].step);
+		assert_int_equal(expiry_step(&expiry), cases[i].step);
+		assert_string_equal(expiry_word(&expiry), cases[i].word);
 	}
 }
 
-static void test_8_24_nothing_is_told_before_a_third_of_the_life_is_left(void **state)
+static void test_8_24_a_third_of_the_life_is_told_beside_the_fixed_steps(void **state)
 {
 	static const struct {
 		int64_t life, left;
 		int step;
 	} cases[] = {
-		{ 6 * DAY, 6 * DAY, EXPIRY_FINE }, /* a new certificate of six days is nothing to speak of */
-		{ 6 * DAY, 2 * DAY + 1, EXPIRY_FINE },
-		{ 6 * DAY, 2 * DAY, 3 }, /* the steps above a third are passed together */
-		{ 6 * DAY, DAY + 1, 3 }, { 6 * DAY, DAY, 4 }, { 6 * DAY, 0, EXPIRY_ENDED },
-		{ 6 * DAY, -DAY, EXPIRY_ENDED + 1 }, { DAY, 8 * 3600 + 1, EXPIRY_FINE }, { DAY, 8 * 3600, 4 },
-		{ 45 * DAY, 15 * DAY + 1, EXPIRY_FINE }, { 45 * DAY, 15 * DAY, 1 }, { 45 * DAY, 14 * DAY, 2 },
-		{ 90 * DAY, 30 * DAY, 1 }, { 365 * DAY, 30 * DAY + 1, EXPIRY_FINE },
-		{ 365 * DAY, 30 * DAY, 1 },
-		{ 7300 * DAY, 2000 * DAY, EXPIRY_FINE }, /* an authority of 20 years */
+		{ 6 * DAY, 6 * DAY, 3 }, /* below three of the fixed steps from its begin */
+		{ 6 * DAY, 2 * DAY + 1, 3 },
+		{ 6 * DAY, 2 * DAY, 4 }, /* ... and a third */
+		{ 6 * DAY, DAY + 1, 4 },
+		{ 6 * DAY, DAY, 5 },
+		{ 6 * DAY, 0, EXPIRY_ENDED },
+		{ 6 * DAY, -DAY, EXPIRY_ENDED + 1 },
+		{ DAY, 8 * 3600 + 1, 4 },
+		{ DAY, 8 * 3600, 5 },
+		{ 45 * DAY, 15 * DAY + 1, 1 },
+		{ 45 * DAY, 15 * DAY, 2 },
+		{ 45 * DAY, 14 * DAY, 3 },
+		{ 90 * DAY, 30 * DAY + 1, EXPIRY_FINE },
+		{ 90 * DAY, 30 * DAY, 2 },
+		{ 300 * DAY, 100 * DAY + 1, EXPIRY_FINE },
+		{ 300 * DAY, 100 * DAY, 1 },
+		{ 300 * DAY, 30 * DAY, 2 },
+		{ 7300 * DAY, 120 * DAY + 1, EXPIRY_FINE }, /* an authority of 20 years */
+		{ 7300 * DAY, 120 * DAY, 1 },
 	};
 
 	(void)state;
@@ -80,7 +88,7 @@ static void test_B20_the_next_step_is_passed_exactly_then(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(lives); i++)
-		for (int64_t left = 31 * DAY; left > -31 * DAY; left -= 17) {
+		for (int64_t left = 140 * DAY; left > -31 * DAY; left -= 17) {
 			const struct expiry now = { .left_s = left, .life_s = lives[i] };
 			const int64_t next = expiry_next(&now);
 			if (next == INT64_MAX) {
@@ -117,7 +125,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_B20_steps_are_30_14_7_and_1_days_before_and_after),
-		cmocka_unit_test(test_8_24_nothing_is_told_before_a_third_of_the_life_is_left),
+		cmocka_unit_test(test_8_24_a_third_of_the_life_is_told_beside_the_fixed_steps),
 		cmocka_unit_test(test_B20_the_next_step_is_passed_exactly_then),
 		cmocka_unit_test(test_B20_the_first_of_a_chain_to_end_counts),
 	};
