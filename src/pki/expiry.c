@@ -1,7 +1,7 @@
 /*
  * A chain is as good as its weakest link: an intermediate that has ended breaks it as much as the leaf does. The fixed steps are for what a person
  * renews; a third of the life is when whatever renews by itself should have done so, long before that for a certificate of a year, but no earlier than
- * somebody would act on it for an authority of twenty. Called by master only.
+ * somebody would act on it for an authority of twenty.
  */
 #include "pki/expiry.h"
 
@@ -67,6 +67,11 @@ int expiry_step(const struct expiry *expiry)
 	for (size_t i = 0; i < COUNT(steps); i++)
 		passed += expiry->left_s <= steps[i];
 	return passed;
+}
+
+int expiry_step_late(const struct expiry *expiry)
+{
+	return expiry->left_s > expiry->life_s / 4 && expiry->left_s > 0 ? EXPIRY_FINE : expiry_step(expiry);
 }
 
 int64_t expiry_next(const struct expiry *expiry)

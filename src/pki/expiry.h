@@ -24,6 +24,9 @@ int expiry_of_chain(struct text pem, int64_t now_ms, struct expiry *ret_expiry);
 /* How many steps it has passed: EXPIRY_FINE = none, from EXPIRY_ENDED on it has ended. */
 int expiry_step(const struct expiry *expiry);
 
+/* The same for what is made anew all the time, such as a list of revoked certificates: no step before the last quarter of its life. */
+int expiry_step_late(const struct expiry *expiry);
+
 /* Seconds until it passes the next step; INT64_MAX behind the last one. */
 int64_t expiry_next(const struct expiry *expiry);
 

@@ -29,15 +29,13 @@
 #include "pki/crl_list.h"
 #include "pki/crl_set.h"
 #include "pki/crl_source.h"
+#include "pki/expiry.h"
 #include "policy/timetable.h"
 #include "report/metrics.h"
 #include "roles/role.h"
 #include "roles/upkeep_private.h"
 
-enum { AT_ONCE = 4, LOOK_MS = 60 * 1000, FETCH_MS = 60 * 1000, BEFORE_PARTS = 4 };
-
-/* How far the end of a list was told. */
-enum told { TOLD_NOTHING, TOLD_ENDS, TOLD_ENDED };
+enum { AT_ONCE = 4, LOOK_MS = 60 * 1000, FETCH_MS = 60 * 1000 };
 
 struct source {
 	char *name;
@@ -46,7 +44,7 @@ struct source {
 	enum crl_renewal outcome; /* of the last one */
 	struct crl_note note;
 	int64_t this_ms, next_ms; /* of the list that is held; 0 = none */
-	enum told told;
+	int told;		  /* expiry_step_late(): how far its end was told */
 	struct source *next;
 };
 
@@ -147,7 +145,7 @@ static void look_at_all(struct upkeep_crl *crl, struct upkeep_generation *genera
 		struct source *source = source_called(crl, config->sources[i].name);
 		if (!source->busy) {
 			if (source->next_ms != kept.next_ms)
-				source->told = TOLD_NOTHING;
+				source->told = EXPIRY_FINE;
 			source->note = kept.note;
 			source->this_ms = kept.this_ms;
 			source->next_ms = kept.next_ms;
@@ -256,7 +254,7 @@ static void run_errand(const struct errand *errand)
 	if (renewal == CRL_RENEWED) {
 		source->this_ms = facts.this_ms;
 		source->next_ms = facts.next_ms;
-		source->told = TOLD_NOTHING;
+		source->told = EXPIRY_FINE;
 	}
 	source->busy = false;
 	source->outcome = renewal;
@@ -305,25 +303,22 @@ static void start_errand(
 
 /* The keeper */
 
-/* With the lock held: say once that the list comes to its end, and that it has. The last quarter of its life is near, whatever that is. */
+/* With the lock held: say that the list comes to its end, and that it has, at each step once. */
 static void tell_end(struct source *source, int64_t now_ms)
 {
-	const int64_t left = source->next_ms - now_ms, life = source->next_ms - source->this_ms;
-	enum told told = source->next_ms == 0	      ? TOLD_NOTHING
-			 : left <= 0		      ? TOLD_ENDED
-			 : left < life / BEFORE_PARTS ? TOLD_ENDS
-						      : TOLD_NOTHING;
+	const struct expiry expiry = expiry_of(source->this_ms / 1000, source->next_ms / 1000, now_ms / 1000);
+	const int step = source->next_ms == 0 ? EXPIRY_FINE : expiry_step_late(&expiry);
 	char text[CLOCK_TEXT_MAX];
 
-	if (told == TOLD_ENDS && source->told < TOLD_ENDS)
+	if (step > source->told && step < EXPIRY_ENDED)
 		log_event(LOG_WARN, "crl_expires", log_str("source", source->name),
 			log_str("next_update", clock_iso(source->next_ms, text)),
-			log_num("seconds", left / 1000));
-	if (told == TOLD_ENDED && source->told < TOLD_ENDED)
+			log_num("seconds", expiry.left_s));
+	else if (step > source->told)
 		log_event(LOG_ERROR, "crl_expired", log_str("source", source->name),
 			log_str("next_update", clock_iso(source->next_ms, text)),
 			log_str("reason", source->note.why));
-	source->told = told;
+	source->told = step;
 }
 
 struct totals {

@@ -82,6 +82,33 @@ static void test_8_24_a_third_of_the_life_is_told_beside_the_fixed_steps(void **
 	}
 }
 
+static void test_B20_of_a_list_nothing_is_told_before_its_last_quarter(void **state)
+{
+	static const struct {
+		int64_t life, left;
+		int step;
+	} cases[] = {
+		{ 7 * DAY, 7 * DAY, EXPIRY_FINE },
+		{ 7 * DAY, 7 * DAY / 4 + 1, EXPIRY_FINE },
+		{ 7 * DAY, 7 * DAY / 4, 4 },
+		{ 7 * DAY, DAY, 5 },
+		{ 7 * DAY, 0, EXPIRY_ENDED },
+		{ 7 * DAY, -DAY, EXPIRY_ENDED + 1 },
+		{ 100 * DAY, 25 * DAY + 1, EXPIRY_FINE },
+		{ 100 * DAY, 25 * DAY, 2 },
+		{ 100 * DAY, 14 * DAY, 3 },
+		{ 100 * DAY, -30 * DAY, EXPIRY_STEPS - 1 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		const struct expiry expiry = { .left_s = cases[i].left, .life_s = cases[i].life };
+
+		if (expiry_step_late(&expiry) != cases[i].step)
+			fail_msg("case %zu: step %d", i, expiry_step_late(&expiry));
+	}
+}
+
 static void test_B20_the_next_step_is_passed_exactly_then(void **state)
 {
 	static const int64_t lives[] = { 0, DAY, 6 * DAY, 45 * DAY, 90 * DAY, 400 * DAY };
@@ -126,6 +153,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_B20_steps_are_30_14_7_and_1_days_before_and_after),
 		cmocka_unit_test(test_8_24_a_third_of_the_life_is_told_beside_the_fixed_steps),
+		cmocka_unit_test(test_B20_of_a_list_nothing_is_told_before_its_last_quarter),
 		cmocka_unit_test(test_B20_the_next_step_is_passed_exactly_then),
 		cmocka_unit_test(test_B20_the_first_of_a_chain_to_end_counts),
 	};
