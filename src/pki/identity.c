@@ -20,6 +20,7 @@
 #include "pki/identity_private.h"
 #include "pki/key_handle.h"
 #include "pki/trust.h"
+#include "pki/staples.h"
 
 static int identity_destroy(struct identity *identity)
 {
@@ -184,6 +185,20 @@ static void warn_of_dates(const struct config *config, const struct config_certi
 	talloc_free(key);
 }
 
+/* One that clients refuse without an answer of its issuer's responder, which we cannot get. */
+static void warn_of_staple(const struct config *config, const struct config_certificate *certificate,
+	struct text chain, struct problems *problems)
+{
+	const char *flaw = staples_flaw(chain, config->tls.stapling);
+	char *key = text_must(talloc_asprintf(NULL, "certificates[%s].chain", certificate->name));
+
+	if (flaw != NULL)
+		problems_warn(problems, config->file, certificate->line, key,
+			"%s must be shown with an answer of OCSP (must-staple), and will be refused without one: %s",
+			certificate->chain, flaw);
+	talloc_free(key);
+}
+
 static void check_certificate(const struct config *config, const struct config_certificate *certificate,
 	const struct bundle *bundle, struct problems *problems)
 {
@@ -201,8 +216,10 @@ static void check_certificate(const struct config *config, const struct config_c
 			strcmp(flaw.part, "key") == 0 ? certificate->key : certificate->chain, flaw.text);
 		talloc_free(key);
 	} else {
-		warn_of_dates(
-			config, certificate, identity, bundle_find(bundle, certificate->chain), problems);
+		const struct text chain = bundle_find(bundle, certificate->chain);
+
+		warn_of_dates(config, certificate, identity, chain, problems);
+		warn_of_staple(config, certificate, chain, problems);
 	}
 	talloc_free(identity);
 }

@@ -99,6 +99,26 @@ static bool must_be_shown(const X509 *certificate)
 	return must;
 }
 
+const char *staples_flaw(struct text chain, bool on)
+{
+	STACK_OF(X509) *read = peer_chain_read(chain);
+	const X509 *certificate = read == NULL ? NULL : sk_X509_value(read, 0);
+	void *scratch = talloc_new(NULL);
+	const char *urls[OCSP_URLS_MAX], *flaw = NULL;
+
+	if (certificate == NULL || !must_be_shown(certificate))
+		flaw = NULL;
+	else if (!on)
+		flaw = "stapling is off";
+	else if (issuer_in(read) == NULL)
+		flaw = "its issuer is not in its chain";
+	else if (ocsp_urls(scratch, certificate, urls) == 0)
+		flaw = "it names no OCSP responder";
+	talloc_free(scratch);
+	peer_chain_free(read);
+	return flaw;
+}
+
 void staples_add(struct staples *staples, const char *name, struct text chain)
 {
 	STACK_OF(X509) *read = peer_chain_read(chain);
@@ -107,11 +127,10 @@ void staples_add(struct staples *staples, const char *name, struct text chain)
 	const char *urls[OCSP_URLS_MAX];
 	void *scratch = talloc_new(NULL);
 	bool possible = issuer != NULL && ocsp_urls(scratch, certificate, urls) > 0;
+	const char *flaw = staples_flaw(chain, true);
 
-	if (certificate != NULL && !possible && must_be_shown(certificate))
-		log_event(LOG_ERROR, "staple_missing", log_str("certificate", name),
-			log_str("reason", issuer == NULL ? "its issuer is not in its chain"
-							 : "it names no OCSP responder"));
+	if (flaw != NULL)
+		log_event(LOG_ERROR, "staple_missing", log_str("certificate", name), log_str("reason", flaw));
 	if (possible && find(staples, certificate) == NULL) {
 		struct staple *staple = text_must(talloc_zero(staples, struct staple));
 

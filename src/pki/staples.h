@@ -2,6 +2,7 @@
 /* Staples: what responders say about our own certificates, shown in handshakes to who asks for it (RFC 6066 section 8). Safe from any thread once they are in
  * use. */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,6 +18,10 @@ struct staples *staples_new(const void *owner);
 /* There shall be one for the first certificate of `chain` (PEM) if it names a responder and its issuer is in the chain, too. `name` is the certificate's in
  * logs. The same certificate counts once. */
 void staples_add(struct staples *staples, const char *name, struct text chain);
+
+/* Why clients that insist on a staple will refuse the first certificate of `chain`, whose issuer wants it to be shown with one (must-staple, RFC 7633); `on`: we
+ * staple. Static; NULL when it needs none, or can have one. */
+const char *staples_flaw(struct text chain, bool on);
 
 /* How many there shall be. */
 size_t staples_count(const struct staples *staples);

@@ -150,6 +150,12 @@ def test_7_42_a_certificate_that_must_be_stapled_and_is_not(start, responders, t
     reason = "status 500" if what == "no_answer" else "its issuer is not in its chain"
     harness.wait_for("it is said", lambda: re.search(rf" error front staple_missing certificate=c0 .*{reason}", gateway.stderr()))
     assert serial_shown(gateway) is None
+    warned = "own/0.pem must be shown with an answer of OCSP (must-staple), and will be refused without one: "
+    checked = gateway.command("check")
+    assert checked.returncode == 0 and ((warned + reason) in checked.stderr) == (what == "no_issuer"), checked.stderr
+    text = gateway.file.read_text()
+    gateway.configure(text + 'tls: {stapling: false}\n')
+    assert warned + "stapling is off" in gateway.command("check").stderr
 
 
 def test_7_42_stapling_can_be_switched_off(start, responders, tmp_path):
