@@ -73,7 +73,7 @@ class Ca:
         openssl(self.folder, "crl", "-in", "list.pem", "-outform", "der", "-out", "list.crl")
         return (self.folder / "list.crl").read_bytes()
 
-    def answer(self, request, minutes):
+    def answer(self, request, minutes=60):
         """For ocsp.Responder."""
         (self.folder / "request.der").write_bytes(request)
         openssl(self.folder, "ocsp", "-index", "index.txt", "-CA", "ca.pem", "-rsigner", "signer.pem", "-rkey", "signer.key", "-nmin", minutes,
