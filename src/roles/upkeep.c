@@ -92,16 +92,25 @@ const struct http *upkeep_http(struct upkeep *u, char *ret_why)
 	return http;
 }
 
-void upkeep_changed(struct upkeep *u, unsigned parts)
+/* With the lock held: tell master what it was not told; a role that has just started may have something to say before it has met master. */
+static void tell_master(struct upkeep *u)
 {
+	if (u->unsaid == 0 || u->master_fd < 0)
+		return;
 	struct frame *frame = frame_new(NULL, FRAME_CHANGED);
 
-	frame_put_number(frame, parts);
-	pthread_mutex_lock(&u->lock);
-	if (u->master_fd >= 0)
-		channel_send(u->master_fd, frame, clock_mono_ms() + ANSWER_MS);
-	pthread_mutex_unlock(&u->lock);
+	frame_put_number(frame, u->unsaid);
+	if (channel_send(u->master_fd, frame, clock_mono_ms() + ANSWER_MS) == 0)
+		u->unsaid = 0;
 	talloc_free(frame);
+}
+
+void upkeep_changed(struct upkeep *u, unsigned parts)
+{
+	pthread_mutex_lock(&u->lock);
+	u->unsaid |= parts;
+	tell_master(u);
+	pthread_mutex_unlock(&u->lock);
 }
 
 /* The answer to one ask, owned by it; NULL when it is malformed or not for this peer. */
@@ -247,6 +256,7 @@ static void meet(struct upkeep *u, const struct role_event *event)
 		pthread_mutex_lock(&u->lock);
 		base_close(&u->master_fd);
 		u->master_fd = event->fd;
+		tell_master(u);
 		pthread_mutex_unlock(&u->lock);
 	} else {
 		serve(u, event->peer, event->fd, strcmp(event->peer, "cli") == 0 ? channel_run : control_run);

@@ -40,6 +40,7 @@ struct upkeep {
 	struct upkeep_generation *current, *prepared;
 	const struct http *http; /* NULL until something is fetched */
 	int master_fd;		 /* what changed is said on it */
+	unsigned unsaid;	 /* what changed and master was not told yet, for it was not there */
 	unsigned served;	 /* threads */
 };
 
