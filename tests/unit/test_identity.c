@@ -116,7 +116,9 @@ static void test_B20_8_24_check_warns_of_dates(void **state)
 	(void)state;
 	assert_null(said_of_days(owner, -1, 90));
 	assert_non_null(strstr(said_of_days(owner, -70, 20), " expires on 20"));
-	assert_null(said_of_days(owner, -1, 5));
+	assert_null(said_of_days(owner, -200, 130));
+	assert_non_null(strstr(said_of_days(owner, -200, 99), " expires on 20"));
+	assert_non_null(strstr(said_of_days(owner, -1, 5), " expires on 20"));
 	assert_non_null(strstr(said_of_days(owner, -5, 1), " expires on 20"));
 	assert_non_null(strstr(said_of_days(owner, -30, -1), " expired on 20"));
 	assert_non_null(strstr(said_of_days(owner, 2, 90), " is not valid yet"));
