@@ -125,6 +125,22 @@ void bundle_add(struct bundle *bundle, const char *path, struct text bytes, unsi
 	entry->bytes = (struct text){ entry->copy, bytes.len };
 }
 
+void bundle_put(struct bundle *bundle, const char *path, struct text bytes, unsigned readers)
+{
+	struct entry *entry = find(bundle, path);
+
+	if (entry == NULL) {
+		bundle_add(bundle, path, bytes, readers);
+		return;
+	}
+	if (entry->copy != NULL)
+		explicit_bzero(entry->copy, entry->bytes.len);
+	talloc_free(entry->copy);
+	entry->copy = text_copy(bundle, bytes);
+	entry->bytes = (struct text){ entry->copy, bytes.len };
+	entry->readers = readers;
+}
+
 /* Fill `buf` (`max` + 1 bytes) from fd; the number of bytes, or a negative errno. */
 static ssize_t read_all(int fd, char *buf, size_t max)
 {

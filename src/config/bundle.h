@@ -47,6 +47,9 @@ uint64_t bundle_generation(const struct bundle *bundle);
 /* Add (or, for the same path, widen the readers of) an entry. `path` and `bytes` are copied. */
 void bundle_add(struct bundle *bundle, const char *path, struct text bytes, unsigned readers);
 
+/* Add an entry, or replace that of the same path, its readers too. `path` and `bytes` are copied. */
+void bundle_put(struct bundle *bundle, const char *path, struct text bytes, unsigned readers);
+
 /* Read a file of at most 1 MiB from disk and add it; 0, or a negative errno (-EFBIG: larger). */
 int bundle_add_file(struct bundle *bundle, const char *path, unsigned readers);
 

@@ -227,3 +227,17 @@ void crl_sources_gather(struct bundle *bundle, const struct config *config, stru
 			", which holds the lists of revoked certificates, cannot be read: %s",
 			config->state_dir, err_text(directory));
 }
+
+void crl_sources_keep(struct bundle *bundle, const struct config *config, const struct bundle *used)
+{
+	for (size_t i = 0; i < config->crl.source_count; i++) {
+		const struct config_crl_source *source = &config->crl.sources[i];
+		const struct text list =
+			source->enabled ? crl_sources_find(used, source) : (struct text){ NULL, 0 };
+		char *name = entry_name(NULL, source);
+
+		if (list.at != NULL)
+			bundle_put(bundle, name, list, readers_of(&config->crl));
+		talloc_free(name);
+	}
+}

@@ -33,6 +33,10 @@ void crl_sources_check(const struct config *config, struct marks *marks);
  * one that cannot be read is warned of. */
 void crl_sources_gather(struct bundle *bundle, const struct config *config, struct marks *marks);
 
+/* The lists of `used`, a generation in use, as those of `bundle`, for the sources that `config` still names and that are enabled: what lies on the disk meanwhile is not
+ * proved, and comes into use by a refresh. */
+void crl_sources_keep(struct bundle *bundle, const struct config *config, const struct bundle *used);
+
 /* True when a list is to be fetched. */
 bool crl_sources_wanted(const struct config *config);
 

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "config/bundle.h"
 #include "config/config.h"
+#include "config/crl_sources.h"
 #include "config/problems.h"
 #include "config/stored.h"
 #include "config/trust_files.h"
@@ -247,6 +248,8 @@ struct bundle *master_gather(const struct master *master, const void *owner, uin
 		config = NULL;
 		bundle = config_gather(owner, master->file, generation, problems, &config);
 	}
+	if (bundle != NULL && master->bundle != NULL)
+		crl_sources_keep(bundle, config, master->bundle);
 	*ret_config = config;
 	return bundle;
 }

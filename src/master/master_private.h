@@ -131,7 +131,8 @@ json_t *master_certificates_json(const struct master *master);
 json_t *master_presented_json(const struct master *master, const struct config_listener *listener);
 /* Authorities of the custom list, and when they end. */
 json_t *master_custom_authorities_json(const struct master *master);
-/* config_gather(), after the demo certificate was made where one is wanted (not before the state directory is there). */
+/* config_gather(), after the demo certificate was made where one is wanted (not before the state directory is there). Lists of revoked certificates that are in use stay
+ * so, whatever became of their files. */
 struct bundle *master_gather(const struct master *master, const void *owner, uint64_t generation,
 	struct problems *problems, const struct config **ret_config);
 

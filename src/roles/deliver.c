@@ -46,6 +46,8 @@ struct worker {
 struct generation {
 	atomic_uint users; /* deliveries, and the main loop */
 	struct deliver_house house;
+	struct crl_source_flaw *flaws; /* lists that are left out */
+	size_t flaw_count;
 };
 
 struct deliver {
@@ -375,29 +377,41 @@ static struct tls_context **contexts_new(const void *owner, const struct config 
 	return contexts;
 }
 
-/* Build what deliveries under a new configuration share; NULL and why when it cannot be used. */
-/* The lists of revoked certificates, where they count. One that cannot be relied on refuses a generation that brings only lists; else, the authorities or the clock may
- * have changed, and it is left out. False with why. */
+static bool is_left_out(const struct generation *generation, const char *source)
+{
+	for (size_t i = 0; i < generation->flaw_count; i++)
+		if (strcmp(generation->flaws[i].source, source) == 0)
+			return true;
+	return false;
+}
+
+/* The lists of revoked certificates, where they count. One that cannot be relied on refuses a generation that brings only lists, unless it was left out before; else, the
+ * authorities or the clock may have changed, and it is left out. False with why. */
 static bool load_lists(
 	struct deliver *d, struct generation *generation, const struct bundle *bundle, const char **ret_why)
 {
 	struct deliver_house *house = &generation->house;
-	struct crl_source_flaw *flaws;
-	size_t count;
 
 	if (!house->config->crl.check.outbound_smtp)
 		return true;
-	house->crls = crl_source_load(generation, house->config, bundle, house->trust, &flaws, &count);
-	for (size_t i = 0; i < count; i++)
-		log_event(LOG_ERROR, "crl_unusable", log_str("source", flaws[i].source),
-			log_str("reason", flaws[i].why));
-	if (count == 0 || d->role->parts != BUNDLE_REVOCATION)
-		return true;
-	*ret_why = text_must(talloc_asprintf(
-		d, "the list of source %s cannot be used: %s", flaws[0].source, flaws[0].why));
-	return false;
+	house->crls = crl_source_load(
+		generation, house->config, bundle, house->trust, &generation->flaws, &generation->flaw_count);
+	for (size_t i = 0; i < generation->flaw_count; i++) {
+		const struct crl_source_flaw *flaw = &generation->flaws[i];
+
+		log_event(LOG_ERROR, "crl_unusable", log_str("source", flaw->source),
+			log_str("reason", flaw->why));
+		if (d->role->parts != BUNDLE_REVOCATION || d->current == NULL ||
+			is_left_out(d->current, flaw->source))
+			continue;
+		*ret_why = text_must(talloc_asprintf(
+			d, "the list of source %s cannot be used: %s", flaw->source, flaw->why));
+		return false;
+	}
+	return true;
 }
 
+/* Build what deliveries under a new configuration share; NULL and why when it cannot be used. */
 static struct generation *generation_new(
 	struct deliver *d, const struct config *config, const struct bundle *bundle, const char **ret_why)
 {

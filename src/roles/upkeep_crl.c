@@ -100,8 +100,9 @@ static bool read_kept(
 	const char *name = generation->config->crl.sources[index].name, *why = "";
 	void *scratch = talloc_new(NULL);
 	struct crl_facts facts = { .this_ms = 0 };
+	const struct digest none = { 0 };
 	struct text list;
-	bool other = false;
+	bool other = false, in_use = memcmp(&none, &generation->lists[index], sizeof none) != 0;
 
 	crl_file_read_note(directory_fd, name, &ret->note);
 	int r = crl_file_read(scratch, directory_fd, name, &list);
@@ -111,15 +112,17 @@ static bool read_kept(
 			.now_ms = crl_source_now(list, clock_wall_ms()) };
 		const struct digest digest = digest_of(list);
 
+		in_use &= memcmp(&digest, &generation->lists[index], sizeof digest) != 0;
 		if (crl_set_add(crl_set_new(scratch), &offer, &why) == CRL_REFUSED)
 			r = -EINVAL;
 		else if (crl_list_describe(scratch, list, &facts))
 			other = memcmp(&digest, &generation->lists[index], sizeof digest) != 0;
-	} else if (r != -ENOENT) {
-		why = err_text(r);
+	} else {
+		why = r == -ENOENT ? "its file was removed" : err_text(r);
 	}
-	if (r < 0 && r != -ENOENT)
-		log_event(LOG_ERROR, "crl_unusable", log_str("source", name), log_str("reason", why));
+	if (r < 0 && (r != -ENOENT || in_use))
+		log_event(LOG_ERROR, "crl_unusable", log_str("source", name), log_str("reason", why),
+			log_str("instead", in_use ? "the list in use stays" : NULL));
 	if (r < 0)
 		ret->note.fetched_ms = 0;
 	ret->this_ms = facts.this_ms;

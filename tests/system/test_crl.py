@@ -326,6 +326,53 @@ def test_A66_a_list_of_an_authority_that_is_trusted_no_longer_does_not_hold_up_a
     assert "its signature is not that of its issuer" in listed(gateway)["failure"]
 
 
+@pytest.mark.parametrize("damage", [lambda place: place.write_bytes(b"\x30nonsense"), lambda place: place.unlink()], ids=["damaged", "removed"])
+def test_7_36_a_reload_keeps_the_list_in_use_when_its_file_is_damaged(gate, server, authority, damage):
+    """Mail that waits must not go to the revoked server because of it, and not because `deliver` is started again."""
+    gateway = gate(authority.list([authority.server]))
+    send(gateway)
+    attempt_of(gateway.tracked("deferred", sender="alice@sender.test"))
+    server.answers.clear()
+    damage(gateway.folder / "state/upkeep/crl/ca.crl")
+    assert gateway.command("reload").returncode == 0
+    harness.wait_for("it is told", lambda: re.search(r' error upkeep crl_unusable source=ca .*instead="the list in use stays"', gateway.stderr()))
+    send(gateway, "two@sender.test")
+    assert "is revoked" in attempt_of(gateway.tracked("deferred", sender="two@sender.test"))["reply"]
+    before = pid_of(gateway, "deliver")
+    os.kill(before, signal.SIGKILL)
+    harness.wait_for("deliver is back", lambda: gateway.roles()["deliver"]["up"] and pid_of(gateway, "deliver") != before)
+    send(gateway, "three@sender.test")
+    assert "is revoked" in attempt_of(gateway.tracked("deferred", sender="three@sender.test"))["reply"]
+    server.answers["/ca.crl"] = authority.list(number=2)
+    assert update(gateway)["result"] == "renewed"
+    is_in_use(gateway, 4)
+    send(gateway, "four@sender.test")
+    gateway.tracked("delivered", sender="four@sender.test")
+
+
+def test_a_list_that_was_left_out_does_not_hold_up_others(start, make_peer, server, authority, tmp_path):
+    """Of two sources one has an authority that is deleted; the lists of the other are taken into use all the same."""
+    other = crl.Authority(None, harness.Pki(tmp_path / "other").folder)
+    server.answers.update({"/ca.crl": authority.list(), "/b.crl": other.list()})
+    gateway = start(make_peer(**AUTH), configuration=sources({"primary": server.url()}, {"name": "b", "primary": server.url("/b.crl")}))
+    custom = gateway.folder / "pki/ca.pem"
+    alone = custom.read_bytes()
+    custom.write_bytes(alone + b"\n" + (tmp_path / "other/ca.pem").read_bytes())
+    assert gateway.command("reload").returncode == 0
+    update(gateway, "b")
+    harness.wait_for("it is in use", lambda: gateway.status()["generation"] > 2)
+    custom.write_bytes(alone)
+    assert gateway.command("reload").returncode == 0
+    harness.wait_for("b is left out", lambda: re.search(r" error deliver crl_unusable source=b ", gateway.stderr()))
+    server.answers["/ca.crl"] = authority.list([authority.server], number=2)
+    generation = gateway.status()["generation"]
+    assert update(gateway)["result"] == "renewed"
+    is_in_use(gateway, generation + 1)
+    assert "refresh_refused" not in gateway.stderr()
+    send(gateway)
+    assert "is revoked" in attempt_of(gateway.tracked("deferred", sender="alice@sender.test"))["reply"]
+
+
 def test_7_35_a_large_list_is_in_use_within_seconds(gate, server, authority, pki, tmp_path):
     """Some 100,000 entries: mail goes on, and nobody is taken for one that hangs."""
     gateway = gate(authority.list())
