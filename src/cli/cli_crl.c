@@ -17,7 +17,7 @@
 #include "pki/crl_list.h"
 #include "policy/timetable.h"
 
-enum { ASK_MS = 5000, FETCH_MS = 150 * 1000 };
+enum { ASK_MS = 5000, FETCH_MS = 150 * 1000, USE_MS = 150 * 1000 };
 
 /* What a verb takes. */
 enum { NAME = 1 << 0, MAYBE_NAME = 1 << 1 };
@@ -196,60 +196,117 @@ static int show(const struct config *config, const struct options *options, bool
 	return fine ? CLI_FINE : CLI_FAILED;
 }
 
-static int update_one(int channel, const char *name, bool json, const void *scratch)
+/* What came of one source. */
+struct updated {
+	const char *name;
+	struct crl_outcome outcome;
+};
+
+static int update_one(int channel, const void *owner, struct updated *updated)
 {
-	struct crl_outcome outcome = { .fine = false };
 	struct frame *frame;
-	int r = channel_send(channel, crl_ask_frame(scratch, name), clock_mono_ms() + ASK_MS);
+	int r = channel_send(channel, crl_ask_frame(owner, updated->name), clock_mono_ms() + ASK_MS);
 
 	if (r == 0)
-		r = channel_receive(scratch, channel, -1, clock_mono_ms() + FETCH_MS, &frame);
-	if (r == 0 && !crl_ask_result(scratch, frame, &outcome))
+		r = channel_receive(owner, channel, -1, clock_mono_ms() + FETCH_MS, &frame);
+	if (r == 0 && !crl_ask_result(owner, frame, &updated->outcome))
 		r = ERR_FORMAT;
-	if (r < 0) {
-		fprintf(stderr, "postern: role upkeep did not answer: %s; try again\n", err_text(r));
-		return CLI_TEMPORARY;
-	}
-	const char *result = !outcome.fine ? "failed" : outcome.renewed ? "renewed" : "unchanged";
-	if (json)
-		cli_print_json(json_pack("{s:s, s:b, s:s, s:s}", "source", name, "ok", (int)outcome.fine,
-			"result", result, "reason", outcome.reason));
-	else
-		fprintf(outcome.fine ? stdout : stderr, "%s: %s%s%s\n", name, result,
-			outcome.reason[0] == '\0' ? "" : ": ", outcome.reason);
-	return outcome.fine ? CLI_FINE : CLI_FAILED;
+	if (r == 0)
+		return CLI_FINE;
+	fprintf(stderr, "postern: role upkeep did not answer: %s; try again\n", err_text(r));
+	return CLI_TEMPORARY;
 }
 
+/* What is fetched counts when every role has it: what came of that, and why it was refused (owned by `owner`, NULL = it was not). */
+static int take_into_use(const struct cli_gateway *gateway, const void *owner, const char **ret_refused)
+{
+	struct frame *answer;
+	int status = cli_ask(gateway, FRAME_CONTROL_LISTS, USE_MS, owner, &answer);
+
+	*ret_refused = NULL;
+	if (status != CLI_FINE || frame_get_bool(answer))
+		return status;
+	*ret_refused = frame_get_copy(answer, owner);
+	return CLI_FAILED;
+}
+
+static int print_updated(const struct updated *updated, const char *refused, bool json)
+{
+	const struct crl_outcome *outcome = &updated->outcome;
+	const bool fine = outcome->fine && refused == NULL;
+	const char *result = !outcome->fine	? "failed"
+			     : refused != NULL	? "refused"
+			     : outcome->renewed ? "renewed"
+						: "unchanged",
+		   *reason = outcome->fine && refused != NULL ? refused : outcome->reason;
+
+	if (json)
+		cli_print_json(json_pack("{s:s, s:b, s:s, s:s}", "source", updated->name, "ok", (int)fine,
+			"result", result, "reason", reason));
+	else
+		fprintf(fine ? stdout : stderr, "%s: %s%s%s%s\n", updated->name, result,
+			!fine		   ? ""
+			: outcome->renewed ? " and in use"
+					   : ", and in use",
+			reason[0] == '\0' ? "" : ": ", reason);
+	return fine ? CLI_FINE : CLI_FAILED;
+}
+
+/* A channel to role `upkeep`, or -1 after saying why there is none. */
+static int open_upkeep(const struct cli_gateway *gateway, void *scratch, int *ret_status)
+{
+	struct frame *answer;
+
+	*ret_status = cli_ask(gateway, FRAME_CONTROL_UPKEEP, ASK_MS, scratch, &answer);
+	if (*ret_status != CLI_FINE)
+		return -1;
+	const bool there = frame_get_bool(answer);
+	const struct text why = frame_get_text(answer);
+	const int channel = there ? frame_get_fd(answer) : -1;
+	if (channel < 0) {
+		fprintf(stderr, "postern: " TEXT_FMT "\n", TEXT_ARG(why));
+		*ret_status = CLI_TEMPORARY;
+	}
+	return channel;
+}
+
+/* All are fetched, one after the other, and then taken into use together. */
 static int update(const struct config *config, const char *file, const struct options *options, void *scratch)
 {
+	struct updated *all =
+		text_must(talloc_zero_array(scratch, struct updated, (unsigned)config->crl.source_count + 1));
 	struct cli_gateway gateway;
-	struct frame *answer;
-	size_t asked = 0;
+	const char *refused = NULL;
+	size_t count = 0;
+	int status;
+	bool fine = false;
 
 	if (!cli_find(file, scratch, &gateway))
 		return CLI_FAILED;
-	int status = cli_ask(&gateway, FRAME_CONTROL_UPKEEP, ASK_MS, scratch, &answer);
-	if (status != CLI_FINE)
-		return status;
-	bool there = frame_get_bool(answer);
-	struct text why = frame_get_text(answer);
-	CLEANUP(base_close) int channel = there ? frame_get_fd(answer) : -1;
-	if (channel < 0) {
-		fprintf(stderr, "postern: " TEXT_FMT "\n", TEXT_ARG(why));
-		return CLI_TEMPORARY;
-	}
-	for (size_t i = 0; i < config->crl.source_count; i++) {
+	CLEANUP(base_close) int channel = open_upkeep(&gateway, scratch, &status);
+	for (size_t i = 0; i < config->crl.source_count && status == CLI_FINE; i++) {
 		const struct config_crl_source *source = &config->crl.sources[i];
 
 		if (!is_meant(source, options->plain) || (options->plain == NULL && !source->enabled))
 			continue;
-		int one = update_one(channel, source->name, options->json, scratch);
-		asked++;
-		status = MAX(status, one);
-		if (one == CLI_TEMPORARY)
-			break;
+		all[count].name = source->name;
+		status = update_one(channel, scratch, &all[count]);
+		fine |= status == CLI_FINE && all[count].outcome.fine;
+		count += status == CLI_FINE;
 	}
-	if (asked == 0 && !options->json)
+	if (fine) {
+		const int used = take_into_use(&gateway, scratch, &refused);
+
+		status = MAX(status, used);
+		if (used != CLI_FINE && refused == NULL)
+			return status; /* which was said; nothing is known of them */
+	}
+	for (size_t i = 0; i < count; i++) {
+		const int one = print_updated(&all[i], refused, options->json);
+
+		status = MAX(status, one);
+	}
+	if (count == 0 && status == CLI_FINE && !options->json)
 		printf("no source is enabled (crl_sources.sources)\n");
 	return status;
 }
@@ -258,13 +315,13 @@ static const struct cli_verb verbs[] = {
 	{ "list", 0, VERB_LIST, "",
 		"each source: its state, until when its list is good, and what went wrong" },
 	{ "update", MAYBE_NAME, VERB_UPDATE, "[NAME]",
-		"have the running gateway fetch it, or all that are enabled, now" },
+		"have the running gateway fetch it, or all that are enabled, now, and take it into use" },
 	{ "show", NAME, VERB_SHOW, "NAME", "all about one source and its list" },
 };
 
 static const struct cli_verbs_note notes[] = {
 	{ 0, "A source is an entry of crl_sources.sources in the configuration. States: current, stale (past its time), missing (never fetched), damaged, disabled.\n"
-	     "`list` and `show` exit 1 when an enabled source is not current, `update` when a list could not be fetched, 75 when no gateway runs.\n" },
+	     "`list` and `show` exit 1 when an enabled source is not current, `update` when a list could not be fetched or taken into use, 75 when no gateway runs.\n" },
 };
 
 static const struct cli_verbs command = {

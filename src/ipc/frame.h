@@ -59,6 +59,7 @@ enum frame_kind {
 	FRAME_CONTROL_QUEUE,	/* hand me a channel to queue */
 	FRAME_CONTROL_RESOLVER, /* hand me a channel to resolver */
 	FRAME_CONTROL_UPKEEP,	/* hand me a channel to upkeep */
+	FRAME_CONTROL_LISTS,	/* take the lists of revoked certificates into use that were fetched */
 	FRAME_KIND_END,
 };
 

@@ -1,4 +1,4 @@
-/* The command line's socket: status, reload, stop, and a channel to `queue`, `resolver` or `upkeep`. One client at a time, each within a deadline. */
+/* The command line's socket: status, reload, stop, lists into use, and a channel to `queue`, `resolver` or `upkeep`. One client at a time, each within a deadline. */
 #include <stdlib.h>
 #include <sys/socket.h>
 
@@ -214,6 +214,15 @@ static void put_reload(struct master *master, struct frame *answer)
 	frame_put_text(answer, text_of(problems_json(answer, problems)));
 }
 
+/* True when what was fetched is in use; else why not. */
+static void put_lists(struct master *master, struct frame *answer)
+{
+	char *why;
+
+	frame_put_bool(answer, master_refresh_now(master, BUNDLE_REVOCATION, answer, &why));
+	frame_put_text(answer, text_of(why));
+}
+
 /* The kernel says who it was; what was done they say. */
 static void take_change(struct frame *ask, uid_t uid, struct frame *answer)
 {
@@ -273,6 +282,9 @@ void master_serve_control(struct master *master)
 		break;
 	case FRAME_CONTROL_UPKEEP:
 		put_channel(&master->children[CHILD_UPKEEP], peer.uid, answer);
+		break;
+	case FRAME_CONTROL_LISTS:
+		put_lists(master, answer);
 		break;
 	default:
 		frame_put_bool(answer, false);

@@ -105,13 +105,16 @@ bool master_reload(
 	struct master *master, const void *owner, char **ret_text, const struct problems **ret_problems);
 
 /* reload.c: a generation of the configuration in use, of whose files those of `parts` (BUNDLE_CERTIFICATES, ...) are read anew; swapped in as by a reload.
- * False when it was refused, which was logged: the generation in use stays. */
-bool master_refresh(struct master *master, unsigned parts);
+ * False when it was refused, which was logged: the generation in use stays; why is owned by `owner`, empty when it was not. Where nothing of them changed, the generation stays,
+ * too, and that is fine. */
+bool master_refresh(struct master *master, unsigned parts, const void *owner, char **ret_why);
 
 /* refresh.c: read `parts` anew soon; what comes within a second is one refresh. */
 void master_changed(struct master *master, unsigned parts);
 /* Do what is due of it; milliseconds until the rest is, or -1. */
 int master_refresh_due(struct master *master);
+/* The same at once, what `upkeep` has said until now included: true when every role uses them; else why not, owned by `owner`. */
+bool master_refresh_now(struct master *master, unsigned parts, const void *owner, char **ret_why);
 /* Serve a word of role `upkeep`. */
 void master_serve_upkeep(struct master *master);
 

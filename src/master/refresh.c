@@ -1,5 +1,7 @@
 /* When something of the generation in use is read anew: role `upkeep` says what it fetched, and what comes close together is one refresh. Master reads it itself, as
  * a careful reader: `upkeep` talks to the Internet, and may have been taken over. */
+#include <poll.h>
+
 #include <talloc.h>
 
 #include "base/base.h"
@@ -11,14 +13,14 @@
 #include "ipc/frame.h"
 #include "master/master_private.h"
 
-enum { EVERY_MS = 1000, WORD_MS = 1000 };
+enum { EVERY_MS = 1000, WORD_MS = 1000, WORDS_MAX = 64 };
 
 void master_changed(struct master *master, unsigned parts)
 {
 	master->changed |= parts;
 }
 
-/* One that hangs would hold up all the others; it is being ended. */
+/* One that hangs would hold up all the others; it is being ended. Each one that answers has done what master told it before. */
 static bool somebody_is_silent(struct master *master)
 {
 	struct problems *problems = problems_new(NULL);
@@ -46,8 +48,11 @@ int master_refresh_due(struct master *master)
 		return (int)(master->refreshed_at + EVERY_MS - now);
 	const bool later = somebody_is_silent(master);
 	if (!later) {
+		char *why;
+
 		master->changed &= ~parts;
-		master_refresh(master, parts);
+		master_refresh(master, parts, NULL, &why);
+		talloc_free(why);
 	}
 	master->refreshed_at = clock_mono_ms();
 	return later || master->changed != 0 ? EVERY_MS : -1;
@@ -72,4 +77,25 @@ void master_serve_upkeep(struct master *master)
 		base_close(&master->upkeep_fd);
 	}
 	talloc_free(word);
+}
+
+bool master_refresh_now(struct master *master, unsigned parts, const void *owner, char **ret_why)
+{
+	struct pollfd said = { .fd = master->upkeep_fd, .events = POLLIN };
+
+	/* Who asks for it heard from `upkeep` after it had said this. */
+	for (int i = 0; i < WORDS_MAX && said.fd >= 0 && poll(&said, 1, 0) > 0; i++) {
+		master_serve_upkeep(master);
+		said.fd = master->upkeep_fd;
+	}
+	const bool silent = somebody_is_silent(master);
+	const bool fine = !silent && master_refresh(master, parts, owner, ret_why);
+	if (!silent)
+		master->changed &= ~parts;
+	master->refreshed_at = clock_mono_ms();
+	if (!silent && (!fine || !somebody_is_silent(master)))
+		return fine;
+	*ret_why = text_must(talloc_strdup(owner,
+		"a role does not answer, and is started again when it stays so; see `postern status`"));
+	return false;
 }

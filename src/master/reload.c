@@ -202,7 +202,7 @@ static void use_refresh(struct master *master, const struct child_offer *offer, 
 		log_str("parts", parts_text(problems, offer->parts)));
 }
 
-bool master_refresh(struct master *master, unsigned parts)
+bool master_refresh(struct master *master, unsigned parts, const void *owner, char **ret_why)
 {
 	struct problems *problems = problems_new(NULL);
 	const struct config *config = NULL;
@@ -220,8 +220,8 @@ bool master_refresh(struct master *master, unsigned parts)
 	offer.bundle = bundle;
 	offer.config = config;
 	offer.parts = parts;
-	if (problems->count == 0 && parts == BUNDLE_CERTIFICATES &&
-		bundle_is_same(bundle, master->bundle, parts)) {
+	*ret_why = text_must(talloc_strdup(owner, ""));
+	if (problems->count == 0 && bundle_is_same(bundle, master->bundle, parts)) {
 		config_release(config);
 		talloc_free(bundle);
 		talloc_free(problems);
@@ -235,6 +235,9 @@ bool master_refresh(struct master *master, unsigned parts)
 		use_refresh(master, &offer, started, problems);
 	else
 		forget_refresh(master, &offer, started, problems);
+	for (size_t i = 0; i < problems->count; i++)
+		*ret_why = text_must(talloc_asprintf_append_buffer(
+			*ret_why, "%s%s", i == 0 ? "" : "; ", problems_format(problems, &problems->list[i])));
 	talloc_free(problems);
 	return fine;
 }

@@ -133,6 +133,34 @@ def test_7_27_a_list_past_its_time(gate, authority, strict, revoked):
     assert listed(gateway)["state"] == "stale" and gateway.command("crl", "list").returncode == 1
 
 
+def test_7_36_an_update_answers_when_the_list_is_in_use(gate, server, authority):
+    """Also right after another one, and whoever is asked next: no refresh follows behind."""
+    gateway = gate(authority.list())
+    for number in range(2, 5):
+        server.answers["/ca.crl"] = authority.list([authority.server] if number % 2 == 0 else [], number=number)
+        assert update(gateway)["result"] == "renewed"
+        assert gateway.status()["generation"] == number + 1
+        send(gateway, f"{number}@sender.test")
+        gateway.tracked("deferred" if number % 2 == 0 else "delivered", sender=f"{number}@sender.test")
+    assert gateway.command("crl", "update").stdout == "ca: unchanged, and in use\n"
+    server.answers["/ca.crl"] = authority.list(number=5)
+    assert gateway.command("crl", "update", "ca").stdout == "ca: renewed and in use\n"
+    assert gateway.stderr().count(" info master refreshed ") == gateway.status()["generation"] - 1 == 5
+
+
+def test_7_36_an_update_that_is_refused_says_why(start, make_peer, server, authority):
+    """What was fetched is not in use while the file of another source is damaged; fetched again, both are."""
+    server.answers.update({"/ca.crl": authority.list(), "/b.crl": authority.list()})
+    gateway = start(make_peer(**AUTH), configuration=sources({"primary": server.url()}, {"name": "b", "primary": server.url("/b.crl")}))
+    assert gateway.command("crl", "update").returncode == 0
+    (gateway.folder / "state/upkeep/crl/ca.crl").write_bytes(b"\x30nonsense")
+    server.answers["/b.crl"] = authority.list(number=2)
+    answer = update(gateway, "b", status=1)
+    assert answer["result"] == "refused" and not answer["ok"] and "the list of source ca cannot be used" in answer["reason"]
+    done = gateway.command("crl", "update")
+    assert done.returncode == 0 and sorted(done.stdout.splitlines()) == ["b: unchanged, and in use", "ca: renewed and in use"], done
+
+
 def test_a_list_near_its_end_is_told(gate, authority):
     gateway = gate(authority.list(since=-20 * crl.HOUR))
     harness.wait_for("the end is told", lambda: re.search(r" warn upkeep crl_expires source=ca next_update=\S+ seconds=1\d{4}", gateway.stderr()))
@@ -305,8 +333,8 @@ def test_7_36_a_generation_with_a_broken_list_is_refused_and_the_old_one_stays(s
     place = gateway.folder / "state/upkeep/crl/ca.crl"
     place.write_bytes(b"\x30nonsense")
     server.answers["/b.crl"] = authority.list([authority.server], number=2)
-    update(gateway, "b")
-    harness.wait_for("it is refused", lambda: re.search(r" error master refresh_refused .*the list of source ca cannot be used", gateway.stderr()))
+    update(gateway, "b", status=1)
+    assert re.search(r" error master refresh_refused .*the list of source ca cannot be used", gateway.stderr())
     send(gateway)
     assert "is revoked" in attempt_of(gateway.tracked("deferred", sender="alice@sender.test"))["reply"]
 
