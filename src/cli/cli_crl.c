@@ -11,10 +11,15 @@
 #include "cli/cli_verbs.h"
 #include "config/config.h"
 #include "config/crl_sources.h"
+#include "config/problems.h"
 #include "ipc/channel.h"
+#include "net/tls.h"
 #include "pki/crl_ask.h"
 #include "pki/crl_file.h"
 #include "pki/crl_list.h"
+#include "pki/crl_set.h"
+#include "pki/crl_source.h"
+#include "pki/trust.h"
 #include "policy/timetable.h"
 
 enum { ASK_MS = 5000, FETCH_MS = 150 * 1000, USE_MS = 150 * 1000 };
@@ -34,7 +39,8 @@ struct known {
 	struct crl_note note;
 	struct crl_facts facts;
 	size_t size;
-	int error;	       /* the list is there, and cannot be read */
+	const char *flaw;      /* the list is there, and cannot be used: why; else NULL */
+	const char *failure;   /* that, and what went wrong with the last fetch; or NULL */
 	const char *state;     /* disabled, missing, damaged, stale, current */
 	int64_t next_fetch_ms; /* 0 = none */
 };
@@ -43,15 +49,38 @@ static const char *state_of(const struct known *known, bool there, int64_t now_m
 {
 	if (!known->source->enabled)
 		return "disabled";
-	if (known->error == 0 && !there)
-		return "missing";
-	if (known->error < 0)
+	if (known->flaw != NULL)
 		return "damaged";
+	if (!there)
+		return "missing";
 	return known->facts.next_ms > now_ms ? "current" : "stale";
 }
 
-static void look_at(
-	const struct config_crl_source *source, int directory_fd, const void *owner, struct known *ret)
+/* Why the list cannot be used, as the roles see it: NULL, or owned by `owner`. */
+static const char *flaw_of(const void *owner, struct text list, const struct trust *trust, int64_t now_ms)
+{
+	const struct crl_offer offer = {
+		.bytes = list, .trust = trust, .now_ms = crl_source_now(list, now_ms)
+	};
+	const char *why;
+
+	return crl_set_add(crl_set_new(owner), &offer, &why) == CRL_REFUSED
+		       ? text_must(talloc_asprintf(owner, "unusable: %s", why))
+		       : NULL;
+}
+
+/* What is wrong with the list, and with the last fetch; NULL = nothing. */
+static const char *failure_of(const void *owner, const struct known *known)
+{
+	const char *fetch = known->note.why[0] == '\0' ? NULL : text_copy(owner, text_of(known->note.why));
+
+	if (known->flaw == NULL || fetch == NULL)
+		return known->flaw != NULL ? known->flaw : fetch;
+	return text_must(talloc_asprintf(owner, "%s; the last fetch: %s", known->flaw, fetch));
+}
+
+static void look_at(const struct config_crl_source *source, const struct trust *trust, int directory_fd,
+	const void *owner, struct known *ret)
 {
 	const int64_t now = clock_wall_ms();
 	struct text list = { NULL, 0 };
@@ -60,9 +89,13 @@ static void look_at(
 	*ret = (struct known){ .source = source, .size = list.len };
 	if (directory_fd >= 0)
 		crl_file_read_note(directory_fd, source->name, &ret->note);
-	if (r == 0 && !crl_list_describe(owner, list, &ret->facts))
-		r = ERR_FORMAT;
-	ret->error = r == -ENOENT ? 0 : r;
+	if (r == 0)
+		crl_list_describe(owner, list, &ret->facts);
+	if (r == 0)
+		ret->flaw = flaw_of(owner, list, trust, now);
+	else if (r != -ENOENT)
+		ret->flaw = err_text(r);
+	ret->failure = failure_of(owner, ret);
 	ret->state = state_of(ret, r == 0, now);
 	if (source->enabled)
 		ret->next_fetch_ms =
@@ -94,11 +127,8 @@ static json_t *known_json(const struct known *known, const char *file)
 		there ? json_integer((json_int_t)known->size) : json_null(), "fetched",
 		time_json(known->note.fetched_ms), "from",
 		known->note.from[0] == '\0' ? NULL : known->note.from, "failed",
-		time_json(known->note.failed_ms), "failure",
-		known->error < 0	     ? err_text(known->error)
-		: known->note.why[0] == '\0' ? NULL
-					     : known->note.why,
-		"failures", (json_int_t)known->note.failures, "next_fetch", time_json(known->next_fetch_ms));
+		time_json(known->note.failed_ms), "failure", known->failure, "failures",
+		(json_int_t)known->note.failures, "next_fetch", time_json(known->next_fetch_ms));
 }
 
 static void print_time(const char *label, int64_t ms)
@@ -129,10 +159,8 @@ static void print_long(const struct known *known, const char *file)
 	if (known->note.from[0] != '\0')
 		printf("  from: %s\n", known->note.from);
 	print_time("failed", known->note.failed_ms);
-	if (known->error < 0)
-		printf("  failure: %s\n", err_text(known->error));
-	else if (known->note.why[0] != '\0')
-		printf("  failure: %s\n", known->note.why);
+	if (known->failure != NULL)
+		printf("  failure: %s\n", known->failure);
 	print_time("next fetch", known->next_fetch_ms);
 }
 
@@ -141,7 +169,9 @@ static void print_short(const struct known *known)
 	char text[CLOCK_TEXT_MAX];
 
 	printf("%-16s %-8s", known->source->name, known->state);
-	if (known->facts.issuer != NULL)
+	if (known->flaw != NULL)
+		printf("  %s", known->flaw);
+	else if (known->facts.issuer != NULL)
 		printf("  until %s  %zu revoked  %s", clock_iso(known->facts.next_ms, text),
 			known->facts.entries, known->facts.issuer);
 	if (known->note.failures > 0)
@@ -164,7 +194,8 @@ static const struct config_crl_source *find(const struct config *config, const c
 }
 
 /* `name` NULL = all of them, shortly. 1 when one is missing, damaged or out of date. */
-static int show(const struct config *config, const struct options *options, bool full, void *scratch)
+static int show(const struct config *config, const struct trust *trust, const struct options *options,
+	bool full, void *scratch)
 {
 	CLEANUP(base_close) int directory_fd = crl_file_open(config->state_dir);
 	bool fine = true;
@@ -181,7 +212,7 @@ static int show(const struct config *config, const struct options *options, bool
 
 		if (!is_meant(&config->crl.sources[i], options->plain))
 			continue;
-		look_at(&config->crl.sources[i], directory_fd, scratch, &known);
+		look_at(&config->crl.sources[i], trust, directory_fd, scratch, &known);
 		const char *file = crl_sources_path(scratch, config->state_dir, known.source->name, ".crl");
 		if (options->json)
 			cli_print_json(known_json(&known, file));
@@ -320,13 +351,29 @@ static const struct cli_verb verbs[] = {
 };
 
 static const struct cli_verbs_note notes[] = {
-	{ 0, "A source is an entry of crl_sources.sources in the configuration. States: current, stale (past its time), missing (never fetched), damaged, disabled.\n"
+	{ 0, "A source is an entry of crl_sources.sources in the configuration. States: current, stale (past its time), missing (never fetched), damaged (no list, or no authority vouches for it), disabled.\n"
 	     "`list` and `show` exit 1 when an enabled source is not current, `update` when a list could not be fetched or taken into use, 75 when no gateway runs.\n" },
 };
 
 static const struct cli_verbs command = {
 	.command = "crl", .verbs = verbs, .count = COUNT(verbs), .notes = notes, .note_count = COUNT(notes)
 };
+
+/* The file, and whom it trusts; whatever else it names may be half-written. NULL after saying what is wrong. */
+static const struct config *read_config(const char *file, const void *owner, const struct trust **ret_trust)
+{
+	struct problems *problems = problems_new(owner);
+	const struct config *config = NULL;
+	const struct bundle *bundle = config_gather_trust(owner, file, problems, &config);
+
+	for (size_t i = 0; i < problems->count; i++)
+		fprintf(stderr, "postern: %s\n", problems_format(problems, &problems->list[i]));
+	if (bundle == NULL)
+		return NULL;
+	tls_start();
+	*ret_trust = trust_of(owner, config, bundle);
+	return config;
+}
 
 int cli_crl(const char *file, int argc, char **argv)
 {
@@ -343,13 +390,14 @@ int cli_crl(const char *file, int argc, char **argv)
 	if (verb->takes == NAME && options.plain == NULL)
 		return cli_verbs_wrong(&command, verb, "a NAME is missing", "");
 	void *scratch = talloc_new(NULL);
-	const struct config *config = cli_config(file, scratch);
+	const struct trust *trust;
+	const struct config *config = read_config(file, scratch, &trust);
 	if (config == NULL || (options.plain != NULL && find(config, options.plain) == NULL))
 		status = CLI_FAILED;
 	else if (verb->number == VERB_UPDATE)
 		status = update(config, file, &options, scratch);
 	else
-		status = show(config, &options, verb->number == VERB_SHOW, scratch);
+		status = show(config, trust, &options, verb->number == VERB_SHOW, scratch);
 	config_release(config);
 	talloc_free(scratch);
 	return status;

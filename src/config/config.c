@@ -270,6 +270,14 @@ static void check_log(const struct config *config, struct marks *marks)
 			CONFIG_LOG_FILE_CURE);
 }
 
+static void gather_trust(struct bundle *bundle, const struct config *config, struct marks *marks)
+{
+	trust_files_gather(bundle, config, marks);
+	gather_pem(bundle, config->authorities.custom,
+		trust_files_is_on(config, bundle, TRUST_CUSTOM) ? TRUST_FILES_READERS : BUNDLE_CERTIFICATES,
+		marks, "authorities.custom");
+}
+
 /* Who we are, and whom we trust. */
 static void gather_certificates(struct bundle *bundle, const struct config *config, struct marks *marks)
 {
@@ -280,10 +288,7 @@ static void gather_certificates(struct bundle *bundle, const struct config *conf
 		if (stored_take(bundle, config, i, marks))
 			gather_certificate(bundle, certificate, i + 1, marks);
 	}
-	trust_files_gather(bundle, config, marks);
-	gather_pem(bundle, config->authorities.custom,
-		trust_files_is_on(config, bundle, TRUST_CUSTOM) ? TRUST_FILES_READERS : BUNDLE_CERTIFICATES,
-		marks, "authorities.custom");
+	gather_trust(bundle, config, marks);
 }
 
 /* Every file that the configuration names, for the roles that need it. */
@@ -307,7 +312,8 @@ static size_t check_list(const struct bundle *bundle, const struct config *confi
 	return bytes.at == NULL ? 0 : recipient_list_check(config, bytes, problems);
 }
 
-struct bundle *config_gather(const void *owner, const char *file, uint64_t generation,
+/* config_gather(), of `everything` or of whom we trust. */
+static struct bundle *gather(const void *owner, const char *file, uint64_t generation, bool everything,
 	struct problems *problems, const struct config **ret_config)
 {
 	struct bundle *bundle = bundle_new(owner, generation);
@@ -323,10 +329,16 @@ struct bundle *config_gather(const void *owner, const char *file, uint64_t gener
 
 	struct marks *marks = marks_new(NULL);
 	struct config *config = load(bundle, bundle, file, marks);
-	gather_files(bundle, config, marks);
-	check_log(config, marks);
+	if (everything) {
+		gather_files(bundle, config, marks);
+		check_log(config, marks);
+	} else {
+		gather_trust(bundle, config, marks);
+	}
 	size_t wrong = marks_flush(marks, file, problems);
-	if (wrong + check_list(bundle, config, problems) > 0) {
+	if (everything)
+		wrong += check_list(bundle, config, problems);
+	if (wrong > 0) {
 		config_release(config);
 		talloc_free(bundle);
 		bundle = NULL;
@@ -335,6 +347,18 @@ struct bundle *config_gather(const void *owner, const char *file, uint64_t gener
 	}
 	talloc_free(marks);
 	return bundle;
+}
+
+struct bundle *config_gather(const void *owner, const char *file, uint64_t generation,
+	struct problems *problems, const struct config **ret_config)
+{
+	return gather(owner, file, generation, true, problems, ret_config);
+}
+
+struct bundle *config_gather_trust(
+	const void *owner, const char *file, struct problems *problems, const struct config **ret_config)
+{
+	return gather(owner, file, 0, false, problems, ret_config);
 }
 
 struct bundle *config_renew(const void *owner, const struct bundle *used, const char *file,

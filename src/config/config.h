@@ -298,6 +298,10 @@ const struct config *config_read(const struct bundle *bundle, const char *file, 
 struct bundle *config_gather(const void *owner, const char *file, uint64_t generation,
 	struct problems *problems, const struct config **ret_config);
 
+/* Read `file`, and of the files that it names only those with authorities: for commands that ask whom to trust while another file is being written. As config_gather(). */
+struct bundle *config_gather_trust(
+	const void *owner, const char *file, struct problems *problems, const struct config **ret_config);
+
 /* The generation after `used`, which was gathered from `file`: the same text and the same files, but those that belong to `parts` (BUNDLE_CERTIFICATES, ...) are
  * read from disk anew. As config_gather(). */
 struct bundle *config_renew(const void *owner, const struct bundle *used, const char *file,

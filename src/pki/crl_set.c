@@ -209,7 +209,7 @@ static X509 *signer_of(X509_CRL *crl, const struct crl_offer *offer, const char 
 {
 	X509 *signer = NULL;
 
-	*flaw = "no certificate of its issuer is known";
+	*flaw = "no authority vouches for it: no certificate of its issuer is known";
 	if (offer->trust != NULL) {
 		STACK_OF(X509) *authorities = trusted(offer->trust, X509_CRL_get_issuer(crl));
 

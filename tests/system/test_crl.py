@@ -447,6 +447,33 @@ def test_crl_commands_explain_themselves(gate, authority):
         assert done.returncode == status and words in done.stderr, done.stderr
 
 
+def test_crl_commands_work_while_another_file_is_being_written(gate, server, authority):
+    gateway = gate(authority.list())
+    (gateway.folder / "pki/server.pem").write_text("-----BEGIN CERTIFICATE-----\nMIIB")
+    assert gateway.command("check").returncode == 1
+    assert listed(gateway)["state"] == "current" and gateway.command("crl", "list").returncode == 0
+    server.answers["/ca.crl"] = authority.list(number=2)
+    assert update(gateway)["result"] == "renewed"
+
+
+@pytest.mark.parametrize("what", ["signature", "form", "authority"])
+def test_A61_crl_list_and_show_say_what_the_roles_think_of_a_list(gate, server, authority, tmp_path, what):
+    gateway = gate(authority.list())
+    place = gateway.folder / "state/upkeep/crl/ca.crl"
+    if what == "authority":
+        (gateway.folder / "pki/ca.pem").write_text("")
+        reason = "unusable: no authority vouches for it"
+    else:
+        bad = authority.list(number=2)
+        place.write_bytes(bad[:-1] + bytes([bad[-1] ^ 1]) if what == "signature" else bad[:-10])
+        reason = {"signature": "unusable: its signature is not that of its issuer", "form": "unusable: it is no list of revoked certificates"}[what]
+    done = gateway.command("crl", "list")
+    assert done.returncode == 1 and done.stdout.startswith(f"ca               damaged   {reason}"), done
+    shown = gateway.command("crl", "show", "ca")
+    assert shown.returncode == 1 and f"  failure: {reason}" in shown.stdout, shown
+    assert listed(gateway)["state"] == "damaged" and listed(gateway)["failure"].startswith(reason)
+
+
 def test_A63_a_source_that_is_switched_off_is_neither_fetched_nor_used(gate, server, authority):
     gateway = gate(authority.list([authority.server]))
     text = gateway.file.read_text()

@@ -199,7 +199,7 @@ static void test_7_30_only_the_issuer_itself_may_speak(void **state)
 	(void)state;
 	trust_add(trust, mute->pem);
 	expect_refused(certificates_list(&made, (struct list_plan){ .issuer = unknown }),
-		"no certificate of its issuer is known");
+		"no authority vouches for it: no certificate of its issuer is known");
 	expect_refused(certificates_list(&made, (struct list_plan){ .issuer = root, .signer = namesake }),
 		"it names another key than its issuer's");
 	expect_refused(
