@@ -134,6 +134,7 @@ void crl_file_read_note(int directory_fd, const char *name, struct crl_note *ret
 		.failed_ms = number_of(json, "failed_ms", INT64_MAX),
 		.failures = (unsigned)number_of(json, "failures", FAILURES_MAX) };
 	words_of(json, "from", ret_note->from, sizeof ret_note->from);
+	words_of(json, "tried", ret_note->tried, sizeof ret_note->tried);
 	words_of(json, "why", ret_note->why, sizeof ret_note->why);
 	json_decref(json);
 	talloc_free(scratch);
@@ -141,9 +142,9 @@ void crl_file_read_note(int directory_fd, const char *name, struct crl_note *ret
 
 int crl_file_write_note(int directory_fd, const char *name, const struct crl_note *note)
 {
-	json_t *json = text_must(json_pack("{s:I, s:I, s:I, s:s, s:s}", "fetched_ms",
+	json_t *json = text_must(json_pack("{s:I, s:I, s:I, s:s, s:s, s:s}", "fetched_ms",
 		(json_int_t)note->fetched_ms, "failed_ms", (json_int_t)note->failed_ms, "failures",
-		(json_int_t)note->failures, "from", note->from, "why", note->why));
+		(json_int_t)note->failures, "from", note->from, "why", note->why, "tried", note->tried));
 	char *text = text_must(json_dumps(json, JSON_COMPACT));
 	int r = write_file(directory_fd, name, ".json", text_of(text));
 

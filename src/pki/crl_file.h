@@ -5,14 +5,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/digest.h"
 #include "base/text.h"
 
 enum { CRL_FILE_WHY_MAX = 400, CRL_FILE_URL_MAX = 2049 };
 
 struct crl_note {
-	int64_t fetched_ms;	     /* wall clock: the last success; 0 = never */
-	int64_t failed_ms;	     /* the last failure; 0 = never, or before the last success */
-	unsigned failures;	     /* in a row */
+	int64_t fetched_ms; /* wall clock: the last success; 0 = never */
+	int64_t failed_ms;  /* the last failure of a try that was due; 0 = none since the last success */
+	unsigned failures;  /* in a row, of such tries */
+	char tried[DIGEST_HEX_MAX];  /* what they were made with (URLs, authorities) */
 	char from[CRL_FILE_URL_MAX]; /* URL of the last success */
 	char why[CRL_FILE_WHY_MAX];  /* of the last failure, printable */
 };

@@ -224,6 +224,8 @@ static void prepare(struct upkeep *u, struct role_event *event)
 	if (crl_sources_wanted(config)) {
 		generation->trust = trust_of(generation, config, event->bundle);
 		generation->authorities = trust_pem_of(generation, config, event->bundle);
+		const struct digest digest = digest_of(generation->authorities);
+		digest_hex(&digest, generation->authorities_hex);
 	}
 	drop(u);
 	u->prepared = generation;

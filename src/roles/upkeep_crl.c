@@ -63,6 +63,7 @@ struct errand {
 	struct upkeep_generation *generation;
 	const struct config_crl_source *wanted; /* of it */
 	struct source *source;
+	bool by_hand; /* before it was due */
 };
 
 struct upkeep_crl *upkeep_crl_new(struct upkeep *u)
@@ -163,12 +164,35 @@ static void look_at_all(struct upkeep_crl *crl, struct upkeep_generation *genera
 
 /* Fetching */
 
-/* With the lock held: when it is due. */
-static int64_t due_ms(const struct source *source, const struct timetable *timetable, int64_t now_ms)
+/* What a fetch depends on, of what an operator says, into `ret_text`: when it is another, failures of before mean nothing. */
+static const char *circumstances(
+	const struct upkeep_generation *generation, const struct config_crl_source *wanted, char *ret_text)
 {
+	char *all = text_must(talloc_asprintf(NULL, "%s\n%s\n%s", wanted->primary,
+		wanted->secondary == NULL ? "" : wanted->secondary, generation->authorities_hex));
+	const struct digest digest = digest_of(text_of(all));
+
+	talloc_free(all);
+	return digest_hex(&digest, ret_text);
+}
+
+static bool is_failing(const struct crl_note *note, const struct upkeep_generation *generation,
+	const struct config_crl_source *wanted)
+{
+	char text[DIGEST_HEX_MAX];
+
+	return note->failures > 0 && strcmp(note->tried, circumstances(generation, wanted, text)) == 0;
+}
+
+/* With the lock held: when it is due. */
+static int64_t due_ms(const struct source *source, const struct upkeep_generation *generation,
+	const struct config_crl_source *wanted, int64_t now_ms)
+{
+	if (is_failing(&source->note, generation, wanted))
+		return timetable_again_ms(source->note.failed_ms, source->note.failures, now_ms);
 	return source->note.failures > 0
-		       ? timetable_again_ms(source->note.failed_ms, source->note.failures, now_ms)
-		       : timetable_next_ms(timetable, source->note.fetched_ms, now_ms);
+		       ? now_ms
+		       : timetable_next_ms(&wanted->timetable, source->note.fetched_ms, now_ms);
 }
 
 static void log_renewed(const char *name, const struct crl_note *note, const struct crl_facts *facts)
@@ -243,7 +267,16 @@ static void run_errand(const struct errand *errand)
 	pthread_mutex_lock(&crl->lock);
 	struct crl_note note = source->note;
 	pthread_mutex_unlock(&crl->lock);
+	const bool failing = is_failing(&note, errand->generation, errand->wanted);
+	const struct crl_note before = note;
+
+	note.failures = failing ? note.failures : 0;
 	enum crl_renewal renewal = fetch(errand, directory_fd, &note);
+	if (renewal == CRL_FAILED && failing && errand->by_hand) {
+		note.failed_ms = before.failed_ms; /* the schedule goes on as it was */
+		note.failures = before.failures;
+	}
+	circumstances(errand->generation, errand->wanted, note.tried);
 	if (renewal == CRL_RENEWED && crl_file_read(scratch, directory_fd, source->name, &list) == 0)
 		crl_list_describe(scratch, list, &facts);
 	if (directory_fd >= 0)
@@ -287,11 +320,13 @@ static void *errand_run(void *argument)
 
 /* With the lock held. */
 static void start_errand(
-	struct upkeep_crl *crl, const struct config_crl_source *wanted, struct source *source)
+	struct upkeep_crl *crl, const struct config_crl_source *wanted, struct source *source, bool by_hand)
 {
 	struct errand *errand = text_must(talloc_zero(NULL, struct errand));
 
-	*errand = (struct errand){ .crl = crl, .generation = upkeep_hold(crl->upkeep), .source = source };
+	*errand = (struct errand){
+		.crl = crl, .generation = upkeep_hold(crl->upkeep), .source = source, .by_hand = by_hand
+	};
 	for (size_t i = 0; i < errand->generation->config->crl.source_count; i++)
 		if (strcmp(errand->generation->config->crl.sources[i].name, wanted->name) == 0)
 			errand->wanted = &errand->generation->config->crl.sources[i];
@@ -368,9 +403,9 @@ static int64_t go_round(struct upkeep_crl *crl, const struct upkeep_generation *
 		add_totals(&totals, source, now);
 		if (source->busy)
 			continue;
-		int64_t left = due_ms(source, &wanted->timetable, now) - now;
+		int64_t left = due_ms(source, generation, wanted, now) - now;
 		if (left <= 0 && crl->fetching < AT_ONCE)
-			start_errand(crl, wanted, source);
+			start_errand(crl, wanted, source, false);
 		else
 			wait = MIN(wait, MAX(left, (int64_t)1000));
 	}
@@ -452,7 +487,7 @@ static struct crl_outcome fetch_now(
 	struct source *source = source_called(crl, wanted->name);
 	const uint64_t before = source->tries;
 	if (!source->busy)
-		start_errand(crl, wanted, source);
+		start_errand(crl, wanted, source, true);
 	while (source->busy && source->tries == before && !is_stopping(crl->upkeep))
 		thread_wait(&crl->moved, &crl->lock, clock_mono_ms() + LOOK_MS);
 	if (source->tries != before)

@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "base/digest.h"
 #include "base/text.h"
 #include "report/metrics.h"
 
@@ -22,10 +23,11 @@ struct upkeep_crl;
 struct upkeep_generation {
 	unsigned users; /* guarded by the lock of struct upkeep */
 	const struct config *config;
-	const struct trust *trust; /* NULL when nothing is fetched */
-	struct text authorities;   /* the same as PEM, for https */
-	struct digest *lists;	   /* of each source: of the list that is in use; all zero = none */
-	int directory_fd;	   /* state_dir/upkeep */
+	const struct trust *trust;	      /* NULL when nothing is fetched */
+	struct text authorities;	      /* the same as PEM, for https */
+	char authorities_hex[DIGEST_HEX_MAX]; /* of them */
+	struct digest *lists; /* of each source: of the list that is in use; all zero = none */
+	int directory_fd;     /* state_dir/upkeep */
 };
 
 struct upkeep {

@@ -260,6 +260,49 @@ def test_A65_the_schedule_survives_a_restart(gate, server, authority):
     assert server.asked == ["/ca.crl"] and gateway.status()["generation"] == 1
 
 
+def test_A65_tries_by_hand_do_not_lengthen_the_wait(gate, server, authority):
+    gateway = gate(authority.list())
+    server.answers.clear()
+    update(gateway, status=1)
+    before = listed(gateway)
+    assert before["failures"] == 1
+    for _ in range(3):
+        update(gateway, status=1)
+    after = listed(gateway)
+    assert after["failures"] == 1 and after["next_fetch"] == before["next_fetch"]
+
+
+def failed_often(gateway):
+    """As if it had failed seven times in a row: the next try is in an hour."""
+    harness.wait_for("it has failed", lambda: listed(gateway)["failures"] == 1)
+    gateway.stop()
+    place = gateway.folder / "state/upkeep/crl/ca.json"
+    place.write_text(json.dumps({**json.loads(place.read_text()), "failures": 7}))
+
+
+def test_A65_another_url_forgets_the_failures(gate, server, authority):
+    gateway = gate()
+    failed_often(gateway)
+    server.answers["/other.crl"] = authority.list()
+    gateway.start()
+    gateway.configure(gateway.file.read_text().replace("/ca.crl", "/other.crl"))
+    assert gateway.command("reload").returncode == 0
+    harness.wait_for("it is fetched at once", lambda: listed(gateway)["state"] == "current")
+    assert server.asked == ["/ca.crl", "/other.crl"]
+
+
+def test_A65_a_new_authority_has_what_failed_tried_at_once(gate, server, tmp_path):
+    other = harness.Pki(tmp_path / "other")
+    server.answers["/ca.crl"] = crl.Authority(other).list()
+    gateway = gate()
+    failed_often(gateway)
+    gateway.start()
+    done = gateway.command("ca", "import", str(other.ca))
+    assert done.returncode == 0, done
+    harness.wait_for("it is fetched at once", lambda: listed(gateway)["state"] == "current")
+    assert server.asked == ["/ca.crl", "/ca.crl"]
+
+
 def test_7_35_names_that_lead_inside_are_refused_unless_allowed(gate, server, authority):
     """The URL names a host, whoever answers for it in the DNS says where that is."""
     gateway = gate(authority.list(), {"secondary": server.url("/second.crl", "gw.good.test")})
