@@ -1,4 +1,4 @@
-/* `ca ...`: the lists of authorities, and changes to them. They work on the state directory, and then ask a gateway that runs to reload. */
+/* `ca ...`: the lists of authorities, and changes to them. They work on the state directory, and then ask a gateway that runs to use them. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,7 +13,7 @@
 #include "pki/chain.h"
 #include "pki/changes.h"
 
-enum { IMPORT_MAX = 16 << 20, RELOAD_MS = 200000 };
+enum { IMPORT_MAX = 16 << 20, USE_MS = 200000 };
 
 /* What a verb takes. */
 enum { NAME = 1 << 0, ANY_LIST = 1 << 1, LIST = 1 << 2, PEM = 1 << 3, REMOVE = 1 << 4 };
@@ -35,19 +35,19 @@ static int failed(const struct cli_gateway *gateway, int error)
 	return CLI_FAILED;
 }
 
-/* A gateway that runs is to use it; what came of that is in `ret_reloaded`. */
-static int reload(const struct cli_gateway *gateway, bool *ret_reloaded)
+/* A gateway that runs is to use it; that alone, whatever is wrong with other files. What came of it is in `ret_in_force`. */
+static int use(const struct cli_gateway *gateway, bool *ret_in_force)
 {
 	void *scratch = talloc_new(NULL);
 	struct frame *answer;
 	int status = CLI_FINE;
 
-	*ret_reloaded = false;
+	*ret_in_force = false;
 	if (cli_is_running(gateway))
-		status = cli_ask(gateway, FRAME_CONTROL_RELOAD, RELOAD_MS, scratch, &answer);
+		status = cli_ask(gateway, FRAME_CONTROL_TRUST, USE_MS, scratch, &answer);
 	if (status == CLI_FINE && cli_is_running(gateway)) {
-		*ret_reloaded = frame_get_bool(answer);
-		if (!*ret_reloaded) {
+		*ret_in_force = frame_get_bool(answer);
+		if (!*ret_in_force) {
 			struct text text = frame_get_text(answer);
 
 			fprintf(stderr,
@@ -58,6 +58,12 @@ static int reload(const struct cli_gateway *gateway, bool *ret_reloaded)
 	}
 	talloc_free(scratch);
 	return status;
+}
+
+/* Said behind what was done; a gateway that does not run uses it at its start. */
+static const char *in_force_word(bool in_force)
+{
+	return in_force ? "; in force" : "";
 }
 
 /* Both off: nothing can be verified. */
@@ -76,7 +82,7 @@ static void warn_of_none(const struct cli_gateway *gateway)
 static int turn(const struct cli_gateway *gateway, const struct options *options, bool on)
 {
 	const char *word = trust_files_word(options->list);
-	bool reloaded = false;
+	bool in_force = false;
 	const struct change change = { .what = on ? "ca enable" : "ca disable", .name = word };
 	const bool changes = trust_files_is_off(gateway->state_dir, options->list) == on;
 	int status = changes ? cli_change_begin(gateway, &change) : CLI_FINE;
@@ -89,12 +95,13 @@ static int turn(const struct cli_gateway *gateway, const struct options *options
 	if (r < 0)
 		return failed(gateway, r);
 	if (r == 0)
-		status = reload(gateway, &reloaded);
+		status = use(gateway, &in_force);
 	if (options->json)
 		cli_print_json(json_pack("{s:s, s:b, s:b, s:b}", "list", word, "on", on, "changed", r == 0,
-			"reloaded", reloaded));
+			"in_force", in_force));
 	else
-		printf("the %s list %s %s\n", word, r == 0 ? "is" : "was already", on ? "on" : "off");
+		printf("the %s list %s %s%s\n", word, r == 0 ? "is" : "was already", on ? "on" : "off",
+			in_force_word(in_force));
 	warn_of_none(gateway);
 	return status;
 }
@@ -199,14 +206,15 @@ static int delete (const struct cli_gateway *gateway, const struct options *opti
 		status = failed(gateway, r);
 	if (r == 0) {
 		const char *still = still_in(gateway, authority->sha256, scratch);
-		bool reloaded = false;
+		bool in_force = false;
 
-		status = reload(gateway, &reloaded);
+		status = use(gateway, &in_force);
 		if (options->json)
 			cli_print_json(json_pack("{s:s, s:s?, s:b, s:s?}", "deleted", authority->sha256,
-				"name", authority->name, "reloaded", reloaded, "still_in", still));
+				"name", authority->name, "in_force", in_force, "still_in", still));
 		else
-			printf("deleted %s  %s\n", authority->sha256, authority->name);
+			printf("deleted %s  %s%s\n", authority->sha256, authority->name,
+				in_force_word(in_force));
 		if (still != NULL) {
 			fprintf(stderr,
 				"postern: it is still trusted, because %s holds it as well: remove it there%s\n",
@@ -327,18 +335,19 @@ static int import_one(
 	return 0;
 }
 
-static void print_import(const struct import *import, bool reloaded, bool on)
+static void print_import(const struct import *import, bool in_force, bool on)
 {
 	json_t *json = json_pack("{s:o, s:o, s:I, s:o, s:b, s:b}", "added", import->json_added, "skipped",
 		import->json_skipped, "unreadable", (json_int_t)import->found->unreadable,
-		"unreadable_blocks", import->json_unreadable, "reloaded", reloaded, "on", on);
+		"unreadable_blocks", import->json_unreadable, "in_force", in_force, "on", on);
 
 	if (import->json) {
 		cli_print_json(json);
 	} else {
 		json_decref(json);
-		printf("%zu added, %zu skipped, %zu unreadable\n", import->added,
-			import->found->count - import->added, import->found->unreadable);
+		printf("%zu added, %zu skipped, %zu unreadable%s\n", import->added,
+			import->found->count - import->added, import->found->unreadable,
+			in_force_word(in_force));
 	}
 	if (!on)
 		fprintf(stderr,
@@ -354,7 +363,7 @@ static int import_all(const struct cli_gateway *gateway, const struct options *o
 		.json_skipped = json_array(),
 		.json_unreadable = json_array(),
 		.json = options->json };
-	bool reloaded = false;
+	bool in_force = false;
 	int r = 0, status = CLI_FINE;
 
 	for (size_t i = 0; i < found->count && r == 0; i++)
@@ -366,9 +375,9 @@ static int import_all(const struct cli_gateway *gateway, const struct options *o
 		status = failed(gateway, r);
 	else if (import.added + import.there == 0)
 		status = CLI_FAILED;
-	if (import.added > 0 && reload(gateway, &reloaded) != CLI_FINE)
+	if (import.added > 0 && use(gateway, &in_force) != CLI_FINE)
 		status = CLI_FAILED;
-	print_import(&import, reloaded, !trust_files_is_off(gateway->state_dir, TRUST_CUSTOM));
+	print_import(&import, in_force, !trust_files_is_off(gateway->state_dir, TRUST_CUSTOM));
 	return status;
 }
 
@@ -416,7 +425,7 @@ static const struct cli_verbs_note notes[] = {
 	{ NAME, "A NAME is the name of an authority as `list` shows it, or 4 or more digits that its fingerprint (SHA-256) begins with.\n" },
 	{ PEM, "--validate-fqdn takes only authorities whose names are host names, which those of few are.\n" },
 	{ REMOVE, "--yes does not ask; without a terminal it is needed.\n" },
-	{ 0, "A gateway that runs reloads after a change.\n" },
+	{ 0, "A gateway that runs uses a change at once.\n" },
 };
 
 static const struct cli_verbs command = {

@@ -483,6 +483,19 @@ struct bundle *bundle_renew(
 	return NULL;
 }
 
+unsigned bundle_parts_with(const struct bundle *bundle, unsigned parts)
+{
+	unsigned before;
+
+	do {
+		before = parts;
+		for (size_t i = 0; i < bundle->count; i++)
+			if ((bundle->entries[i].readers & parts) != 0)
+				parts |= bundle->entries[i].readers & BUNDLE_PARTS;
+	} while (parts != before);
+	return parts;
+}
+
 /* Whether all entries of `parts` in one are in the other, too; what was put away is compared apart. */
 static bool is_within(const struct bundle *bundle, const struct bundle *other, unsigned parts)
 {

@@ -25,10 +25,11 @@ enum {
 /* What an entry is a part of, said together with its readers; one that belongs to none is the configuration's own. Each part may be read anew alone
  * (bundle_renew()). */
 enum {
-	BUNDLE_CERTIFICATES = 1 << 8, /* and keys, and whom we trust */
+	BUNDLE_CERTIFICATES = 1 << 8, /* and keys */
 	BUNDLE_REVOCATION = 1 << 9,   /* lists of revoked certificates */
 	BUNDLE_STAPLES = 1 << 10,     /* answers of OCSP responders about our own certificates */
-	BUNDLE_PARTS = BUNDLE_CERTIFICATES | BUNDLE_REVOCATION | BUNDLE_STAPLES
+	BUNDLE_AUTHORITIES = 1 << 11, /* whom we trust */
+	BUNDLE_PARTS = BUNDLE_CERTIFICATES | BUNDLE_REVOCATION | BUNDLE_STAPLES | BUNDLE_AUTHORITIES
 };
 
 /* An empty bundle owned by `owner`, for generation number `generation`. */
@@ -38,6 +39,9 @@ struct bundle *bundle_new(const void *owner, uint64_t generation);
  * in the copy, unless they are left out. NULL when there is no memory for them. */
 struct bundle *bundle_renew(
 	const void *owner, uint64_t generation, const struct bundle *bundle, unsigned parts);
+
+/* `parts`, and those that share an entry with them: a file may be a certificate and an authority at once, and is read anew for both or for none. */
+unsigned bundle_parts_with(const struct bundle *bundle, unsigned parts);
 
 /* True when both hold the same entries of `parts`; keys must be put away in both, or in none. */
 bool bundle_is_same(const struct bundle *bundle, const struct bundle *other, unsigned parts);

@@ -270,31 +270,32 @@ static void check_log(const struct config *config, struct marks *marks)
 			CONFIG_LOG_FILE_CURE);
 }
 
-static void gather_trust(struct bundle *bundle, const struct config *config, struct marks *marks)
-{
-	trust_files_gather(bundle, config, marks);
-	gather_pem(bundle, config->authorities.custom,
-		trust_files_is_on(config, bundle, TRUST_CUSTOM) ? TRUST_FILES_READERS : BUNDLE_CERTIFICATES,
-		marks, "authorities.custom");
-}
-
-/* Who we are, and whom we trust. */
+/* Who we are. */
 static void gather_certificates(struct bundle *bundle, const struct config *config, struct marks *marks)
 {
-	stored_check(config, marks);
 	for (size_t i = 0; i < config->certificate_count; i++) {
 		const struct config_certificate *certificate = &config->certificates[i];
 
 		if (stored_take(bundle, config, i, marks))
 			gather_certificate(bundle, certificate, i + 1, marks);
 	}
-	gather_trust(bundle, config, marks);
+}
+
+/* Whom we trust. */
+static void gather_authorities(struct bundle *bundle, const struct config *config, struct marks *marks)
+{
+	trust_files_gather(bundle, config, marks);
+	gather_pem(bundle, config->authorities.custom,
+		trust_files_is_on(config, bundle, TRUST_CUSTOM) ? TRUST_FILES_READERS : BUNDLE_AUTHORITIES,
+		marks, "authorities.custom");
 }
 
 /* Every file that the configuration names, for the roles that need it. */
 static void gather_files(struct bundle *bundle, const struct config *config, struct marks *marks)
 {
+	stored_check(config, BUNDLE_PARTS, marks);
 	gather_certificates(bundle, config, marks);
+	gather_authorities(bundle, config, marks);
 	gather_anchors(bundle, config, marks);
 	gather_list(bundle, config->recipients.file, BUNDLE_FRONT, marks, "recipients.file");
 	routes_gather(bundle, config, marks);
@@ -333,7 +334,7 @@ static struct bundle *gather(const void *owner, const char *file, uint64_t gener
 		gather_files(bundle, config, marks);
 		check_log(config, marks);
 	} else {
-		gather_trust(bundle, config, marks);
+		gather_authorities(bundle, config, marks);
 	}
 	size_t wrong = marks_flush(marks, file, problems);
 	if (everything)
@@ -375,8 +376,12 @@ struct bundle *config_renew(const void *owner, const struct bundle *used, const 
 	struct marks *marks = marks_new(NULL);
 	const bool certificates = (parts & BUNDLE_CERTIFICATES) != 0;
 	struct config *config = load(bundle, certificates ? bundle : NULL, file, marks);
+	if ((parts & (BUNDLE_CERTIFICATES | BUNDLE_AUTHORITIES)) != 0)
+		stored_check(config, parts, marks);
 	if (certificates)
 		gather_certificates(bundle, config, marks);
+	if ((parts & BUNDLE_AUTHORITIES) != 0)
+		gather_authorities(bundle, config, marks);
 	if ((parts & BUNDLE_REVOCATION) != 0)
 		crl_sources_gather(bundle, config, marks);
 	if (marks_flush(marks, file, problems) > 0) {

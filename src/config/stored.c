@@ -107,20 +107,25 @@ static bool check_inside(const char *path, struct marks *marks)
 	return safe;
 }
 
-void stored_check(const struct config *config, struct marks *marks)
+void stored_check(const struct config *config, unsigned parts, struct marks *marks)
 {
-	static const char *const places[] = { "", ("/" STORED_CERTIFICATES), "/authorities",
-		"/authorities/custom" };
+	static const struct {
+		const char *name;
+		unsigned part;
+	} places[] = { { "", BUNDLE_PARTS }, { "/" STORED_CERTIFICATES, BUNDLE_CERTIFICATES },
+		{ "/authorities", BUNDLE_AUTHORITIES }, { "/authorities/custom", BUNDLE_AUTHORITIES } };
 	bool safe = config->state_dir != NULL;
 
 	for (size_t i = 0; i < COUNT(places) && safe; i++) {
-		const char *path = text_must(
-			talloc_asprintf(marks, "%s/" STORED_DIRECTORY "%s", config->state_dir, places[i]));
+		const char *path = text_must(talloc_asprintf(
+			marks, "%s/" STORED_DIRECTORY "%s", config->state_dir, places[i].name));
 
-		safe = check_safe(path, marks) && check_inside(path, marks);
+		safe = (parts & places[i].part) == 0 ||
+		       (check_safe(path, marks) && check_inside(path, marks));
 	}
 	for (size_t i = 0; i < config->certificate_count && safe; i++)
-		if (config->certificates[i].stored && config->certificates[i].chain != NULL)
+		if ((parts & BUNDLE_CERTIFICATES) != 0 && config->certificates[i].stored &&
+			config->certificates[i].chain != NULL)
 			safe = check_safe(config->certificates[i].chain, marks) &&
 			       check_safe(config->certificates[i].key, marks);
 }

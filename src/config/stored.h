@@ -28,8 +28,8 @@ bool stored_is_name(struct text name);
 /* True for the demo certificate of the store. */
 bool stored_is_demo(const struct config_certificate *certificate);
 
-/* Say it once when something in the store, or in the lists of authorities beside it, belongs to others than root and the caller, or may be changed by others. */
-void stored_check(const struct config *config, struct marks *marks);
+/* Say it once when something of `parts` in the store (BUNDLE_CERTIFICATES) or in the lists of authorities beside it (BUNDLE_AUTHORITIES) belongs to others than root and the caller, or may be changed by others. */
+void stored_check(const struct config *config, unsigned parts, struct marks *marks);
 
 /* Add the name of the active certificate to `bundle`, if a listener wants it. */
 void stored_gather(struct bundle *bundle, const struct config *config, struct marks *marks);

@@ -183,7 +183,7 @@ void trust_files_gather(struct bundle *bundle, const struct config *config, stru
 	for (int list = 0; list < TRUST_LIST_COUNT; list++) {
 		off[list] = trust_files_is_off(config->state_dir, (enum trust_list)list);
 		if (off[list])
-			bundle_add(bundle, off_marks[list], TEXT(""), BUNDLE_CERTIFICATES);
+			bundle_add(bundle, off_marks[list], TEXT(""), BUNDLE_AUTHORITIES);
 	}
 	int kept = gather_kept(bundle, config, off[TRUST_CUSTOM], marks);
 	if ((needing != NULL || crl_sources_wanted(config)) && authorities->system && !off[TRUST_SYSTEM])

@@ -15,7 +15,7 @@ enum trust_list { TRUST_SYSTEM, TRUST_CUSTOM, TRUST_LIST_COUNT };
 enum { TRUST_FILES_MAX = 4096, TRUST_FILES_NAME_LEN = 64 + 4 };
 
 /* Who learns whom we trust: `deliver` verifies servers, `upkeep` what it fetches. */
-#define TRUST_FILES_READERS (BUNDLE_DELIVER | BUNDLE_UPKEEP | BUNDLE_CERTIFICATES)
+#define TRUST_FILES_READERS (BUNDLE_DELIVER | BUNDLE_UPKEEP | BUNDLE_AUTHORITIES)
 
 /* The entry of a bundle that holds the kept ones, one behind another. */
 #define TRUST_FILES_KEPT "authorities/kept"

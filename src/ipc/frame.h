@@ -55,6 +55,7 @@ enum frame_kind {
 	FRAME_CONTROL_STATUS,
 	FRAME_CONTROL_RELOAD,
 	FRAME_CONTROL_CHANGED, /* log that the store of certificates or a list of authorities was changed */
+	FRAME_CONTROL_TRUST,   /* read the authorities anew, and nothing else */
 	FRAME_CONTROL_STOP,
 	FRAME_CONTROL_QUEUE,	/* hand me a channel to queue */
 	FRAME_CONTROL_RESOLVER, /* hand me a channel to resolver */

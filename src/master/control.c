@@ -223,6 +223,18 @@ static void put_lists(struct master *master, struct frame *answer)
 	frame_put_text(answer, text_of(why));
 }
 
+static void put_trust(struct master *master, struct frame *answer)
+{
+	char *why;
+	const bool fine = master_refresh(master, BUNDLE_AUTHORITIES, answer, &why);
+
+	frame_put_bool(answer, fine);
+	frame_put_text(
+		answer, text_of(fine ? text_must(talloc_asprintf(answer, "in force, with generation %llu\n",
+					       (unsigned long long)master->generation))
+				     : text_must(talloc_asprintf(answer, "%s\n", why))));
+}
+
 /* The kernel says who it was; what was done they say. */
 static void take_change(struct frame *ask, uid_t uid, struct frame *answer)
 {
@@ -265,6 +277,9 @@ void master_serve_control(struct master *master)
 		break;
 	case FRAME_CONTROL_RELOAD:
 		put_reload(master, answer);
+		break;
+	case FRAME_CONTROL_TRUST:
+		put_trust(master, answer);
 		break;
 	case FRAME_CONTROL_CHANGED:
 		take_change(ask, peer.uid, answer);

@@ -20,6 +20,18 @@ void master_changed(struct master *master, unsigned parts)
 	master->changed |= parts;
 }
 
+/* What is read together: an operator's file may be wrong, and hold up its own part only. */
+static unsigned next_parts(const struct master *master)
+{
+	static const unsigned groups[] = { BUNDLE_REVOCATION | BUNDLE_STAPLES, BUNDLE_AUTHORITIES,
+		BUNDLE_CERTIFICATES };
+	unsigned parts = 0;
+
+	for (size_t i = 0; i < COUNT(groups) && parts == 0; i++)
+		parts = master->changed & groups[i];
+	return parts;
+}
+
 /* One that hangs would hold up all the others; it is being ended. Each one that answers has done what master told it before. */
 static bool somebody_is_silent(struct master *master)
 {
@@ -36,11 +48,7 @@ int master_refresh_due(struct master *master)
 {
 	const int64_t now = clock_mono_ms();
 	const bool waits = master->refreshed_at != 0 && now - master->refreshed_at < EVERY_MS;
-	const unsigned
-		rest = master->changed & ~(unsigned)BUNDLE_CERTIFICATES,
-		parts = rest != 0
-				? rest
-				: master->changed; /* a file of an operator may be wrong, and hold up itself only */
+	const unsigned parts = next_parts(master);
 
 	if (parts == 0)
 		return -1;

@@ -14,6 +14,7 @@
 #include "master/master_private.h"
 #include "net/tls.h"
 #include "pki/identity.h"
+#include "pki/trust.h"
 
 enum { STOP_MS = 5000 };
 
@@ -164,7 +165,7 @@ static const char *parts_text(const void *owner, unsigned parts)
 		unsigned part;
 		const char *word;
 	} words[] = { { BUNDLE_CERTIFICATES, "certificates" }, { BUNDLE_REVOCATION, "revocation" },
-		{ BUNDLE_STAPLES, "staples" } };
+		{ BUNDLE_STAPLES, "staples" }, { BUNDLE_AUTHORITIES, "authorities" } };
 	char *text = text_must(talloc_strdup(owner, ""));
 
 	for (size_t i = 0; i < COUNT(words); i++)
@@ -189,6 +190,17 @@ static void forget_refresh(struct master *master, const struct child_offer *offe
 	talloc_free((void *)offer->bundle);
 }
 
+/* In one line, owned by `owner`; empty when there is none. */
+static char *refresh_text(const void *owner, const struct problems *problems)
+{
+	char *text = text_must(talloc_strdup(owner, ""));
+
+	for (size_t i = 0; i < problems->count; i++)
+		text = text_must(talloc_asprintf_append_buffer(
+			text, "%s%s", i == 0 ? "" : "; ", problems_format(problems, &problems->list[i])));
+	return text;
+}
+
 static void use_refresh(struct master *master, const struct child_offer *offer, const bool *started,
 	const struct problems *problems)
 {
@@ -200,6 +212,8 @@ static void use_refresh(struct master *master, const struct child_offer *offer, 
 	master->bundle = (struct bundle *)offer->bundle;
 	log_event(LOG_INFO, "refreshed", log_num("generation", (int64_t)master->generation),
 		log_str("parts", parts_text(problems, offer->parts)));
+	if ((offer->parts & BUNDLE_AUTHORITIES) != 0)
+		master_warn_of_trust(master);
 }
 
 bool master_refresh(struct master *master, unsigned parts, const void *owner, char **ret_why)
@@ -208,11 +222,15 @@ bool master_refresh(struct master *master, unsigned parts, const void *owner, ch
 	const struct config *config = NULL;
 	bool started[CHILD_COUNT] = { false };
 	struct child_offer offer = master_offer(master);
+
+	parts = bundle_parts_with(master->bundle, parts);
 	struct bundle *bundle = config_renew(
 		master, master->bundle, master->file, master->generation + 1, parts, problems, &config);
 
+	if (bundle != NULL && (parts & BUNDLE_AUTHORITIES) != 0)
+		trust_check(config, bundle, problems);
 	if (bundle != NULL && (parts & BUNDLE_CERTIFICATES) != 0) {
-		identity_check(config, bundle, problems);
+		identity_check_certificates(config, bundle, problems);
 		tls_check(config, bundle, problems);
 		if (problems->count == 0 && bundle_put_keys_away(bundle) < 0)
 			problems_add(problems, config->file, 0, "", NO_MEMORY);
@@ -220,24 +238,21 @@ bool master_refresh(struct master *master, unsigned parts, const void *owner, ch
 	offer.bundle = bundle;
 	offer.config = config;
 	offer.parts = parts;
-	*ret_why = text_must(talloc_strdup(owner, ""));
-	if (problems->count == 0 && bundle_is_same(bundle, master->bundle, parts)) {
-		config_release(config);
-		talloc_free(bundle);
-		talloc_free(problems);
-		return true; /* they are in use */
-	}
-	if (problems->count == 0)
+
+	const bool same = problems->count == 0 && bundle_is_same(bundle, master->bundle, parts);
+	if (problems->count == 0 && !same)
 		prepare_all(master, &offer, problems, started);
 
 	const bool fine = problems->count == 0;
-	if (fine)
+	if (same) {
+		config_release(config);
+		talloc_free(bundle);
+	} else if (fine) {
 		use_refresh(master, &offer, started, problems);
-	else
+	} else {
 		forget_refresh(master, &offer, started, problems);
-	for (size_t i = 0; i < problems->count; i++)
-		*ret_why = text_must(talloc_asprintf_append_buffer(
-			*ret_why, "%s%s", i == 0 ? "" : "; ", problems_format(problems, &problems->list[i])));
+	}
+	*ret_why = refresh_text(owner, problems);
 	talloc_free(problems);
 	return fine;
 }

@@ -22,6 +22,7 @@
 #include "config/trust_files.h"
 #include "master/master_private.h"
 
+enum { WATCHED = BUNDLE_CERTIFICATES | BUNDLE_AUTHORITIES };
 enum { SETTLED_MS = 1000, LONGEST_MS = 10000, LINKS_MAX = 40, NAMES_MAX = 20000 };
 
 enum {
@@ -33,6 +34,7 @@ enum {
 /* A name in a directory; NULL = each. */
 struct watched {
 	int directory;
+	unsigned part; /* what is to be read anew */
 	const char *name;
 };
 
@@ -41,7 +43,9 @@ struct watch {
 	uint64_t generation; /* whose files these are */
 	struct watched *names;
 	size_t count;
-	int64_t first, last; /* monotonic: changes that nobody has read yet; 0 = none */
+	unsigned part;	     /* of what add_path() adds */
+	unsigned changed;    /* parts that nobody has read yet */
+	int64_t first, last; /* monotonic: when they changed; 0 = none */
 };
 
 static int watch_destroy(struct watch *watch)
@@ -64,7 +68,7 @@ static void add(struct watch *watch, const char *directory, uint32_t mask, const
 		watch->names = text_must(talloc_realloc(
 			watch, watch->names, struct watched, (unsigned)MAX(watch->count * 2, 1)));
 	watch->names[watch->count++] =
-		(struct watched){ wd, name == NULL ? NULL : text_copy(watch, text_of(name)) };
+		(struct watched){ wd, watch->part, name == NULL ? NULL : text_copy(watch, text_of(name)) };
 }
 
 /* Where a walk is: a directory without symbolic links on the way, and what is still to be walked. */
@@ -140,11 +144,13 @@ static void add_all(struct watch *watch, const struct config *config)
 	char *active =
 		text_must(talloc_asprintf(NULL, "%s/" STORED_DIRECTORY "/" STORED_ACTIVE, config->state_dir));
 
+	watch->part = BUNDLE_CERTIFICATES;
 	for (size_t i = 0; i < config->certificate_count; i++) {
 		add_path(watch, config->certificates[i].chain, false);
 		add_path(watch, config->certificates[i].key, false);
 	}
 	add_path(watch, active, false);
+	watch->part = BUNDLE_AUTHORITIES;
 	for (size_t i = 0; i < COUNT(lists); i++)
 		add_path(watch, trust_files_path(active, config->state_dir, lists[i]), false);
 	add_path(watch, trust_files_path(active, config->state_dir, "custom"), true);
@@ -172,23 +178,26 @@ static void begin(struct master *master)
 }
 
 /* Something may have changed. */
-static void note(struct watch *watch)
+static void note(struct watch *watch, unsigned parts)
 {
+	if (parts == 0)
+		return;
+	watch->changed |= parts;
 	watch->last = clock_mono_ms();
 	watch->first = watch->first == 0 ? watch->last : watch->first;
 }
 
-/* Whether an event is about something of ours. */
-static bool concerns(const struct watch *watch, const struct inotify_event *event)
+/* The parts that an event is about. */
+static unsigned concerns(const struct watch *watch, const struct inotify_event *event)
 {
-	if ((event->mask & ALWAYS) != 0)
-		return true;
+	unsigned parts = (event->mask & ALWAYS) != 0 ? WATCHED : 0;
+
 	for (size_t i = 0; i < watch->count; i++)
 		if (watch->names[i].directory == event->wd &&
 			(watch->names[i].name == NULL ||
 				(event->len > 0 && strcmp(watch->names[i].name, event->name) == 0)))
-			return true;
-	return false;
+			parts |= watch->names[i].part;
+	return parts;
 }
 
 void master_serve_watch(struct master *master)
@@ -202,8 +211,7 @@ void master_serve_watch(struct master *master)
 
 		for (const char *at = buffer; at < buffer + len; at += sizeof *event + event->len) {
 			event = (const struct inotify_event *)at;
-			if (concerns(watch, event))
-				note(watch);
+			note(watch, concerns(watch, event));
 		}
 	}
 }
@@ -223,7 +231,7 @@ int master_watch_due(struct master *master)
 	}
 	if (watch == NULL || watch->generation != master->generation) {
 		begin(master);
-		note(master->watch); /* what changed between the reading of the files and this */
+		note(master->watch, WATCHED); /* what changed between the reading of the files and this */
 		return SETTLED_MS;
 	}
 	if (watch->first == 0)
@@ -231,7 +239,7 @@ int master_watch_due(struct master *master)
 	const int64_t due = MIN(watch->last + SETTLED_MS, watch->first + LONGEST_MS), now = clock_mono_ms();
 	if (now < due)
 		return (int)(due - now);
+	master_changed(master, watch->changed);
 	begin(master); /* links may lead elsewhere now */
-	master_changed(master, BUNDLE_CERTIFICATES);
 	return -1;
 }

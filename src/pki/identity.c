@@ -224,9 +224,15 @@ static void check_certificate(const struct config *config, const struct config_c
 	talloc_free(identity);
 }
 
-void identity_check(const struct config *config, const struct bundle *bundle, struct problems *problems)
+void identity_check_certificates(
+	const struct config *config, const struct bundle *bundle, struct problems *problems)
 {
 	for (size_t i = 0; i < config->certificate_count; i++)
 		check_certificate(config, &config->certificates[i], bundle, problems);
+}
+
+void identity_check(const struct config *config, const struct bundle *bundle, struct problems *problems)
+{
+	identity_check_certificates(config, bundle, problems);
 	trust_check(config, bundle, problems);
 }

@@ -38,3 +38,7 @@ struct digest identity_key_id(const EVP_PKEY *key);
  * `bundle` holds the files. Problems are added. */
 struct bundle;
 void identity_check(const struct config *config, const struct bundle *bundle, struct problems *problems);
+
+/* The same without CA files, for which there is trust_check(). */
+void identity_check_certificates(
+	const struct config *config, const struct bundle *bundle, struct problems *problems);

@@ -82,7 +82,7 @@ def test_B85_import_says_what_it_skips_and_why(gateway, strange):
     assert [a["fingerprint_sha256"] for a in done["added"]] == [fingerprint(strange.ca.read_text())]
     assert [s["why"] for s in done["skipped"]] == ["it is no authority: it may not issue certificates", "it stands twice in the file"]
     assert [s["block"] for s in done["skipped"]] == [2, 3]
-    assert (done["unreadable"], done["reloaded"]) == (1, False)
+    assert (done["unreadable"], done["in_force"]) == (1, False)
     assert done["unreadable_blocks"] == [{"block": 4, "why": "what it holds is no certificate, or damaged"}]
     assert listed(gateway)["custom"]["count"] == 2
     again = gateway.command("ca", "import", file)
@@ -141,7 +141,7 @@ def test_B84_B88_only_kept_ones_are_deleted(gateway, strange):
 
 def test_B84_both_off_warns(gateway):
     gateway.configure(harness.settings(authorities={"system": True}))
-    assert gateway.json("ca", "disable", "system") == {"list": "system", "on": False, "changed": True, "reloaded": False}
+    assert gateway.json("ca", "disable", "system") == {"list": "system", "on": False, "changed": True, "in_force": False}
     assert not gateway.json("check")["warnings"]
     off = gateway.command("ca", "disable", "custom")
     assert off.returncode == 0 and "both lists are off" in off.stderr
@@ -151,7 +151,7 @@ def test_B84_both_off_warns(gateway):
         assert gateway.status()["authorities"] == {"system": {"on": False}, "custom": {"on": False}}
         assert "no certificate of another server can be verified" in gateway.command("status").stdout
         assert re.search(r" warn master authorities_off ", gateway.stderr())
-        assert gateway.json("ca", "enable", "custom")["reloaded"]
+        assert gateway.json("ca", "enable", "custom")["in_force"]
         assert gateway.status()["authorities"] == {"system": {"on": False}, "custom": {"on": True}}
     assert gateway.stderr().count("authorities_off") == 1
     assert gateway.json("ca", "enable", "custom")["changed"] is False
@@ -289,10 +289,26 @@ def test_F9_a_server_is_believed_while_its_authority_is_on_a_list(make_gateway, 
         good = outcome("a@sender.test", "delivered")
         assert (good["result"], good["matched"], good["authority"], good["unchecked"]) == ("verified", "gw.good.test", "CN=Test CA,O=Test", [])
         assert good["checked"] == ["chain", "dates", "purpose", "strength", "names"]
-        assert gateway.json("ca", "disable", "custom")["reloaded"]
+        assert gateway.json("ca", "disable", "custom")["in_force"]
         bad = outcome("b@sender.test", "deferred")
         assert bad["result"] == "certificate-not-trusted" and "unable to get local issuer certificate: certificate 0" in bad["reason"]
         assert bad["unchecked"] == ["chain", "dates", "purpose", "strength", "names"]
         assert re.search(r" tls_failed .* result=certificate-not-trusted", gateway.stderr())
-        assert gateway.json("ca", "enable", "custom")["reloaded"]
+        assert gateway.json("ca", "enable", "custom")["in_force"]
         assert outcome("c@sender.test", "delivered")["result"] == "verified"
+        # half of a renewal: it holds up the certificate, and not whom we trust
+        chain = gateway.folder / "pki/server.pem"
+        whole = chain.read_bytes()
+        chain.write_bytes(whole[:-60])
+        assert gateway.json("ca", "disable", "custom")["in_force"] and gateway.generation() == 4
+        assert outcome("d@sender.test", "deferred")["result"] == "certificate-not-trusted"
+        on = gateway.command("ca", "enable", "custom")
+        assert on.stdout == "the custom list is on; in force\n"
+        assert outcome("e@sender.test", "delivered")["result"] == "verified"
+        said = gateway.command("ca", "import", gateway.folder / "pki/ca.pem").stdout
+        assert "1 added, 0 skipped, 0 unreadable; in force\n" in said
+        said = gateway.command("ca", "delete", fingerprint((gateway.folder / "pki/ca.pem").read_text()), "--yes").stdout
+        assert said.startswith("deleted ") and said.endswith("; in force\n")
+        assert "certificates[" in gateway.command("reload").stderr, "all or nothing"
+        chain.write_bytes(whole)
+        assert gateway.command("reload").returncode == 0

@@ -199,6 +199,30 @@ def test_8_21_the_store_and_the_authorities_by_other_hands(make_gateway):
     assert gateway.generation() == before + 4
 
 
+def test_8_21_a_broken_certificate_does_not_hold_up_the_authorities(files):
+    (files.folder / "tls.crt").write_bytes(b"")
+    files.wait_refused(1)
+    file = files.gateway.folder / "pki/ca.pem"
+    file.write_bytes(file.read_bytes() * 2)
+    harness.wait_for("the authorities are used", lambda: files.events("refreshed"))
+    assert "parts=authorities" in files.events("refreshed")[0] and presented(files.gateway) == files.shown
+    file.write_bytes(b"")  # and the other way round
+    harness.wait_for("they are refused", lambda: "parts=authorities" in files.wait_refused(2))
+    assert len(files.gateway.status()["custom_authorities"]) == 1
+    files.wait(files.make("plain"))
+
+
+def test_8_21_a_file_that_is_a_certificate_and_an_authority(make_gateway):
+    """It is read for both, or for none."""
+    watched = Watched(make_gateway, "plain", authorities={"system": False, "custom": "pki/plain/tls.crt"})
+    watched.make("plain")
+    watched.gateway.start()
+    new = watched.make("plain")
+    watched.wait(new)
+    assert [a["fingerprint_sha256"] for a in watched.gateway.status()["custom_authorities"]] == [new]
+    assert "parts=certificates,authorities" in watched.events("refreshed")[-1]
+
+
 def test_8_21_a_file_under_repair_does_not_count(files):
     """The configuration is the one in use, whatever is being written to its file."""
     files.gateway.file.write_text(files.gateway.file.read_text() + "nonsense: 1\n")

@@ -392,6 +392,24 @@ static void what_is_renewed_is_left_out_and_the_rest_stays(void **state)
 	}
 }
 
+static void test_parts_that_share_an_entry_go_together(void **state)
+{
+	struct bundle *bundle = bundle_new(NULL, 1);
+
+	(void)state;
+	bundle_add(bundle, "list", TEXT(""), BUNDLE_DELIVER | BUNDLE_REVOCATION);
+	bundle_add(bundle, "authorities", TEXT(""), BUNDLE_DELIVER | BUNDLE_AUTHORITIES);
+	bundle_add(bundle, "chain", TEXT(""), BUNDLE_FRONT | BUNDLE_CERTIFICATES);
+	assert_int_equal(bundle_parts_with(bundle, BUNDLE_AUTHORITIES), BUNDLE_AUTHORITIES);
+	bundle_add(bundle, "chain", TEXT(""), BUNDLE_DELIVER | BUNDLE_AUTHORITIES);
+	assert_int_equal(
+		bundle_parts_with(bundle, BUNDLE_AUTHORITIES), BUNDLE_AUTHORITIES | BUNDLE_CERTIFICATES);
+	assert_int_equal(
+		bundle_parts_with(bundle, BUNDLE_CERTIFICATES), BUNDLE_AUTHORITIES | BUNDLE_CERTIFICATES);
+	assert_int_equal(bundle_parts_with(bundle, BUNDLE_REVOCATION), BUNDLE_REVOCATION);
+	talloc_free(bundle);
+}
+
 static struct bundle *with(
 	uint64_t generation, const char *chain, const char *list, const char *key, bool away)
 {
@@ -444,6 +462,7 @@ int main(void)
 		cmocka_unit_test(a_key_beside_a_chain_goes_to_keys_only),
 		cmocka_unit_test(keys_that_are_put_away_are_wiped),
 		cmocka_unit_test(what_is_renewed_is_left_out_and_the_rest_stays),
+		cmocka_unit_test(test_parts_that_share_an_entry_go_together),
 		cmocka_unit_test(test_the_same_again),
 	};
 
