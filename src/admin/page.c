@@ -21,6 +21,10 @@ static const struct metrics_family
 	build = { "build_info", "gauge", "Always 1; the version of the running program is a label." },
 	generation = { "config_generation", "gauge", "Number of the configuration in use; counts reloads." },
 	refused = { "config_reloads_refused_total", "counter", "Reloads that were refused since the start." },
+	refreshes = { "config_refreshes_refused_total", "counter",
+		"Changed files of certificates, authorities or lists that were refused since the start." },
+	on_disk = { "config_files_refused", "gauge",
+		"1 while the files of this part on the disk are refused, and older ones in use." },
 	up = { "role_up", "gauge", "1 while the process of this role answers." },
 	restarts = { "role_restarts_total", "counter",
 		"How often this role ended unasked and was started again." },
@@ -115,6 +119,20 @@ static json_int_t counter_of(const void *owner, const json_t *counters, const ch
 		json_object_get(counters, text_copy(owner, text_first(text_of(name), dot))), name + dot + 1);
 }
 
+/* Each part, with 0 when nothing of it is refused. */
+static void add_refused(struct page *page, const void *owner, const json_t *parts_refused)
+{
+	static const char *const parts[] = { "authorities", "certificates", "revocation", "staples" };
+
+	for (size_t i = 0; i < COUNT(parts); i++) {
+		bool found = false;
+
+		for (size_t n = 0; n < json_array_size(parts_refused) && !found; n++)
+			found = strcmp(string_of(json_array_get(parts_refused, n), "part"), parts[i]) == 0;
+		add_sample(page, &on_disk, label(owner, "part", parts[i]), found);
+	}
+}
+
 static void add_house(struct page *page, const void *owner, const json_t *status)
 {
 	const json_t *roles = json_object_get(status, "roles"),
@@ -125,6 +143,8 @@ static void add_house(struct page *page, const void *owner, const json_t *status
 	add_sample(page, &build, label(owner, "version", string_of(status, "version")), 1);
 	add_sample(page, &generation, "", number_of(status, "generation"));
 	add_sample(page, &refused, "", number_of(status, "reloads_refused"));
+	add_sample(page, &refreshes, "", number_of(status, "refreshes_refused"));
+	add_refused(page, owner, json_object_get(status, "refused"));
 	json_array_foreach(roles, i, item) add_sample(page, &up,
 		label(owner, "role", string_of(item, "name")), json_is_true(json_object_get(item, "up")));
 	json_array_foreach(roles, i, item) add_sample(

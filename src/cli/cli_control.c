@@ -94,6 +94,11 @@ static void print_places(json_t *json)
 	printf("log: %s\n", file != NULL ? file : json_string_value(json_object_get(log, "to")));
 	printf("certificates:\n");
 	json_array_foreach(json_object_get(json, "certificates"), i, item) print_certificate(item);
+	json_array_foreach(json_object_get(json, "refused"), i, item) fprintf(stderr,
+		"postern: warning: files on the disk (%s) are refused since %s, and what was read before stays in use: %s\n",
+		json_string_value(json_object_get(item, "part")),
+		json_string_value(json_object_get(item, "since")),
+		json_string_value(json_object_get(item, "reason")));
 	item = json_object_get(json, "authorities");
 	const bool system = is_on(item, "system"), custom = is_on(item, "custom");
 	printf("authorities: system %s, custom %s%s\n", system ? "on" : "off", custom ? "on" : "off",

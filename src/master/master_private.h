@@ -34,6 +34,14 @@ enum {
 	CHILD_COUNT
 };
 
+/* A part of the generation in use whose files on the disk were refused. */
+struct refusal {
+	int64_t since_ms; /* wall clock, the first time; 0 = they are in use */
+	char *reason;	  /* the last one; owned by master */
+};
+
+enum { MASTER_PARTS = 4 };
+
 /* A listening socket, kept over reloads while a listener of the same name wants the same address. */
 struct bound {
 	char *name; /* empty: metrics.address */
@@ -54,11 +62,12 @@ struct master {
 	int admin_fd;	/* role `admin` asks for the status on it */
 	int upkeep_fd;	/* role `upkeep` says on it what it has fetched */
 	int log_fd;	/* every role gets a copy; a reload opens it anew */
-	uint64_t reloads_refused;
-	struct watch *watch;  /* watch.c; NULL = none */
-	unsigned changed;     /* parts to be read anew, of BUNDLE_PARTS */
-	int64_t refreshed_at; /* monotonic: the last time */
-	struct told *told;    /* certificates.c: of which certificates an end was told */
+	uint64_t reloads_refused, refreshes_refused;
+	struct refusal refusals[MASTER_PARTS]; /* refresh.c */
+	struct watch *watch;		       /* watch.c; NULL = none */
+	unsigned changed;		       /* parts to be read anew, of BUNDLE_PARTS */
+	int64_t refreshed_at;		       /* monotonic: the last time */
+	struct told *told;		       /* certificates.c: of which certificates an end was told */
 	size_t told_count;
 	uint64_t told_generation;
 	int64_t told_until; /* monotonic: the next look */
@@ -115,6 +124,12 @@ void master_changed(struct master *master, unsigned parts);
 int master_refresh_due(struct master *master);
 /* The same at once, what `upkeep` has said until now included: true when every role uses them; else why not, owned by `owner`. */
 bool master_refresh_now(struct master *master, unsigned parts, const void *owner, char **ret_why);
+/* The words of `parts`, owned by `owner`. */
+const char *master_parts_text(const void *owner, unsigned parts);
+/* The files of `parts` were refused, or (NULL) are in use. */
+void master_note_refusal(struct master *master, unsigned parts, const char *reason);
+/* For the status: what of the disk is refused, since when and why. */
+json_t *master_refusals_json(const struct master *master);
 /* Serve a word of role `upkeep`. */
 void master_serve_upkeep(struct master *master);
 

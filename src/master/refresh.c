@@ -15,6 +15,56 @@
 
 enum { EVERY_MS = 1000, WORD_MS = 1000, WORDS_MAX = 64 };
 
+static const struct {
+	unsigned part;
+	const char *word;
+} words[MASTER_PARTS] = { { BUNDLE_CERTIFICATES, "certificates" }, { BUNDLE_REVOCATION, "revocation" },
+	{ BUNDLE_STAPLES, "staples" }, { BUNDLE_AUTHORITIES, "authorities" } };
+
+const char *master_parts_text(const void *owner, unsigned parts)
+{
+	char *text = text_must(talloc_strdup(owner, ""));
+
+	for (size_t i = 0; i < COUNT(words); i++)
+		if ((parts & words[i].part) != 0)
+			text = text_must(talloc_asprintf_append(
+				text, "%s%s", text[0] == '\0' ? "" : ",", words[i].word));
+	return text;
+}
+
+void master_note_refusal(struct master *master, unsigned parts, const char *reason)
+{
+	for (size_t i = 0; i < MASTER_PARTS; i++) {
+		struct refusal *refusal = &master->refusals[i];
+
+		if ((parts & words[i].part) == 0)
+			continue;
+		TALLOC_FREE(refusal->reason);
+		if (reason == NULL)
+			refusal->since_ms = 0;
+		else if (refusal->since_ms == 0)
+			refusal->since_ms = clock_wall_ms();
+		if (reason != NULL)
+			refusal->reason = text_copy(master, text_of(reason));
+	}
+}
+
+json_t *master_refusals_json(const struct master *master)
+{
+	json_t *json = json_array();
+
+	for (size_t i = 0; i < MASTER_PARTS; i++) {
+		const struct refusal *refusal = &master->refusals[i];
+		char since[CLOCK_TEXT_MAX];
+
+		if (refusal->since_ms != 0)
+			json_array_append_new(json,
+				json_pack("{s:s, s:s, s:s}", "part", words[i].word, "since",
+					clock_iso(refusal->since_ms, since), "reason", refusal->reason));
+	}
+	return json;
+}
+
 void master_changed(struct master *master, unsigned parts)
 {
 	master->changed |= parts;

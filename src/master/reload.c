@@ -158,23 +158,6 @@ void master_warn_of_trust(const struct master *master)
 			"both lists of authorities are off: no certificate of another server can be verified"));
 }
 
-/* The words of `parts`, owned by `owner`. */
-static const char *parts_text(const void *owner, unsigned parts)
-{
-	static const struct {
-		unsigned part;
-		const char *word;
-	} words[] = { { BUNDLE_CERTIFICATES, "certificates" }, { BUNDLE_REVOCATION, "revocation" },
-		{ BUNDLE_STAPLES, "staples" }, { BUNDLE_AUTHORITIES, "authorities" } };
-	char *text = text_must(talloc_strdup(owner, ""));
-
-	for (size_t i = 0; i < COUNT(words); i++)
-		if ((parts & words[i].part) != 0)
-			text = text_must(talloc_asprintf_append(
-				text, "%s%s", text[0] == '\0' ? "" : ",", words[i].word));
-	return text;
-}
-
 static void forget_refresh(struct master *master, const struct child_offer *offer, const bool *started,
 	const struct problems *problems)
 {
@@ -184,8 +167,10 @@ static void forget_refresh(struct master *master, const struct child_offer *offe
 			stop(&master->children[i]);
 	for (size_t i = 0; i < problems->count; i++)
 		log_event(LOG_ERROR, "refresh_refused", log_num("generation", (int64_t)master->generation),
-			log_str("parts", parts_text(problems, offer->parts)),
+			log_str("parts", master_parts_text(problems, offer->parts)),
 			log_str("reason", problems_format(problems, &problems->list[i])));
+	master->refreshes_refused++;
+	master_note_refusal(master, offer->parts, problems_format(problems, &problems->list[0]));
 	config_release(offer->config);
 	talloc_free((void *)offer->bundle);
 }
@@ -211,7 +196,7 @@ static void use_refresh(struct master *master, const struct child_offer *offer, 
 	master->config = offer->config;
 	master->bundle = (struct bundle *)offer->bundle;
 	log_event(LOG_INFO, "refreshed", log_num("generation", (int64_t)master->generation),
-		log_str("parts", parts_text(problems, offer->parts)));
+		log_str("parts", master_parts_text(problems, offer->parts)));
 	if ((offer->parts & BUNDLE_AUTHORITIES) != 0)
 		master_warn_of_trust(master);
 }
@@ -252,6 +237,8 @@ bool master_refresh(struct master *master, unsigned parts, const void *owner, ch
 	} else {
 		forget_refresh(master, &offer, started, problems);
 	}
+	if (fine)
+		master_note_refusal(master, parts, NULL);
 	*ret_why = refresh_text(owner, problems);
 	talloc_free(problems);
 	return fine;
@@ -300,6 +287,7 @@ bool master_reload(
 	master->config = config;
 	master->bundle = bundle;
 	master_use_log(master, offer.log_fd);
+	master_note_refusal(master, BUNDLE_PARTS, NULL);
 	log_event(LOG_INFO, "reloaded", log_num("generation", (int64_t)master->generation));
 	master_tell_demo(master);
 	master_warn_of_trust(master);

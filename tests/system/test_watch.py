@@ -105,6 +105,10 @@ def test_8_21_what_is_broken_changes_nothing_and_is_tried_again(files):
     new = files.make("plain")
     files.wait(new)
     assert files.gateway.generation() == 2
+    (files.folder / "tls.crt").rename(files.folder / "aside")
+    harness.wait_for("it is missed", lambda: files.gateway.status()["refused"])
+    (files.folder / "aside").rename(files.folder / "tls.crt")
+    harness.wait_for("it is what is in use", lambda: not files.gateway.status()["refused"])
 
 
 def test_8_21_links_of_certbot(make_gateway):
@@ -205,11 +209,22 @@ def test_8_21_a_broken_certificate_does_not_hold_up_the_authorities(files):
     file = files.gateway.folder / "pki/ca.pem"
     file.write_bytes(file.read_bytes() * 2)
     harness.wait_for("the authorities are used", lambda: files.events("refreshed"))
+    status = files.gateway.status()
+    refused, = status["refused"]
+    assert refused["part"] == "certificates" and refused["since"][:2] == "20" and "tls.crt" in refused["reason"] and status["refreshes_refused"] == 1
+    said = files.gateway.command("status")
+    assert said.returncode == 0 and f"(certificates) are refused since {refused['since']}" in said.stderr and "tls.crt" in said.stderr
     assert "parts=authorities" in files.events("refreshed")[0] and presented(files.gateway) == files.shown
+    whole = file.read_bytes()
     file.write_bytes(b"")  # and the other way round
     harness.wait_for("they are refused", lambda: "parts=authorities" in files.wait_refused(2))
-    assert len(files.gateway.status()["custom_authorities"]) == 1
+    status = files.gateway.status()
+    assert len(status["custom_authorities"]) == 1 and {r["part"] for r in status["refused"]} == {"certificates", "authorities"}
     files.wait(files.make("plain"))
+    assert [r["part"] for r in files.gateway.status()["refused"]] == ["authorities"]
+    file.write_bytes(whole)
+    assert files.gateway.command("reload").returncode == 0 and files.gateway.status()["refused"] == []
+    assert "refused since" not in files.gateway.command("status").stderr
 
 
 def test_8_21_a_file_that_is_a_certificate_and_an_authority(make_gateway):

@@ -199,7 +199,8 @@ static void test_metrics_are_joined(void **state)
 static void test_the_page_shows_the_status(void **state)
 {
 	char *page = page_metrics(NULL,
-		"{\"version\":\"1\",\"generation\":7,\"reloads_refused\":2,"
+		"{\"version\":\"1\",\"generation\":7,\"reloads_refused\":2,\"refreshes_refused\":5,"
+		"\"refused\":[{\"part\":\"certificates\"}],"
 		"\"roles\":[{\"name\":\"front\",\"up\":true,\"restarts\":3},"
 		"{\"name\":\"queue\",\"up\":false,\"restarts\":0}],"
 		"\"certificates\":[{\"name\":\"a\\\"b\\\\c\\nd\",\"seconds_left\":-5}],"
@@ -227,6 +228,10 @@ static void test_the_page_shows_the_status(void **state)
 		"postern_delivery_duration_seconds_sum 0.000000\npostern_delivery_duration_seconds_count 0\n",
 		"postern_config_generation 7\n",
 		"postern_config_reloads_refused_total 2\n",
+		"postern_config_refreshes_refused_total 5\n",
+		"postern_config_files_refused{part=\"authorities\"} 0\n"
+		"postern_config_files_refused{part=\"certificates\"} 1\n"
+		"postern_config_files_refused{part=\"revocation\"} 0\n",
 		"postern_role_up{role=\"front\"} 1\npostern_role_up{role=\"queue\"} 0\n",
 		"postern_role_restarts_total{role=\"front\"} 3\n",
 		"postern_cert_expiry_seconds{certificate=\"a\\\"b\\\\c\\nd\"} -5\n",
