@@ -31,6 +31,7 @@
 #include "config/table.h"
 #include "config/trust_anchors.h"
 #include "config/trust_files.h"
+#include "config/unverified.h"
 
 struct counted {
 	struct config config; /* first: a config is cast back to its struct counted */
@@ -129,6 +130,7 @@ static struct config *load(
 		check_whole(config, marks);
 		routes_check(config, marks);
 		crl_sources_check(config, marks);
+		unverified_warn(config, marks);
 	}
 	return config;
 }

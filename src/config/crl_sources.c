@@ -11,6 +11,7 @@
 #include "config/config.h"
 #include "config/marks.h"
 #include "config/units.h"
+#include "config/unverified.h"
 #include "wire/url.h"
 
 enum { HOUR_MAX = 23, MINUTE_MAX = 59, EVERY_MIN_MS = 60 * 1000 };
@@ -160,6 +161,9 @@ void crl_sources_check(const struct config *config, struct marks *marks)
 			crl->strict
 				? "no source is enabled, and `strict` is on: no server that a route logs in to is accepted"
 				: "no source is enabled, so nothing is checked: add one to `sources`");
+	else if (crl->check.outbound_smtp && unverified_are_all(config))
+		marks_warn(marks, MARKS_LOOK_UP, "crl_sources.check.outbound_smtp",
+			"has no effect: certificates of servers are verified only where a route logs in, and none does; write `username` and `password_file` in a route, or false here");
 }
 
 /* What was fetched */

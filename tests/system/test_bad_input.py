@@ -322,6 +322,42 @@ def test_check_warns_of_a_source_that_is_not_here(gateway):
     warned(gateway, "routes[good.test].source", "source:", "192.0.2.77", "this machine")
 
 
+FOR_REPORTS = {"domain": "default", "next_hop": "127.0.0.1:2531"}
+LOGIN = {"username": "u", "password_file": "secret"}
+
+
+@pytest.mark.parametrize("domain,logs_in,warns", [("good.test", "good.test", False), ("good.test", "other.test", True), ("good.test", None, True),
+    ("default", "good.test", False), ("default", None, True), (".test", "good.test", False), (".test", None, True)])
+def test_E41_check_warns_of_ocsp_where_no_server_is_verified(gateway, domain, logs_in, warns):
+    (gateway.folder / "secret").write_text("p\n")
+    (gateway.folder / "secret").chmod(0o600)
+    routes = [{"domain": name, "next_hop": "gw.good.test:2530", **(LOGIN if name == logs_in else {})} for name in ("good.test", "other.test")]
+    gateway.configure(base(routes=[*routes, FOR_REPORTS], tls_profiles=[{"name": "asking", "ocsp": "strict"}], destinations=[{"domain": domain, "tls_profile": "asking"}]))
+    if warns:
+        warned(gateway, f"destinations[{domain}].tls_profile", "tls_profile: asking", "`ocsp`", "`asking`", "no effect", "username")
+    else:
+        assert gateway.command("check").stderr == ""
+
+
+def test_E41_check_warns_of_ocsp_on_a_listener(gateway):
+    settings = for_all(tls_profiles=[{"name": "asking", "ocsp": "lenient"}])
+    settings["listeners"][0]["tls_profile"] = "asking"
+    gateway.configure(settings)
+    warned(gateway, f"listeners[{settings['listeners'][0]['name']}].tls_profile", "tls_profile: asking", "`ocsp`", "no effect here yet")
+
+
+@pytest.mark.parametrize("logs_in", [False, True])
+def test_A62_check_warns_of_lists_where_no_server_is_verified(gateway, logs_in):
+    (gateway.folder / "secret").write_text("p\n")
+    (gateway.folder / "secret").chmod(0o600)
+    crl = {"check": {"outbound_smtp": True}, "sources": [{"name": "ca", "primary": "http://127.0.0.1:9/ca.crl"}]}
+    gateway.configure(base(crl_sources=crl, routes=[FOR_REPORTS, {"domain": "good.test", "next_hop": "gw.good.test:2530", **(LOGIN if logs_in else {})}]))
+    if logs_in:
+        assert gateway.command("check").stderr == ""
+    else:
+        warned(gateway, "crl_sources.check.outbound_smtp", "outbound_smtp:", "no effect", "username")
+
+
 def test_warnings_stand_behind_problems(gateway):
     (gateway.folder / "pki/server.key").chmod(0o644)
     gateway.configure(base(hostnam="x"))
