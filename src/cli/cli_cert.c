@@ -115,6 +115,10 @@ static int check_options(const struct cli_cert *cert)
 		return cli_cert_wrong(cert,
 			"a name has at most 64 letters, digits, `-`, `_` and `.`, begins with a letter or digit and does not end with `.new`; not ",
 			cert->name);
+	if (needs & (CREATE | IMPORT | UPLOAD) && strcmp(cert->name, STORED_DEMO) == 0)
+		return cli_cert_wrong(cert,
+			"the name is reserved for the certificate that the gateway makes for itself, and of which it warns: choose another one than ",
+			cert->name);
 	if (needs & CREATE && cert->common_name == NULL)
 		return cli_cert_wrong(cert, "--common-name is missing: the host name that peers know", "");
 	if (needs & (UPLOAD | IMPORT) && cert->in == NULL)

@@ -225,6 +225,13 @@ static void finish_entry(struct config *config, size_t index, struct marks *mark
 	const bool chain = is_said(marks, "certificates", index, "chain"),
 		   key = is_said(marks, "certificates", index, "key");
 
+	if (certificate->name != NULL && strcmp(certificate->name, STORED_DEMO) == 0)
+		marks_warn(marks, MARKS_LOOK_UP,
+			text_must(talloc_asprintf(marks, "certificates[%zu].name", index + 1)), "%s",
+			chain ? "`" STORED_DEMO
+				"` is also the name of the certificate that the gateway makes for itself; the files that stand here count: choose another name"
+			      : "`" STORED_DEMO
+				"` is the certificate that the gateway makes for itself, which needs no entry, and which counts: remove the entry, or choose another name");
 	if (chain != key) {
 		char *path = text_must(
 			talloc_asprintf(marks, "certificates[%zu].%s", index + 1, chain ? "key" : "chain"));

@@ -358,6 +358,17 @@ def test_A62_check_warns_of_lists_where_no_server_is_verified(gateway, logs_in):
         warned(gateway, "crl_sources.check.outbound_smtp", "outbound_smtp:", "no effect", "username")
 
 
+@pytest.mark.parametrize("files,words", [(True, "the files that stand here count"), (False, "needs no entry, and which counts")])
+def test_B14_check_warns_of_an_entry_called_demo(gateway, files, words):
+    settings = for_all()
+    entry = {"name": "demo", **({"chain": "pki/server.pem", "key": "pki/server.key"} if files else {})}
+    settings["certificates"].append(entry)
+    gateway.configure(settings)
+    done = gateway.command("check")
+    (line,) = [line for line in done.stderr.splitlines() if "certificates[demo].name" in line]
+    assert done.returncode == 0 and "warning" in line and words in line and "choose another name" in line
+
+
 def test_warnings_stand_behind_problems(gateway):
     (gateway.folder / "pki/server.key").chmod(0o644)
     gateway.configure(base(hostnam="x"))

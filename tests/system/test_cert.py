@@ -517,6 +517,14 @@ def test_B14_the_demo_certificate_is_made_at_the_first_start_with_warnings(place
         assert presented(gateway) == made["fingerprint_sha256"], "it stays"
 
 
+@pytest.mark.parametrize("arguments", [("create", "demo", "--common-name", "x.good.test"), ("import", "demo", "--in", "x.p12"), ("upload", "demo", "--in", "x.pem")],
+    ids=["create", "import", "upload"])
+def test_B14_the_name_of_the_demo_certificate_is_reserved(place, arguments):
+    said = cert(place, *arguments, good=False, status=2)
+    assert "the name is reserved" in said and "another one than demo" in said
+    assert not (place / "state/pki/certificates/demo").exists()
+
+
 def test_B14_a_reload_makes_the_demo_certificate_too(place, pki):
     cert(place, *ISSUE_LINE)
     with running(place, pki) as gateway:
