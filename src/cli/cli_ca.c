@@ -142,6 +142,10 @@ static const struct authority *only_kept(
 		if (authorities_find(file, wanted, 0) < file->count)
 			fprintf(stderr, "postern ca delete: it stands in %s: remove it there\n",
 				lists[TRUST_CUSTOM].path);
+		else if (lists[TRUST_CUSTOM].kept_error < 0)
+			fprintf(stderr,
+				"postern ca delete: nothing was deleted: whether `%s` is kept there is not known\n",
+				wanted);
 		else if (authorities_find(system, wanted, 0) < system->count)
 			fprintf(stderr,
 				"postern ca delete: the system's authorities cannot be deleted; `postern ca disable system` switches all "

@@ -55,8 +55,13 @@ void cli_ca_read(
 	custom->file = read_file(owner, custom->path);
 	r = authorities_kept(owner, gateway->state_dir, &custom->kept);
 	if (r < 0)
-		fprintf(stderr, "postern: what is kept in %s/pki/authorities cannot be read: %s\n",
-			gateway->state_dir, err_text(r));
+		fprintf(stderr, "postern: what is kept in %s/pki/authorities cannot be read: %s%s\n",
+			gateway->state_dir, err_text(r),
+			r == -EPERM
+				? "; a directory of it belongs to somebody else than root and the user that runs this: find out who changed it, and give it back with `chown -R`"
+			: r == -EACCES ? "; run this as root, or as the user that runs the gateway"
+				       : "");
+	custom->kept_error = r < 0 ? r : 0;
 	config_release(config);
 }
 

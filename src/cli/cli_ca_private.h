@@ -12,6 +12,7 @@ struct cli_ca_list {
 	bool on; /* neither the configuration nor `ca disable` switches it off */
 	struct authorities *kept,
 		*file; /* of the custom list: what `ca` keeps, and what authorities.custom names; the system's is `file` */
+	int kept_error;	  /* a negative errno when what is kept cannot be read, which was said */
 	const char *path; /* of the file; NULL = none */
 };
 

@@ -34,7 +34,8 @@ static int help(FILE *out, const struct cli_verbs *command, int status)
 {
 	fprintf(out, "usage: postern [-c FILE] %s VERB ... [--json]\n", command->command);
 	for (size_t i = 0; i < command->count; i++)
-		fprintf(out, "  %s %s\n          %s\n", command->verbs[i].name, command->verbs[i].arguments,
+		fprintf(out, "  %s%s%s\n          %s\n", command->verbs[i].name,
+			command->verbs[i].arguments[0] == '\0' ? "" : " ", command->verbs[i].arguments,
 			command->verbs[i].summary);
 	print_notes(out, command, ~0u);
 	return status;
@@ -73,8 +74,8 @@ static bool read_options(const struct cli_verbs *command, const struct cli_verb 
 			mine[mine_count++] = options[i].option;
 	if (cli_options(command->command, argc, argv, mine, mine_count))
 		return true;
-	fprintf(stderr, "  %s %s; see postern %s %s --help\n", verb->name, verb->arguments, command->command,
-		verb->name);
+	fprintf(stderr, "  %s%s%s; see postern %s %s --help\n", verb->name,
+		verb->arguments[0] == '\0' ? "" : " ", verb->arguments, command->command, verb->name);
 	return false;
 }
 

@@ -265,6 +265,23 @@ def test_F9_what_somebody_else_put_there_is_not_trusted(gateway, strange):
     assert refused.returncode == 1 and "belongs to somebody else" in refused.stderr
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+def test_delete_says_why_it_cannot_look(gateway, strange):
+    gateway.command("ca", "import", strange.ca)
+    shutil.chown(gateway.folder / "state/pki/authorities/custom", harness.USER)
+    done = gateway.command("ca", "delete", fingerprint(strange.ca.read_text()), "--yes")
+    assert done.returncode == 1 and "belongs to somebody else" in done.stderr and "chown -R" in done.stderr
+    assert "nothing was deleted" in done.stderr and "the custom list has no" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["ca", "cert", "crl", "queue"])
+def test_help_has_no_stray_blanks(gateway, command):
+    for arguments in (["--help"], ["list", "--help"], ["list", "--nonsense"]):
+        done = gateway.command(command, *arguments)
+        for line in (done.stdout + done.stderr).splitlines():
+            assert line == line.rstrip() and " ;" not in line, line
+
+
 # What a gateway does with them
 
 
