@@ -26,6 +26,7 @@ static void add(struct problems *problems, struct problem **list, size_t *count,
 
 	problem->file = text_must(talloc_strdup(problems, file == NULL ? "" : file));
 	problem->line = line;
+	problem->is_half = false;
 	problem->key = text_must(talloc_strdup(problems, key == NULL ? "" : key));
 	problem->text = text_must(talloc_vasprintf(problems, format, arguments));
 }

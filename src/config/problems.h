@@ -2,6 +2,7 @@
 /* What `postern check` found: every problem of a configuration in one run, each with file, line, key and cure. A configuration with
  * problems is refused; one with warnings can be used, but perhaps not as its author thinks. */
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/base.h"
@@ -11,6 +12,7 @@ struct problem {
 	unsigned line;	  /* 0 = the whole file */
 	const char *key;  /* "listeners[inbound].address"; may be empty */
 	const char *text; /* what is wrong and what was expected, one sentence */
+	bool is_half;	  /* of a pair of files that is being exchanged, perhaps */
 };
 
 struct problems {

@@ -166,7 +166,8 @@ static void forget_refresh(struct master *master, const struct child_offer *offe
 		if (started[i])
 			stop(&master->children[i]);
 	for (size_t i = 0; i < problems->count; i++)
-		log_event(LOG_ERROR, "refresh_refused", log_num("generation", (int64_t)master->generation),
+		log_event(problems->list[i].is_half ? LOG_WARN : LOG_ERROR, "refresh_refused",
+			log_num("generation", (int64_t)master->generation),
 			log_str("parts", master_parts_text(problems, offer->parts)),
 			log_str("reason", problems_format(problems, &problems->list[i])));
 	master->refreshes_refused++;

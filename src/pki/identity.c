@@ -98,10 +98,9 @@ static struct identity_flaw flaw_of(struct identity *identity, struct text chain
 	if (identity->key == NULL)
 		return (struct identity_flaw){ "key", "no unencrypted private key in PEM form in this file" };
 	if (X509_check_private_key(identity->leaf, identity->key) != 1)
-		return (struct identity_flaw){
-			"key",
-			"this private key does not fit the first certificate of the chain; name the key it was issued for"
-		};
+		return (struct identity_flaw){ "key",
+			"this private key does not fit the first certificate of the chain; name the key it was issued for",
+			true };
 	return (struct identity_flaw){ 0 };
 }
 
@@ -214,6 +213,7 @@ static void check_certificate(const struct config *config, const struct config_c
 
 		problems_add(problems, config->file, certificate->line, key, "%s: %s",
 			strcmp(flaw.part, "key") == 0 ? certificate->key : certificate->chain, flaw.text);
+		problems->list[problems->count - 1].is_half = flaw.apart;
 		talloc_free(key);
 	} else {
 		const struct text chain = bundle_find(bundle, certificate->chain);

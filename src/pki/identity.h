@@ -15,6 +15,7 @@ typedef struct evp_pkey_st EVP_PKEY;
 struct identity_flaw {
 	const char *part; /* "chain" or "key" */
 	const char *text; /* what is wrong and the cure */
+	bool apart;	  /* both are fine, but not a pair */
 };
 
 /* Load a PEM chain (leaf first) and the PEM key that belongs to it; owned by `owner`. NULL and the flaw when they are unusable. */

@@ -84,6 +84,7 @@ def test_8_21_a_pair_of_files_is_used_when_both_have_come(files, order, way):
         put(order[0])
         said = files.wait_refused(1)
         assert "parts=certificates" in said and "tls.key" in said and "certificates[main].key" in said and "generation=1" in said, said
+        assert " warn master refresh_refused" in said and " error " not in said
         assert presented(files.gateway) == files.shown
         put(order[1])
         files.wait(new)
@@ -98,7 +99,8 @@ def test_8_21_what_is_broken_changes_nothing_and_is_tried_again(files):
     for content in (b"", good[:-60], b"nonsense\n"):
         count = len(files.events("refresh_refused"))
         (files.folder / "tls.crt").write_bytes(content)
-        assert "certificates[main].chain" in files.wait_refused(count + 1) and presented(files.gateway) == files.shown
+        assert "certificates[main].chain" in files.wait_refused(count + 1) and " error master refresh_refused" in files.events("refresh_refused")[-1]
+        assert presented(files.gateway) == files.shown
     (files.folder / "tls.key").unlink()
     harness.wait_for("the key is missed", lambda: "tls.key` cannot be read" in files.wait_refused(1))
     assert files.gateway.generation() == 1
