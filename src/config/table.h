@@ -62,6 +62,8 @@ struct table_row {
 	uint64_t min, max; /* of numbers, sizes, durations; max 0 = no limits */
 	bool or_zero;	   /* 0 is allowed beside them and means: no limit */
 	const struct table_word *words;
+	const char *other_word,
+		*meant_word; /* how else one of them is known, and which: for a hint; or NULL */
 	const struct table_section *inner;
 	const void *
 		predefined; /* entries that a list has without being written, behind the others; their line is 0 */

@@ -25,7 +25,8 @@ static const struct table_section check = { "crl_sources.check", NULL, sizeof(st
 static const struct table_row source_rows[] = {
 	{ "name", TABLE_NAME, AT(crl_source, name), .required = true,
 		.manual = "Name of this source, for `postern crl` and the log; also the name of its file." },
-	{ "type", TABLE_CHOICE, AT(crl_source, type), .standard = "asn1", .words = types,
+	{ "type", TABLE_CHOICE, AT(crl_source, type), .standard = "asn1", .words = types, .other_word = "der",
+		.meant_word = "asn1",
 		.manual =
 			"What the server sends: asn1 (DER) or pem, one list. Anything else is refused, so that a mistake is seen." },
 	{ "primary", TABLE_TEXT, AT(crl_source, primary), .required = true, .check = crl_sources_check_url,

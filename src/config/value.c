@@ -278,11 +278,9 @@ static size_t path_distance(const struct table_row *row)
 
 static const struct table_word *path_word(const struct table_row *row)
 {
-	const struct table_word *w = row->words;
-
-	while (strcmp(w->word, TABLE_PATH_WORD) != 0)
-		w++;
-	return w;
+	for (const struct table_word *w = row->words;; w++)
+		if (strcmp(w->word, TABLE_PATH_WORD) == 0)
+			return w;
 }
 
 /* What could be mistaken for a misspelt word is no path. */
@@ -550,6 +548,8 @@ static const char *nearest_word(const struct table_row *row, struct text t)
 	const char *nearest = NULL;
 	size_t best = 3;
 
+	if (row->other_word != NULL && text_equal_nocase(text_of(row->other_word), t))
+		return row->meant_word;
 	for (const struct table_word *w = row->words; w->word != NULL; w++) {
 		size_t distance = text_distance(text_of(w->word), t);
 

@@ -43,6 +43,7 @@ struct fetch {
 	char *body; /* owned by the caller's owner */
 	size_t len, room;
 	bool too_large, stopped;
+	char said[CURL_ERROR_SIZE]; /* by libcurl, of what went wrong */
 };
 
 static bool find(struct http *http, const char *name, void *function)
@@ -197,6 +198,7 @@ static void set_up(const struct http *http, CURL *handle, struct fetch *fetch, s
 	http->setopt(handle, CURLOPT_NOPROGRESS, 0L);
 	http->setopt(handle, CURLOPT_OPENSOCKETFUNCTION, open_socket);
 	http->setopt(handle, CURLOPT_OPENSOCKETDATA, fetch);
+	http->setopt(handle, CURLOPT_ERRORBUFFER, fetch->said);
 }
 
 /* What a server says goes into a log: only what can be printed. */
@@ -211,6 +213,7 @@ static int say(char *ret_why, int error, const char *format, const char *what)
 
 static int failure(const struct http *http, const struct fetch *fetch, CURLcode code, char *ret_why)
 {
+	const char *said = fetch->said[0] != '\0' ? fetch->said : http->error_text(code);
 	char most[32];
 
 	snprintf(most, sizeof most, "%zu", fetch->request->most);
@@ -221,11 +224,13 @@ static int failure(const struct http *http, const struct fetch *fetch, CURLcode 
 	switch (code) {
 	case CURLE_OPERATION_TIMEDOUT:
 		return say(ret_why, -ETIMEDOUT, "%s", "it was not there in time");
-	case CURLE_SSL_CONNECT_ERROR:
 	case CURLE_PEER_FAILED_VERIFICATION:
+		return say(
+			ret_why, ERR_TLS, "TLS: the certificate of the server is not accepted: %.180s", said);
+	case CURLE_SSL_CONNECT_ERROR:
 	case CURLE_SSL_CACERT_BADFILE:
 	case CURLE_SSL_CIPHER:
-		return say(ret_why, ERR_TLS, "TLS: %s", http->error_text(code));
+		return say(ret_why, ERR_TLS, "TLS: %.200s", said);
 	default:
 		return say(ret_why, ERR_CLOSED, "%s", http->error_text(code));
 	}

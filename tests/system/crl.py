@@ -3,6 +3,7 @@
 import datetime
 import http.server
 import pathlib
+import ssl
 import threading
 
 from cryptography import x509
@@ -58,7 +59,7 @@ def long_list(pki, folder, serials, number):
 class Server:
     """Serves what `answers` has under a path: bytes, or a function that gets the handler. `asked` counts the paths."""
 
-    def __init__(self):
+    def __init__(self, host="127.0.0.1", pki=None):
         self.answers, self.asked = {}, []
         outer = self
 
@@ -79,9 +80,13 @@ class Server:
             def log_message(self, *arguments):
                 pass
 
-        self.http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.http = http.server.ThreadingHTTPServer((host, 0), Handler)
         self.http.daemon_threads = True
         self.port = self.http.server_address[1]
+        if pki is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(pki.server, pki.key)
+            self.http.socket = context.wrap_socket(self.http.socket, server_side=True)
         self.thread = threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         self.thread.start()
 

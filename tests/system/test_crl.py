@@ -488,6 +488,8 @@ def test_crl_commands_explain_themselves(gate, authority):
             (["list", "--wrong"], 2, "wrong")):
         done = gateway.command("crl", *arguments)
         assert done.returncode == status and words in done.stderr, done.stderr
+    gateway.configure(gateway.file.read_text().replace("type: asn1", "type: der"))
+    assert "found `der` (did you mean `asn1`?)" in gateway.command("check").stderr
 
 
 def test_crl_commands_work_while_another_file_is_being_written(gate, server, authority):
@@ -568,6 +570,16 @@ def answers(port):
     except OSError:
         return False
     return True
+
+
+@pytest.mark.parametrize("what", ["name", "authority"])
+def test_A65_why_an_https_server_was_not_believed(gate, pki, tmp_path, what):
+    """The certificate is for 127.0.0.1; or nobody knows who made it."""
+    host, whose, reason = {"name": ("127.0.0.2", pki, "target host name '127.0.0.2'"),
+        "authority": ("127.0.0.1", harness.Pki(tmp_path / "strange"), "certificate problem: ")}[what]
+    with crl.Server(host, whose) as server:
+        answer = update(gate(more={"primary": f"https://{host}:{server.port}/ca.crl"}), status=1)
+    assert answer["reason"].startswith("primary: TLS: the certificate of the server is not accepted: ") and reason in answer["reason"], answer
 
 
 def test_A65_7_35_lists_from_nginx(start, make_peer, nginx, authority):
