@@ -228,7 +228,7 @@ static void put_lists(struct master *master, struct frame *answer)
 static void put_trust(struct master *master, struct frame *answer)
 {
 	char *why;
-	const bool fine = master_refresh(master, BUNDLE_AUTHORITIES, answer, &why);
+	const bool fine = master_refresh_now(master, BUNDLE_AUTHORITIES, answer, &why);
 
 	frame_put_bool(answer, fine);
 	frame_put_text(
