@@ -184,7 +184,7 @@ def test_B10_B12_B16_what_cannot_be_made_is_refused_with_its_cure(place):
     cert(place, *own, "gw.good.test", "--replace", "--country", "jp")
     assert show(place, "own")["key"] == "rsa:2048" and show(place, "own")["subject"] == "CN=gw.good.test,C=JP"
     help_text = cert(place, "--help")
-    assert all(f"  {verb} " in help_text for verb in "list show create csr upload import export activate delete tlsa".split())
+    assert re.findall(r"^  (\w+)", help_text, re.M) == "list show create csr upload import export activate delete tlsa".split()
     for arguments, word in ((("--host", "gateway"), "one label"), (("--host", "*.good.test"), "wildcard"), (("--host", "a.b", "--port", "0"), "65535")):
         assert word in cert(place, "tlsa", "own", *arguments, good=False, status=2)
 
