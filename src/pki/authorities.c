@@ -269,23 +269,6 @@ static int place_open(const char *state_dir, struct place *place)
 
 #define PLACE(name) CLEANUP(place_close) struct place name = { -1, -1, -1, -1, -1 }
 
-/* A whole file under its name, or none. */
-static int write_file(int directory, const char *name, struct text bytes)
-{
-	CLEANUP(base_close) int fd = -1;
-	int r;
-
-	fd = openat(directory, "new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-	r = fd < 0 ? -errno : io_write_all(fd, bytes);
-	if (r == 0 && fsync(fd) < 0)
-		r = -errno;
-	if (r == 0 && renameat(directory, "new", directory, name) < 0)
-		r = -errno;
-	if (r == 0 && fsync(directory) < 0)
-		r = -errno;
-	return r;
-}
-
 /* Somebody else made or removed it, and may have died before that was durable. */
 static int unchanged(int directory)
 {
@@ -320,7 +303,7 @@ int authorities_keep(const char *state_dir, const struct authority *authority)
 		return r;
 	if (has_file(place.kept, file_of(authority, name, sizeof name)))
 		return unchanged(place.kept);
-	return write_file(place.kept, name, authority->pem);
+	return io_replace_file(place.kept, name, authority->pem);
 }
 
 int authorities_drop(const char *state_dir, const struct authority *authority)
@@ -342,5 +325,5 @@ int authorities_switch(const char *state_dir, enum trust_list list, bool on)
 		return r;
 	if (has_file(place.lists, name) != on)
 		return unchanged(place.lists);
-	return on ? remove_file(place.lists, name) : write_file(place.lists, name, TEXT(""));
+	return on ? remove_file(place.lists, name) : io_replace_file(place.lists, name, TEXT(""));
 }

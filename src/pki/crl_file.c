@@ -74,25 +74,10 @@ static int read_file(const void *owner, int directory_fd, const char *name, cons
 
 static int write_file(int directory_fd, const char *name, const char *suffix, struct text bytes)
 {
-	char file[FILE_NAME_MAX], fresh[FILE_NAME_MAX + 4];
+	char file[FILE_NAME_MAX];
 
 	snprintf(file, sizeof file, "%s%s", name, suffix);
-	snprintf(fresh, sizeof fresh, "%s.new", file);
-	if (unlinkat(directory_fd, fresh, 0) < 0 && errno != ENOENT)
-		return -errno;
-	CLEANUP(base_close)
-	int fd = openat(directory_fd, fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-	int r = fd < 0 ? -errno : io_write_all(fd, bytes);
-
-	if (r == 0 && fsync(fd) < 0)
-		r = -errno;
-	if (r == 0 && renameat(directory_fd, fresh, directory_fd, file) < 0)
-		r = -errno;
-	if (r == 0 && fsync(directory_fd) < 0)
-		r = -errno;
-	if (r < 0)
-		unlinkat(directory_fd, fresh, 0);
-	return r;
+	return io_replace_file(directory_fd, file, bytes);
 }
 
 int crl_file_read(const void *owner, int directory_fd, const char *name, struct text *ret_list)

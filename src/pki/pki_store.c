@@ -333,12 +333,7 @@ int pki_store_activate(struct pki_store *store, const char *name)
 	if (!pki_store_has(store, name))
 		return -ENOENT;
 	snprintf(line, sizeof line, "%s\n", name);
-	int r = write_file(store->top_fd, STORED_ACTIVE NEW, text_of(line));
-	if (r == 0 && renameat(store->top_fd, STORED_ACTIVE NEW, store->top_fd, STORED_ACTIVE) < 0)
-		r = -errno;
-	if (r == 0 && fsync(store->top_fd) < 0)
-		r = -errno;
-	return r;
+	return io_replace_file(store->top_fd, STORED_ACTIVE, text_of(line));
 }
 
 char *pki_store_active(const struct pki_store *store, const void *owner)

@@ -248,10 +248,11 @@ def test_a_change_is_on_the_disk_before_it_is_told(gateway, strange):
     """Each step is synced: who changes what, the directory's entries, the file before its name, the name."""
     directories = [("mkdirat", ""), ("fsync", ""), ("mkdirat", "/pki"), ("fsync", "/pki"), ("mkdirat", "~"), ("fsync", "~")]
     record = [("mkdirat", ""), ("fsync", ""), ("write", "/pki/changes.log"), ("fsync", "/pki/changes.log"), ("fsync", "/pki")]
-    whole_file = [("write", "~/custom/new"), ("fsync", "~/custom/new"), ("renameat", "~/custom"), ("fsync", "~/custom")]
+    fresh = f"~/custom/{fingerprint(strange.ca.read_text())}.pem.new"
+    whole_file = [("write", fresh), ("fsync", fresh), ("renameat", "~/custom"), ("fsync", "~/custom")]
     assert calls_of(gateway, "import", strange.ca) == record + directories + whole_file
     assert calls_of(gateway, "import", strange.ca) == [*directories, ("fsync", "~/custom")], "who was here before may have died"
-    assert calls_of(gateway, "disable", "custom") == [*record, *directories, ("fsync", "~/new"), ("renameat", "~"), ("fsync", "~")]
+    assert calls_of(gateway, "disable", "custom") == [*record, *directories, ("fsync", "~/custom-off.new"), ("renameat", "~"), ("fsync", "~")]
     assert calls_of(gateway, "enable", "custom") == [*record, *directories, ("unlinkat", "~"), ("fsync", "~")]
     assert calls_of(gateway, "delete", fingerprint(strange.ca.read_text()), "--yes") == [*record, *directories, ("unlinkat", "~/custom"), ("fsync", "~/custom")]
 
