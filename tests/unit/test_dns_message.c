@@ -162,6 +162,24 @@ static void test_each_type_is_read(void **state)
 	talloc_free(m);
 }
 
+static void test_3_14_tlsa_data_of_any_length_is_a_record(void **state)
+{
+	struct dns_message *m;
+
+	(void)state;
+	begin(0, "_25._tcp.a.test", DNS_TLSA);
+	PUT_RR("_25._tcp.a.test", DNS_TLSA, "");
+	PUT_RR("_25._tcp.a.test", DNS_TLSA, "\003");
+	PUT_RR("_25._tcp.a.test", DNS_TLSA, "\003\001");
+	PUT_RR("_25._tcp.a.test", DNS_TLSA, "\003\001\001");
+	m = parse(DNS_TLSA);
+	assert_int_equal(m->count, 4); /* the asker judges; but the name has TLSA records */
+	assert_int_equal(m->left_out, 0);
+	for (size_t i = 0; i < m->count; i++)
+		assert_int_equal(m->records[i].data.len, i);
+	talloc_free(m);
+}
+
 static void test_2_04_malformed_records_are_left_out_and_the_others_are_used(void **state)
 {
 	struct dns_message *m;
@@ -395,6 +413,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_each_type_is_read),
+		cmocka_unit_test(test_3_14_tlsa_data_of_any_length_is_a_record),
 		cmocka_unit_test(test_2_04_malformed_records_are_left_out_and_the_others_are_used),
 		cmocka_unit_test(test_2_04_names_that_never_end_or_are_too_long_are_refused),
 		cmocka_unit_test(test_2_05_names_become_lower_case_and_keep_underscores_and_numbers),
