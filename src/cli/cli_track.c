@@ -1,5 +1,4 @@
-/* `track`: what happened to a mail. Asks role `queue` page by page; without a running gateway it reads the store itself. */
-#include <errno.h>
+/* `track`: what happened to a mail. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,12 +7,8 @@
 #include <talloc.h>
 
 #include "base/base.h"
-#include "base/clock.h"
-#include "base/err.h"
 #include "cli/cli_private.h"
-#include "report/track.h"
-
-enum { ASK_MS = 5000 };
+#include "cli/cli_tracking.h"
 
 static const char *word(json_t *object, const char *key)
 {
@@ -93,11 +88,11 @@ struct track {
 /* Print at most `most` lines; how many there were. */
 static uint64_t print_lines(struct text lines, bool json, uint64_t most)
 {
+	struct text at;
 	uint64_t count = 0;
 
-	while (lines.len > 0 && count < most) {
-		size_t end = text_find(lines, '\n');
-		char *line = text_copy(NULL, text_first(lines, end));
+	while (count < most && cli_tracking_line(&lines, &at)) {
+		char *line = text_copy(NULL, at);
 		json_t *record = json ? NULL : json_loads(line, 0, NULL);
 
 		if (json)
@@ -106,76 +101,30 @@ static uint64_t print_lines(struct text lines, bool json, uint64_t most)
 			cli_track_print(record);
 		json_decref(record);
 		talloc_free(line);
-		lines = text_from(lines, end + 1);
 		count++;
 	}
 	return count;
 }
 
-/* Pages over a channel to `queue`, or from a store that is read directly; exactly one is given. */
-static int print_pages(int channel, struct store *store, const struct track *track, void *scratch)
+static int print_pages(struct cli_tracking *tracking, const struct track *track)
 {
 	const uint64_t most = track->limit == 0 ? UINT64_MAX : track->limit;
-	struct store_cursor cursor = { 0 };
 	uint64_t count = 0;
-	int r = 0;
+	int r = 1;
 
-	while (r == 0 && !cursor.ended && count < most) {
-		void *page = talloc_new(scratch);
+	while (r > 0 && count < most) {
+		void *page = talloc_new(NULL);
 		struct text lines;
 
-		r = store == NULL ? track_page(channel, page, &track->query, &cursor, &lines)
-				  : track_page_read(store, page, &track->query, &cursor, &lines);
-		if (r == 0)
+		r = cli_tracking_next(tracking, page, &track->query, &lines);
+		if (r > 0)
 			count += print_lines(lines, track->json, most - count);
 		talloc_free(page);
 	}
-	if (r == -EUCLEAN)
-		fprintf(stderr,
-			"postern: tracking records cannot be read: track.db or queue.db is damaged. Restart the gateway: it sets a damaged track.db aside"
-			" (tracking_corrupt in the log) and salvages queue.db; mail goes on\n");
-	else if (r < 0)
-		fprintf(stderr, "postern: tracking records cannot be read: %s\n", err_text(r));
-	else if (count == 0 && !track->json)
+	if (r == 0 && count == 0 && !track->json)
 		fprintf(stderr,
 			"postern: nothing matches; addresses are compared whole, and --sender '' is the null sender\n");
-	return r == 0 ? CLI_FINE : CLI_FAILED;
-}
-
-static int track_offline(const struct cli_gateway *gateway, const struct track *track, void *scratch)
-{
-	struct store *store;
-	const char *why;
-
-	if (store_open_reader(scratch, gateway->state_dir, &store, &why) < 0) {
-		fprintf(stderr, "postern: no gateway is running, and %s\n", why);
-		return CLI_TEMPORARY;
-	}
-	return print_pages(-1, store, track, scratch);
-}
-
-static int track_online(struct frame *answer, const struct track *track, void *scratch)
-{
-	bool ok = frame_get_bool(answer);
-	struct text text = frame_get_text(answer);
-
-	if (!ok) {
-		fprintf(stderr, "postern: " TEXT_FMT "\n", TEXT_ARG(text));
-		return CLI_TEMPORARY;
-	}
-	CLEANUP(base_close) int channel = frame_get_fd(answer);
-	return print_pages(channel, NULL, track, scratch);
-}
-
-/* A time on the command line; false after saying what is wrong with it. */
-static bool read_time(const char *option, const char *text, int64_t *ret_ms)
-{
-	if (text == NULL || clock_parse(text, clock_wall_ms(), ret_ms) == 0)
-		return true;
-	fprintf(stderr,
-		"postern track: %s %s: takes an age such as 15m, 2h30m, 7d, or a time such as 2026-11-21T10:20Z or 2026-11-21T12:20+02:00\n",
-		option, text);
-	return false;
+	return r < 0 ? CLI_FAILED : CLI_FINE;
 }
 
 static int parse_query(struct track *track)
@@ -204,8 +153,8 @@ static int parse_query(struct track *track)
 		fprintf(stderr, "postern track: --limit takes a number, not %s\n", track->limit_text);
 		return CLI_USAGE;
 	}
-	return read_time("--since", track->since, &query->since_ms) &&
-			       read_time("--until", track->until, &query->until_ms)
+	return cli_tracking_time("track", "--since", track->since, &query->since_ms) &&
+			       cli_tracking_time("track", "--until", track->until, &query->until_ms)
 		       ? CLI_FINE
 		       : CLI_USAGE;
 }
@@ -232,17 +181,11 @@ int cli_track(const char *file, int argc, char **argv)
 		return status;
 
 	void *scratch = talloc_new(NULL);
-	struct cli_gateway gateway;
-	struct frame *answer;
-	if (!cli_find(file, scratch, &gateway)) {
-		status = CLI_FAILED;
-	} else if (!cli_is_running(&gateway)) {
-		status = track_offline(&gateway, &track, scratch);
-	} else {
-		status = cli_ask(&gateway, FRAME_CONTROL_QUEUE, ASK_MS, scratch, &answer);
-		if (status == CLI_FINE)
-			status = track_online(answer, &track, scratch);
-	}
+	struct cli_tracking tracking;
+	status = cli_tracking_open(file, scratch, &tracking);
+	if (status == CLI_FINE)
+		status = print_pages(&tracking, &track);
+	cli_tracking_done(&tracking);
 	talloc_free(scratch);
 	return status;
 }

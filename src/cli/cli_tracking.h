@@ -1,0 +1,26 @@
+#pragma once
+/* Tracking records page by page: from role `queue` of the running gateway, or, when none runs, from its store. */
+
+#include "cli/cli_private.h"
+#include "queue/store.h"
+
+struct cli_tracking {
+	int channel;	     /* to `queue`; -1 = `store` is read */
+	struct store *store; /* owned by the owner of the whole; else NULL */
+	struct store_cursor cursor;
+};
+
+/* Find the records of the gateway of configuration `file`. CLI_FINE, or another exit status after saying what is wrong. What it opens belongs to `owner`, and
+ * is closed by cli_tracking_done(). */
+int cli_tracking_open(const char *file, const void *owner, struct cli_tracking *ret_tracking);
+void cli_tracking_done(struct cli_tracking *tracking);
+
+/* The next page that matches, as JSON lines (report/track.h) owned by `owner`. 1, 0 when there is no more, or a negative error that was said. */
+int cli_tracking_next(struct cli_tracking *tracking, const void *owner, const struct store_query *query,
+	struct text *ret_lines);
+
+/* The first of `lines`, without its end, which are then the others; false when there is none. */
+bool cli_tracking_line(struct text *lines, struct text *ret_line);
+
+/* A time on the command line (`text` NULL = none is given); false after saying what is wrong with it, for `command`. */
+bool cli_tracking_time(const char *command, const char *option, const char *text, int64_t *ret_ms);
