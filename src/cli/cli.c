@@ -55,6 +55,8 @@ static const struct command {
 		NULL },
 	{ "reload", cli_reload, "[--json]", "use the changed configuration without dropping a session",
 		JSON_OPTION },
+	{ "report", cli_report, "tls [--since TIME] [--json]",
+		"how much mail went under TLS, both ways, and what failed: see report --help", NULL },
 	{ "restore", cli_restore, "DIR [--json]",
 		"put a backup into a new state directory, while no gateway runs",
 		"  DIR            what `postern backup` made\n" JSON_OPTION },

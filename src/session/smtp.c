@@ -129,8 +129,7 @@ enum smtp_next smtp_end(struct smtp *s, const char *reply, const char *reason)
 	return SMTP_HANG_UP;
 }
 
-void smtp_note(struct smtp *s, enum metric counted, const char *event, const char *recipient,
-	const char *reply, const char *reason)
+void smtp_remember(struct smtp *s, const char *recipient, const char *reply)
 {
 	const struct transaction *transaction = s->greeting == NULL ? NULL : s->greeting->transaction;
 	char *tls = evidence_json(NULL, &s->conn->evidence);
@@ -145,12 +144,20 @@ void smtp_note(struct smtp *s, enum metric counted, const char *event, const cha
 		.reply = reply,
 	};
 
-	metrics_count(s->house->metrics, counted);
 	notes_add(s->house->notes, &refusal);
-	log_event(LOG_INFO, event, log_str("icid", s->icid), log_str("client", s->client),
-		log_str("sender", refusal.sender), log_str("recipient", recipient), log_str("reply", reply),
-		log_str("reason", reason));
 	talloc_free(tls);
+}
+
+void smtp_note(struct smtp *s, enum metric counted, const char *event, const char *recipient,
+	const char *reply, const char *reason)
+{
+	const struct transaction *transaction = s->greeting == NULL ? NULL : s->greeting->transaction;
+
+	metrics_count(s->house->metrics, counted);
+	smtp_remember(s, recipient, reply);
+	log_event(LOG_INFO, event, log_str("icid", s->icid), log_str("client", s->client),
+		log_str("sender", transaction == NULL ? "" : transaction->sender),
+		log_str("recipient", recipient), log_str("reply", reply), log_str("reason", reason));
 }
 
 static struct inbound_facts facts_of(const struct smtp *s, enum inbound_command kind)

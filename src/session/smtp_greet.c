@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "config/config.h"
 #include "report/metrics.h"
+#include "report/tls_report.h"
 #include "session/smtp_private.h"
 
 /* A new greeting ends the old one and its transaction, as RSET would (RFC 5321 section 4.1.4). */
@@ -70,6 +71,9 @@ enum smtp_next smtp_starttls(struct smtp *s, const struct smtp_command *command)
 		metrics_count(s->house->metrics, METRIC_TLS_IN_FAILED);
 		log_event(LOG_WARN, "tls_failed", log_str("icid", s->icid), log_str("client", s->client),
 			log_str("reason", r == ERR_TLS ? evidence->reason : err_text(r)));
+		if (r != ERR_TLS)
+			evidence_explain(evidence, err_text(r));
+		smtp_remember(s, NULL, TLS_REPORT_HANDSHAKE);
 		return SMTP_HANG_UP;
 	}
 	TALLOC_FREE(s->greeting);

@@ -71,6 +71,9 @@ enum smtp_next smtp_welcome(struct smtp *s);
 void smtp_note(struct smtp *s, enum metric counted, const char *event, const char *recipient,
 	const char *reply, const char *reason);
 
+/* The tracking alone. */
+void smtp_remember(struct smtp *s, const char *recipient, const char *reply);
+
 /* Start taking content: our Received field is in it. Owned by the transaction. */
 struct intake *smtp_intake(struct smtp *s);
 
