@@ -259,7 +259,8 @@ static bool transact(const struct deliver_house *house, struct link **link, cons
 		.until = until };
 
 	if (decision->conflict) {
-		char *reply = text_must(talloc_asprintf(outcome, "450 4.7.5 TLS: %s", decision->reason));
+		char *reply = text_must(talloc_asprintf(
+			outcome, "450 4.7.5 TLS: %s, but %s", decision->reason, decision->against));
 
 		settle_rest(outcome, OUTCOME_DEFERRED, reply);
 		return false;

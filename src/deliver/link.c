@@ -124,7 +124,7 @@ static struct digest account_id(const struct account *account)
 
 static bool same_demand(const struct tls_decision *a, const struct tls_decision *b)
 {
-	return a->tls == b->tls && a->verify == b->verify;
+	return a->tls == b->tls && a->checks == b->checks;
 }
 
 bool link_fits(const struct link *link, const struct link_target *target)

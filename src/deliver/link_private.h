@@ -17,6 +17,7 @@ int link_protect(const struct deliver_house *house, struct link *link, bool esmt
 /* The same before the greeting. */
 int link_protect_first(const struct deliver_house *house, struct link *link, struct failure *failure);
 
-/* The handshake is done: may the server be believed? `name`: what it was asked for, NULL = nothing. With the reason in `detail` (`size` bytes) if not. */
-enum tls_outcome link_verify(
+/* The handshake is done: may the server be believed? The set of enum tls_check that held. `name`: what it was asked for, NULL = nothing. With the reason in `detail` (`size`
+ * bytes) when one did not. */
+unsigned link_verify(
 	const struct deliver_house *house, struct link *link, const char *name, char *detail, size_t size);

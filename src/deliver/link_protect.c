@@ -18,10 +18,10 @@ static char *session_key(const void *owner, const struct link_target *target, co
 {
 	char address[IP_TEXT_MAX];
 
-	return text_must(talloc_asprintf(owner, "%s|%s|%d|%s|%s|%s",
-		ip_format_port(&target->address, address), name == NULL ? "" : name, target->implicit_tls,
-		target->decision.level, target->decision.verify ? "verified" : "",
-		target->profile == NULL ? "" : target->profile->name));
+	return text_must(
+		talloc_asprintf(owner, "%s|%s|%d|%s|%u|%s", ip_format_port(&target->address, address),
+			name == NULL ? "" : name, target->implicit_tls, target->decision.level,
+			target->decision.checks, target->profile == NULL ? "" : target->profile->name));
 }
 
 static struct tls_context *context_of(
@@ -32,26 +32,28 @@ static struct tls_context *context_of(
 
 /* The handshake, and the look at the certificate; what came of it, with what is wrong in `detail`. */
 static enum tls_outcome shake_hands(
-	const struct deliver_house *house, struct link *link, char *detail, size_t size)
+	const struct deliver_house *house, struct link *link, unsigned *ret_passed, char *detail, size_t size)
 {
 	const struct link_target *target = &link->target;
 	const char *name = target->literal ? NULL : target->host;
 	const struct tls_peer peer = { .name = name,
-		.verify = target->decision.verify,
+		.verify = target->decision.checks != 0,
 		.sessions = house->sessions,
 		.key = session_key(link, target, name) };
 	int r = conn_tls_connect(link->conn, context_of(house, target->profile), &peer);
 
-	if (r == 0)
-		return peer.verify ? link_verify(house, link, name, detail, size) : TLS_OUTCOME_UP;
+	if (r == 0) {
+		*ret_passed = peer.verify ? link_verify(house, link, name, detail, size) : 0;
+		return TLS_OUTCOME_UP;
+	}
 	metrics_count(house->metrics, METRIC_TLS_OUT_FAILED);
 	snprintf(detail, size, "%s", r == ERR_TLS ? link->conn->evidence.reason : err_text(r));
 	return TLS_OUTCOME_HANDSHAKE_FAILED;
 }
 
 /* Try to start TLS on a greeted connection; what came of it, with the peer's words or the TLS error in `detail`. */
-static enum tls_outcome start_tls(
-	const struct deliver_house *house, struct link *link, bool esmtp, char *detail, size_t size)
+static enum tls_outcome start_tls(const struct deliver_house *house, struct link *link, bool esmtp,
+	unsigned *ret_passed, char *detail, size_t size)
 {
 	struct smtp_reply reply;
 
@@ -70,7 +72,7 @@ static enum tls_outcome start_tls(
 		return TLS_OUTCOME_HANDSHAKE_FAILED;
 	}
 	if (r == 0)
-		return shake_hands(house, link, detail, size);
+		return shake_hands(house, link, ret_passed, detail, size);
 	metrics_count(house->metrics, METRIC_TLS_OUT_FAILED);
 	snprintf(detail, size, "%s", err_text(r));
 	return TLS_OUTCOME_HANDSHAKE_FAILED;
@@ -78,7 +80,7 @@ static enum tls_outcome start_tls(
 
 /* What came of TLS is what was demanded, or not: 0 to go on, or a negative error with the failure. The evidence is kept. */
 static int judge(const struct deliver_house *house, struct link *link, enum tls_outcome outcome,
-	const char *detail, struct failure *failure)
+	unsigned passed, const char *detail, struct failure *failure)
 {
 	static const enum metric policies[] = { [TLS_STEP_CLEAR] = METRIC_POLICY_CLEAR,
 		[TLS_STEP_SEND] = METRIC_POLICY_ENCRYPTED,
@@ -90,7 +92,7 @@ static int judge(const struct deliver_house *house, struct link *link, enum tls_
 
 	if (result == NULL)
 		result = evidence->verification.result;
-	enum tls_step step = tls_decide_step(decision, outcome, &why);
+	enum tls_step step = tls_decide_step(decision, outcome, passed, &why);
 	snprintf(reason, sizeof reason, "%s; %s%s%.100s", decision->reason, why,
 		detail[0] == '\0' ? "" : ": ", detail);
 	evidence_explain(evidence, reason);
@@ -119,6 +121,7 @@ static int judge(const struct deliver_house *house, struct link *link, enum tls_
 int link_protect(const struct deliver_house *house, struct link *link, bool esmtp, struct failure *failure)
 {
 	char detail[SMTP_REPLY_TEXT_MAX] = "";
+	unsigned passed = 0;
 
 	if (link->target.decision.tls == TLS_NEVER) {
 		metrics_count(house->metrics, METRIC_POLICY_CLEAR);
@@ -126,15 +129,16 @@ int link_protect(const struct deliver_house *house, struct link *link, bool esmt
 		return 0;
 	}
 
-	enum tls_outcome outcome = start_tls(house, link, esmtp, detail, sizeof detail);
-	return judge(house, link, outcome, detail, failure);
+	enum tls_outcome outcome = start_tls(house, link, esmtp, &passed, detail, sizeof detail);
+	return judge(house, link, outcome, passed, detail, failure);
 }
 
 int link_protect_first(const struct deliver_house *house, struct link *link, struct failure *failure)
 {
 	char detail[SMTP_REPLY_TEXT_MAX] = "";
+	unsigned passed = 0;
 
 	conn_set_deadline(link->conn, link_deadline(link, link->timeouts.starttls_ms));
-	enum tls_outcome outcome = shake_hands(house, link, detail, sizeof detail);
-	return judge(house, link, outcome, detail, failure);
+	enum tls_outcome outcome = shake_hands(house, link, &passed, detail, sizeof detail);
+	return judge(house, link, outcome, passed, detail, failure);
 }

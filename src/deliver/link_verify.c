@@ -65,7 +65,7 @@ static void ask_for_status(const struct deliver_house *house, const struct link 
 	verify_add_ocsp(facts, issuer == NULL ? NULL : &answer, verdict);
 }
 
-enum tls_outcome link_verify(
+unsigned link_verify(
 	const struct deliver_house *house, struct link *link, const char *name, char *detail, size_t size)
 {
 	const struct config_tls_settings *settings = &house->config->tls;
@@ -92,9 +92,9 @@ enum tls_outcome link_verify(
 	note_verdict(&verdict, &link->conn->evidence.verification);
 	if (verdict.result == VERIFY_FINE) {
 		conn_tls_approve(link->conn);
-		return TLS_OUTCOME_VERIFIED;
+		return TLS_CHECK_HOST;
 	}
 	metrics_count(house->metrics, METRIC_TLS_OUT_FAILED);
 	snprintf(detail, size, "%s", verdict.reason);
-	return TLS_OUTCOME_NOT_VERIFIED;
+	return 0;
 }

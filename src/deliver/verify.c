@@ -94,7 +94,8 @@ static struct finding verify(const struct deliver_house *house, const char *reci
 	struct tls_facts facts = tls_facts_gather(house->config, domain, false);
 	struct tls_decision decision = tls_decide(&facts);
 	if (decision.conflict) {
-		finding.reply = text_must(talloc_asprintf(scratch, "450 4.7.5 TLS: %s", decision.reason));
+		finding.reply = text_must(talloc_asprintf(
+			scratch, "450 4.7.5 TLS: %s, but %s", decision.reason, decision.against));
 		return finding;
 	}
 	struct route *route = route_new(scratch, &means, domain, "");

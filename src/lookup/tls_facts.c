@@ -20,7 +20,7 @@ struct tls_facts tls_facts_gather(const struct config *config, const char *domai
 	if (destination == NULL)
 		return facts;
 	facts.level = levels[destination->tls];
-	facts.level_from = text_equal(text_of(destination->domain), TEXT("default")) ? TLS_SOURCE_DEFAULT
-										     : TLS_SOURCE_DESTINATION;
+	facts.level_from = text_equal(text_of(destination->domain), TEXT("default")) ? TLS_FROM_DEFAULT
+										     : TLS_FROM_DESTINATION;
 	return facts;
 }

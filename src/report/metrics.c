@@ -80,7 +80,10 @@ static const struct metrics_family
 #define DELIVERY_BLOCK(block, result)                                                                        \
 	DELIVERY(block, result, TLS_LEVEL_NONE, "none"),                                                     \
 		DELIVERY(block, result, TLS_LEVEL_PREFERRED, "preferred"),                                   \
-		DELIVERY(block, result, TLS_LEVEL_REQUIRED, "required")
+		DELIVERY(block, result, TLS_LEVEL_REQUIRED, "required"),                                     \
+		DELIVERY(block, result, TLS_LEVEL_PREFERRED_VERIFY, "preferred-verify"),                     \
+		DELIVERY(block, result, TLS_LEVEL_REQUIRED_VERIFY, "required-verify"),                       \
+		DELIVERY(block, result, TLS_LEVEL_REQUIRED_VERIFY_HOSTED, "required-verify-hosted")
 
 #define REJECTED(reason)                                                                                     \
 	{                                                                                                    \
@@ -216,7 +219,7 @@ static const struct metrics_row rows[] = {
 
 _Static_assert(COUNT(rows) == METRIC_COUNT, "every metric has a row");
 _Static_assert((int)METRICS_OCSP == (int)OCSP_FINDING_COUNT, "every finding has a place");
-_Static_assert(METRICS_LEVELS == TLS_LEVEL_REQUIRED + 1, "every level has a place");
+_Static_assert((int)METRICS_LEVELS == (int)TLS_LEVEL_COUNT, "every level has a place");
 
 const struct metrics_row *metrics_row(enum metric metric)
 {

@@ -13,7 +13,7 @@ struct frame;
 enum {
 	METRICS_VERSIONS = 4, /* of TLS: TLSv1 to TLSv1.3 */
 	METRICS_GROUPS = 8,   /* of key exchange; the last one is `other` */
-	METRICS_LEVELS = 3,   /* enum tls_level */
+	METRICS_LEVELS = 6,   /* enum tls_level */
 	METRICS_SIGN = 6,     /* roles that ask, times what came of it */
 	METRICS_DNS = 8,      /* enum dns_result times insecure or not */
 	METRICS_OCSP = 6,     /* enum ocsp_finding */

@@ -96,7 +96,7 @@ static void change(struct link_target *target, enum change what)
 		target->decision.tls = TLS_NEVER;
 		break;
 	case VERIFY:
-		target->decision.verify = true;
+		target->decision.checks = TLS_CHECK_HOST;
 		break;
 	case ACCOUNT:
 		target->account = &other;
