@@ -161,17 +161,13 @@ struct link_target deliver_target(const struct deliver_house *house, const struc
 static bool may_reuse(const struct attempt *a)
 {
 	const struct link *link = *a->link;
-	const struct ip *source;
+	struct route_stop stop;
 
-	if (link == NULL || link->broken || clock_mono_ms() - link->opened > REUSE_MS)
+	if (link == NULL || link->broken || clock_mono_ms() - link->opened > REUSE_MS ||
+		!route_leads_to(a->route, link->target.host, &link->target.address, &stop))
 		return false;
-	config_route_source(a->route->rule, link->target.address.family, &source);
-	struct route_stop stop = { .host = link->target.host,
-		.literal = link->target.literal,
-		.address = link->target.address,
-		.source = source };
 	struct link_target target = target_of(a, &stop);
-	return link_fits(link, &target) && route_leads_to(a->route, stop.host, &stop.address);
+	return link_fits(link, &target);
 }
 
 /* Send to the recipients without a final answer over the open link. False when no other server shall be tried for those that still have none. */

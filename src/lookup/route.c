@@ -20,8 +20,14 @@
 /* One attempt is bounded: ten connections of at most 30 s each, and hosts with a hundred addresses do not hide the next one. */
 enum { STOPS_MAX = 10, ADDRESSES_MAX = 6, QUESTION_MS = 30000 };
 
+struct place {
+	struct ip address;
+	enum dns_security security;
+	const char *canonical;
+};
+
 struct addresses {
-	struct ip list[ADDRESSES_MAX];
+	struct place list[ADDRESSES_MAX];
 	size_t count;
 	bool unknown; /* a lookup failed */
 };
@@ -67,11 +73,16 @@ static struct dns_answer *ask(struct route *route, const char *name, enum dns_ty
 	return answer;
 }
 
+/* `domain` is kept. */
 static void look_up_hosts(struct route *route, const char *domain)
 {
 	struct route_private *p = route->private;
 	const struct dns_answer *answer = ask(route, domain, DNS_MX);
 
+	route->hop = domain;
+	route->expanded = answer->canonical[0] == '\0' ? domain : answer->canonical;
+	route->implicit_mx = answer->result == DNS_NO_DATA;
+	route->security = answer->security;
 	p->plan = dns_mx_plan(route, answer, domain, p->means->config->hostname);
 }
 
@@ -91,8 +102,9 @@ static void add_addresses(
 		at = MIN(at, addresses->count);
 		memmove(&addresses->list[at + 1], &addresses->list[at],
 			(addresses->count - at) * sizeof addresses->list[0]);
-		addresses->list[at] = answer->records[i].address;
-		addresses->list[at].port = p->port;
+		addresses->list[at] = (struct place){ answer->records[i].address, answer->security,
+			answer->canonical[0] == '\0' ? host : answer->canonical };
+		addresses->list[at].address.port = p->port;
 		addresses->count++;
 	}
 }
@@ -102,7 +114,8 @@ static struct addresses addresses_of(struct route *route, const char *host)
 	struct addresses addresses = { 0 };
 
 	if (route->private->literal.family != 0)
-		return (struct addresses){ .list = { route->private->literal }, .count = 1 };
+		return (struct addresses){ .list = { { route->private->literal, DNS_INSECURE, host } },
+			.count = 1 };
 	add_addresses(route, host, DNS_AAAA, &addresses);
 	addresses.count = MIN(addresses.count, ADDRESSES_MAX / 2); /* leave room for the others */
 	add_addresses(route, host, DNS_A, &addresses);
@@ -135,6 +148,7 @@ struct route *route_new(
 	p->means = means;
 	p->why = domain[0] == '\0' ? "there is no domain and no default route" : "";
 	p->configured = rule != NULL;
+	route->security = rule != NULL ? DNS_SECURE : DNS_INSECURE;
 	p->port = rule != NULL ? rule->port : (uint16_t)means->config->delivery.port;
 	route->domain = domain = text_copy(route, text_of(domain));
 	if (rule != NULL && rule->hop == CONFIG_HOP_ADDRESS)
@@ -179,6 +193,18 @@ static bool is_skipped(const struct route_private *p, const char *host)
 	return false;
 }
 
+static struct route_stop stop_at(const struct route *route, const char *host, const struct place *place)
+{
+	struct route_stop stop = { .host = host,
+		.literal = route->private->literal.family != 0,
+		.address = place->address,
+		.security = place->security,
+		.canonical = place->canonical };
+
+	config_route_source(route->rule, place->address.family, &stop.source);
+	return stop;
+}
+
 /* Make the addresses of one host ready; false when one of them is ours. */
 static bool prepare_host(struct route *route, const char *host)
 {
@@ -189,16 +215,10 @@ static bool prepare_host(struct route *route, const char *host)
 	struct addresses addresses = addresses_of(route, host);
 	p->tally.unknown |= addresses.unknown && addresses.count == 0;
 	for (size_t i = 0; i < addresses.count; i++) {
-		const struct ip *source = NULL;
-
-		if (is_ours(p->means->config, &addresses.list[i]))
+		if (is_ours(p->means->config, &addresses.list[i].address))
 			return false;
-		config_route_source(route->rule, addresses.list[i].family, &source);
 		if (p->ready_count < STOPS_MAX)
-			p->ready[p->ready_count++] = (struct route_stop){ .host = host,
-				.literal = p->literal.family != 0,
-				.address = addresses.list[i],
-				.source = source };
+			p->ready[p->ready_count++] = stop_at(route, host, &addresses.list[i]);
 	}
 	return true;
 }
@@ -248,7 +268,8 @@ bool route_next(struct route *route, struct route_stop *ret_stop)
 	return true;
 }
 
-bool route_leads_to(struct route *route, const char *host, const struct ip *address)
+bool route_leads_to(
+	struct route *route, const char *host, const struct ip *address, struct route_stop *ret_stop)
 {
 	const struct mx_plan *plan = &route->private->plan;
 
@@ -256,11 +277,15 @@ bool route_leads_to(struct route *route, const char *host, const struct ip *addr
 		if (strcasecmp(plan->hosts[i].name, host) != 0)
 			continue;
 		struct addresses addresses = addresses_of(route, plan->hosts[i].name);
-		for (size_t n = 0; n < addresses.count; n++)
-			if (addresses.list[n].family == address->family &&
-				addresses.list[n].port == address->port &&
-				memcmp(addresses.list[n].bytes, address->bytes, sizeof address->bytes) == 0)
-				return true;
+		for (size_t n = 0; n < addresses.count; n++) {
+			const struct ip *here = &addresses.list[n].address;
+
+			if (here->family != address->family || here->port != address->port ||
+				memcmp(here->bytes, address->bytes, sizeof here->bytes) != 0)
+				continue;
+			*ret_stop = stop_at(route, plan->hosts[i].name, &addresses.list[n]);
+			return true;
+		}
 	}
 	return false;
 }

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/ip.h"
+#include "lookup/dns.h"
 #include "policy/mx.h"
 
 struct config;
@@ -30,13 +31,23 @@ struct route_means {
 struct route_stop {
 	const char *
 		host; /* as the MX record, the route or the address literal names it; CNAMEs are not followed in it */
-	bool literal;		 /* it is no name that a certificate or a ClientHello could hold */
-	struct ip address;	 /* with the port */
-	const struct ip *source; /* to connect from; NULL = the system chooses */
+	bool literal;		    /* it is no name that a certificate or a ClientHello could hold */
+	struct ip address;	    /* with the port */
+	const struct ip *source;    /* to connect from; NULL = the system chooses */
+	enum dns_security security; /* of this address, and of the CNAMEs that lead to it; never DNS_BOGUS */
+	const char *
+		canonical; /* the host's name at the end of its CNAMEs; the host itself when there are none */
 };
 
 struct route {
 	const char *domain; /* of the recipients */
+	const char
+		*hop; /* whose MX records were asked for; NULL = nobody's: a host or an address is the way */
+	const char *
+		expanded; /* its name at the end of CNAMEs, the same when there are none; NULL without a hop */
+	bool implicit_mx; /* it exists without MX records, and is its own host */
+	enum dns_security
+		security; /* of its MX records, or of their absence; what the operator named is DNS_SECURE */
 	const struct config_route
 		*rule; /* that names the next hop; NULL = the domain's MX records do, or it is an address */
 	struct route_private *private;
@@ -54,8 +65,9 @@ bool route_next(struct route *route, struct route_stop *ret_stop);
 /* Try no (further) address of `host` (copied): what it said counts for all of them. */
 void route_skip_host(struct route *route, const char *host);
 
-/* True when `host` at `address` (with its port) is a place on this way: an open connection to it may be used. */
-bool route_leads_to(struct route *route, const char *host, const struct ip *address);
+/* True when `host` at `address` (with its port) is a place on this way, which is then in ret_stop: an open connection to it may be used. */
+bool route_leads_to(
+	struct route *route, const char *host, const struct ip *address, struct route_stop *ret_stop);
 
 /* What to say when route_next() never gave a place: `450 4.4.3 ...`, owned by the route; ret_permanent: it will not get better. */
 const char *route_end(const struct route *route, bool *ret_permanent);

@@ -1,4 +1,4 @@
-/* The way to a domain, place by place. The DNS is a table here: this file's dns_ask() stands for lookup/dns.c. */
+/* The way to a domain, place by place. The DNS is a table here. */
 #include "lookup/route.h"
 
 #include <setjmp.h>
@@ -9,65 +9,8 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
-#include "lookup/dns.h"
+#include "dns_table.h"
 #include "test_help.h"
-
-/* `records`: MX as "10 a.test, 20 b.test", addresses as "192.0.2.1 192.0.2.2"; "!" = no such name, "?why" = it failed, "*why" = bogus. What stands
- * nowhere has no data. */
-struct zone {
-	const char *name;
-	enum dns_type type;
-	const char *records;
-};
-
-static const struct zone *zones;
-static size_t asked;
-
-static void add_record(struct dns_answer *answer, enum dns_type type, char *word)
-{
-	struct dns_record record = { .name = "" };
-	char *end;
-
-	if (type == DNS_MX) {
-		record.preference = (uint16_t)strtoul(word, &end, 10);
-		record.name = *end == '\0' ? "" : text_copy(answer, text_of(end + 1));
-	} else {
-		assert_int_equal(ip_parse(text_of(word), &record.address), 0);
-	}
-	answer->records = text_must(
-		talloc_realloc(answer, answer->records, struct dns_record, (unsigned)answer->count + 1));
-	answer->records[answer->count++] = record;
-}
-
-struct dns_answer *dns_ask(struct peer *resolver, const void *owner, const char *name, enum dns_type type,
-	int stop_fd, int64_t deadline)
-{
-	struct dns_answer *answer = text_must(talloc_zero(owner, struct dns_answer));
-	const struct zone *zone = zones;
-
-	(void)resolver, (void)stop_fd, (void)deadline;
-	asked++;
-	answer->why = answer->canonical = "";
-	while (zone->name != NULL && (strcmp(zone->name, name) != 0 || zone->type != type))
-		zone++;
-	answer->result = DNS_NO_DATA;
-	if (zone->name == NULL)
-		return answer;
-	if (zone->records[0] == '!') {
-		answer->result = DNS_NO_NAME;
-	} else if (zone->records[0] == '?' || zone->records[0] == '*') {
-		answer->result = DNS_FAILED;
-		answer->security = zone->records[0] == '*' ? DNS_BOGUS : DNS_INSECURE;
-		answer->why = zone->records + 1;
-	} else {
-		char *rest = text_copy(answer, text_of(zone->records)), *word;
-
-		while ((word = strsep(&rest, type == DNS_MX ? "," : " ")) != NULL)
-			add_record(answer, type, word + (word[0] == ' '));
-		answer->result = DNS_FOUND;
-	}
-	return answer;
-}
 
 #define OPEN "mail_flow_policies: [{name: open, tls: none}]\n"
 
@@ -97,7 +40,7 @@ static char *way(const void *owner, const char *yaml, const char *domain)
 	struct route_means means = { .config = config, .stop_fd = -1, .deadline = clock_mono_ms() + 60000 };
 	struct route *route = route_new(owner, &means, domain, "");
 	char *text = text_must(talloc_strdup(owner, "")), address[IP_TEXT_MAX], source[IP_TEXT_MAX];
-	struct route_stop stop;
+	struct route_stop stop, same;
 	bool permanent;
 
 	while (route_next(route, &stop)) {
@@ -105,7 +48,12 @@ static char *way(const void *owner, const char *yaml, const char *domain)
 			talloc_asprintf_append(text, "%s%s %s%s%s", text[0] == '\0' ? "" : "|", stop.host,
 				ip_format_port(&stop.address, address), stop.source == NULL ? "" : " from ",
 				stop.source == NULL ? "" : ip_format(stop.source, source)));
-		assert_true(route_leads_to(route, stop.host, &stop.address));
+		assert_true(route_leads_to(route, stop.host, &stop.address, &same));
+		assert_ptr_equal(stop.host, same.host);
+		assert_memory_equal(&stop.address, &same.address, sizeof same.address);
+		assert_ptr_equal(stop.source, same.source);
+		assert_int_equal(stop.security, same.security);
+		assert_string_equal(stop.canonical, same.canonical);
 	}
 	if (text[0] == '\0') {
 		text = text_copy(owner, text_of(route_end(route, &permanent)));
@@ -375,6 +323,7 @@ static void test_2_17_only_places_on_the_way_may_be_reused(void **state)
 	const struct config *config = help_config(OPEN);
 	struct route_means means = { .config = config, .stop_fd = -1, .deadline = clock_mono_ms() + 60000 };
 	void *owner = talloc_new(NULL);
+	struct route_stop stop;
 	struct ip address;
 
 	(void)state;
@@ -382,10 +331,111 @@ static void test_2_17_only_places_on_the_way_may_be_reused(void **state)
 	struct route *route = route_new(owner, &means, "a.test", "");
 	for (size_t i = 0; i < COUNT(places); i++) {
 		assert_int_equal(ip_parse(text_of(places[i].address), &address), 0);
-		assert_int_equal(route_leads_to(route, places[i].host, &address), places[i].want);
+		assert_int_equal(route_leads_to(route, places[i].host, &address, &stop), places[i].want);
 	}
 	talloc_free(owner);
 	config_release(config);
+}
+
+/* What DNSSEC says of a way, as "what the hosts rest on: host address what the address rests on, ...". */
+static char *trust(const void *owner, const char *yaml, const char *domain)
+{
+	const struct config *config = config_of(yaml);
+	struct route_means means = { .config = config, .stop_fd = -1, .deadline = clock_mono_ms() + 60000 };
+	struct route *route = route_new(owner, &means, domain, "");
+	char *text = text_must(talloc_asprintf(owner, "%s", zone_security_word(route->security)));
+	char address[IP_TEXT_MAX];
+	struct route_stop stop;
+
+	if (route->implicit_mx)
+		text = text_must(talloc_asprintf_append(text, " implicit"));
+	if (route->hop != NULL)
+		text = text_must(talloc_asprintf_append(text, " %s", route->hop));
+	if (route->hop != NULL && strcmp(route->hop, route->expanded) != 0)
+		text = text_must(talloc_asprintf_append(text, "=%s", route->expanded));
+	for (char separator = ':'; route_next(route, &stop); separator = ',') {
+		text = text_must(talloc_asprintf_append(text, "%c %s", separator, stop.host));
+		if (strcmp(stop.canonical, stop.host) != 0)
+			text = text_must(talloc_asprintf_append(text, "=%s", stop.canonical));
+		text = text_must(
+			talloc_asprintf_append(text, " %s %s%s", ip_format_port(&stop.address, address),
+				zone_security_word(stop.security), stop.literal ? " literal" : ""));
+	}
+	config_release(config);
+	return text;
+}
+
+static const struct {
+	const char *name, *yaml, *domain, *want;
+	struct zone zones[8];
+} trust_cases[] = {
+	{ "all of it is signed", "", "a.test", "secure a.test: m.test 192.0.2.1:25 secure",
+		{ { "a.test", DNS_MX, "+10 m.test" }, { "m.test", DNS_A, "+192.0.2.1" } } },
+	{ "nothing is", "", "a.test", "insecure a.test: m.test 192.0.2.1:25 insecure",
+		{ { "a.test", DNS_MX, "10 m.test" }, { "m.test", DNS_A, "192.0.2.1" } } },
+	{ "3.05 one host is bogus, the other is tried", "", "a.test",
+		"secure a.test: n.test 192.0.2.2:25 secure",
+		{ { "a.test", DNS_MX, "+10 m.test, 20 n.test" }, { "m.test", DNS_A, "*forged" },
+			{ "m.test", DNS_AAAA, "+" }, { "n.test", DNS_A, "+192.0.2.2" } } },
+	{ "3.05 one family of a host is bogus: the other's addresses stay what they are", "", "a.test",
+		"secure a.test: m.test 192.0.2.1:25 secure",
+		{ { "a.test", DNS_MX, "+10 m.test" }, { "m.test", DNS_A, "+192.0.2.1" },
+			{ "m.test", DNS_AAAA, "*forged" } } },
+	{ "3.07 each family has its own", "", "a.test",
+		"secure a.test: m.test [2001:db8::1]:25 insecure, m.test 192.0.2.1:25 secure",
+		{ { "a.test", DNS_MX, "+10 m.test" }, { "m.test", DNS_A, "+192.0.2.1" },
+			{ "m.test", DNS_AAAA, "2001:db8::1" } } },
+	{ "3.07 in turn, and the other way round", "", "a.test",
+		"secure a.test: m.test [2001:db8::1]:25 secure, m.test 192.0.2.1:25 insecure, "
+		"m.test [2001:db8::2]:25 secure, m.test 192.0.2.2:25 insecure",
+		{ { "a.test", DNS_MX, "+10 m.test" }, { "m.test", DNS_A, "192.0.2.1 192.0.2.2" },
+			{ "m.test", DNS_AAAA, "+2001:db8::1 2001:db8::2" } } },
+	{ "3.09 no MX, and that is proved", "", "a.test",
+		"secure implicit a.test: a.test 192.0.2.1:25 secure",
+		{ { "a.test", DNS_MX, "+" }, { "a.test", DNS_A, "+192.0.2.1" } } },
+	{ "3.09 no MX, and nothing proves it", "", "a.test",
+		"insecure implicit a.test: a.test 192.0.2.1:25 secure",
+		{ { "a.test", DNS_MX, "" }, { "a.test", DNS_A, "+192.0.2.1" } } },
+	{ "3.10 a configured host is as good as signed; its address is what the DNS says",
+		"routes: [{domain: default, next_hop: 'smart.test:587'}]", "a.test",
+		"secure: smart.test 192.0.2.1:587 insecure", { { "smart.test", DNS_A, "192.0.2.1" } } },
+	{ "3.10 so it is when nothing else is unsigned", "routes: [{domain: default, next_hop: smart.test}]",
+		"a.test", "secure: smart.test 192.0.2.1:25 secure",
+		{ { "smart.test", DNS_A, "+192.0.2.1" } } },
+	{ "3.10 the MX records of a configured domain are what the DNS says",
+		"routes: [{domain: default, next_hop: 'mx:b.test'}]", "a.test",
+		"insecure b.test: m.test 192.0.2.1:25 secure",
+		{ { "b.test", DNS_MX, "10 m.test" }, { "m.test", DNS_A, "+192.0.2.1" } } },
+	{ "3.15 a host that is an alias", "", "a.test", "secure a.test: m.test=t.test 192.0.2.1:25 secure",
+		{ { "a.test", DNS_MX, "+10 m.test" }, { "m.test", DNS_A, "+>t.test 192.0.2.1" } } },
+	{ "3.16 an alias into an unsigned zone", "", "a.test",
+		"secure a.test: m.test=t.test 192.0.2.1:25 insecure",
+		{ { "a.test", DNS_MX, "+10 m.test" }, { "m.test", DNS_A, ">t.test 192.0.2.1" } } },
+	{ "3.19 a domain that is an alias", "", "a.test", "secure a.test=b.test: m.test 192.0.2.1:25 secure",
+		{ { "a.test", DNS_MX, "+>b.test 10 m.test" }, { "m.test", DNS_A, "+192.0.2.1" } } },
+	{ "3.19 a domain that is an alias of one without MX", "", "a.test",
+		"secure implicit a.test=b.test: a.test=b.test 192.0.2.1:25 secure",
+		{ { "a.test", DNS_MX, "+>b.test " }, { "a.test", DNS_A, "+>b.test 192.0.2.1" } } },
+	{ "3.05 bogus MX records: nobody", "", "a.test", "bogus a.test",
+		{ { "a.test", DNS_MX, "*forged" }, { "a.test", DNS_A, "+192.0.2.1" } } },
+	{ "an address of the operator's", "routes: [{domain: default, next_hop: 192.0.2.1}]", "a.test",
+		"secure: 192.0.2.1 192.0.2.1:25 insecure literal", { { 0 } } },
+	{ "an address of the sender's", "", "[192.0.2.1]",
+		"insecure: [192.0.2.1] 192.0.2.1:25 insecure literal", { { 0 } } },
+};
+
+static void test_3_05_3_07_3_09_3_10_3_15_3_16_3_19_what_dnssec_says_of_a_way(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < COUNT(trust_cases); i++) {
+		void *owner = talloc_new(NULL);
+
+		zones = trust_cases[i].zones;
+		char *got = trust(owner, yaml_of(owner, trust_cases[i].yaml), trust_cases[i].domain);
+		if (strcmp(got, trust_cases[i].want) != 0)
+			fail_msg("%s: %s", trust_cases[i].name, got);
+		talloc_free(owner);
+	}
 }
 
 static void test_the_destination_is_the_next_hop_or_the_domain(void **state)
@@ -407,6 +457,7 @@ int main(void)
 		cmocka_unit_test(test_a_host_that_answered_is_left),
 		cmocka_unit_test(test_after_the_deadline_nothing_is_said_about_the_rest),
 		cmocka_unit_test(test_2_17_only_places_on_the_way_may_be_reused),
+		cmocka_unit_test(test_3_05_3_07_3_09_3_10_3_15_3_16_3_19_what_dnssec_says_of_a_way),
 		cmocka_unit_test(test_the_destination_is_the_next_hop_or_the_domain),
 	};
 
