@@ -20,6 +20,7 @@
 #include "pki/peer_chain.h"
 #include "pki/trust.h"
 #include "pki/verify_names.h"
+#include "pki/verify_private.h"
 
 enum { LEVEL = 2, LEVEL_WEAK = 1, DEPTH_MAX = 10 };
 
@@ -45,8 +46,7 @@ const char *verify_check_word(unsigned check)
 	return "";
 }
 
-/* Of `result`, about the certificate at `depth`. */
-static void refuse(struct verify_verdict *verdict, enum verify_result result, const char *why, int depth,
+void verify_refuse(struct verify_verdict *verdict, enum verify_result result, const char *why, int depth,
 	const X509 *whose)
 {
 	char subject[PEER_CHAIN_SUBJECT_MAX];
@@ -59,8 +59,7 @@ static void refuse(struct verify_verdict *verdict, enum verify_result result, co
 			depth, peer_chain_subject(whose, subject));
 }
 
-/* What was looked at is found in order. */
-static void pass(struct verify_verdict *verdict, unsigned checks)
+void verify_pass(struct verify_verdict *verdict, unsigned checks)
 {
 	verdict->checked |= checks;
 	verdict->unchecked &= ~checks;
@@ -68,14 +67,14 @@ static void pass(struct verify_verdict *verdict, unsigned checks)
 
 /* The path */
 
-static void prepare(X509_STORE_CTX *context, const struct verify_facts *facts)
+void verify_prepare(X509_STORE_CTX *context, enum verify_purpose purpose, int64_t now_ms, bool weak)
 {
 	X509_VERIFY_PARAM *parameters = X509_STORE_CTX_get0_param(context);
 
-	X509_STORE_CTX_set_default(context, facts->purpose == VERIFY_SERVER ? "ssl_server" : "ssl_client");
-	X509_VERIFY_PARAM_set_time(parameters, (time_t)(facts->now_ms / 1000));
+	X509_STORE_CTX_set_default(context, purpose == VERIFY_SERVER ? "ssl_server" : "ssl_client");
+	X509_VERIFY_PARAM_set_time(parameters, (time_t)(now_ms / 1000));
 	X509_VERIFY_PARAM_set_flags(parameters, X509_V_FLAG_PARTIAL_CHAIN);
-	X509_VERIFY_PARAM_set_auth_level(parameters, facts->weak ? LEVEL_WEAK : LEVEL);
+	X509_VERIFY_PARAM_set_auth_level(parameters, weak ? LEVEL_WEAK : LEVEL);
 	X509_VERIFY_PARAM_set_depth(parameters, DEPTH_MAX);
 }
 
@@ -94,6 +93,16 @@ static enum verify_result result_of(int error)
 	}
 }
 
+void verify_refuse_error(struct verify_verdict *verdict, X509_STORE_CTX *context)
+{
+	int error = X509_STORE_CTX_get_error(context);
+
+	if (error == X509_V_OK)
+		error = X509_V_ERR_UNSPECIFIED;
+	verify_refuse(verdict, result_of(error), X509_verify_cert_error_string(error),
+		X509_STORE_CTX_get_error_depth(context), X509_STORE_CTX_get_current_cert(context));
+}
+
 /* The verified path, the peer's certificate first and the authority last, owned by the caller; NULL after refusing. */
 static STACK_OF(X509) * verify_path(const struct verify_facts *facts, struct verify_verdict *verdict)
 {
@@ -101,24 +110,17 @@ static STACK_OF(X509) * verify_path(const struct verify_facts *facts, struct ver
 	STACK_OF(X509) *path = NULL;
 
 	if (facts->trust == NULL)
-		refuse(verdict, VERIFY_NOT_TRUSTED, "no authority is trusted", 0, NULL);
+		verify_refuse(verdict, VERIFY_NOT_TRUSTED, "no authority is trusted", 0, NULL);
 	else if (X509_STORE_CTX_init(context, trust_native(facts->trust), sk_X509_value(facts->chain, 0),
 			 (STACK_OF(X509) *)facts->chain) == 1) {
-		prepare(context, facts);
-		int fine = X509_verify_cert(context);
-		int error = X509_STORE_CTX_get_error(context);
-
-		if (fine != 1 && error == X509_V_OK)
-			error = X509_V_ERR_UNSPECIFIED;
-		if (error == X509_V_OK)
+		verify_prepare(context, facts->purpose, facts->now_ms, facts->weak);
+		if (X509_verify_cert(context) == 1 && X509_STORE_CTX_get_error(context) == X509_V_OK)
 			path = X509_STORE_CTX_get1_chain(context);
 		else
-			refuse(verdict, result_of(error), X509_verify_cert_error_string(error),
-				X509_STORE_CTX_get_error_depth(context),
-				X509_STORE_CTX_get_current_cert(context));
+			verify_refuse_error(verdict, context);
 	}
 	if (path == NULL && verdict->reason[0] == '\0')
-		refuse(verdict, VERIFY_FAILURE, "the certificate could not be verified", 0, NULL);
+		verify_refuse(verdict, VERIFY_FAILURE, "the certificate could not be verified", 0, NULL);
 	X509_STORE_CTX_free(context);
 	return path;
 }
@@ -142,11 +144,11 @@ static bool is_sound_key(const X509 *certificate)
 	return sound;
 }
 
-static bool check_strength(const STACK_OF(X509) * path, struct verify_verdict *verdict)
+bool verify_strength(const STACK_OF(X509) * path, struct verify_verdict *verdict)
 {
 	for (int i = 0; i < sk_X509_num(path); i++)
 		if (!is_sound_key(sk_X509_value(path, i))) {
-			refuse(verdict, VERIFY_NOT_TRUSTED, "RSA key with an unsound exponent", i,
+			verify_refuse(verdict, VERIFY_NOT_TRUSTED, "RSA key with an unsound exponent", i,
 				sk_X509_value(path, i));
 			return false;
 		}
@@ -166,15 +168,16 @@ static bool check_revocation(
 		if (decision.warn && finding != REVOCATION_LISTED && verdict->issuer_without_list[0] == '\0')
 			peer_chain_subject(sk_X509_value(path, i + 1), verdict->issuer_without_list);
 		if (decision.refused) {
-			refuse(verdict, VERIFY_NOT_TRUSTED, decision.reason, i, sk_X509_value(path, i));
+			verify_refuse(
+				verdict, VERIFY_NOT_TRUSTED, decision.reason, i, sk_X509_value(path, i));
 			return false;
 		}
 		if (!decision.checked && all)
-			refuse(verdict, VERIFY_FINE, decision.reason, i, sk_X509_value(path, i));
+			verify_refuse(verdict, VERIFY_FINE, decision.reason, i, sk_X509_value(path, i));
 		all = all && decision.checked;
 	}
 	if (all)
-		pass(verdict, VERIFY_REVOCATION);
+		verify_pass(verdict, VERIFY_REVOCATION);
 	return true;
 }
 
@@ -191,12 +194,12 @@ static bool check_names(
 		verdict->result = VERIFY_HOST_MISMATCH;
 		return false;
 	}
-	pass(verdict, verdict->unchecked & VERIFY_NAMES);
+	verify_pass(verdict, verdict->unchecked & VERIFY_NAMES);
 	if (facts->fqdn && !verify_names_qualified(facts, path, verdict)) {
 		verdict->result = VERIFY_NOT_TRUSTED;
 		return false;
 	}
-	pass(verdict, verdict->unchecked & VERIFY_FQDN);
+	verify_pass(verdict, verdict->unchecked & VERIFY_FQDN);
 	return true;
 }
 
@@ -204,10 +207,10 @@ static void check_path(
 	const struct verify_facts *facts, const STACK_OF(X509) * path, struct verify_verdict *verdict)
 {
 	peer_chain_subject(sk_X509_value(path, sk_X509_num(path) - 1), verdict->authority);
-	pass(verdict, VERIFY_CHAIN | VERIFY_DATES | VERIFY_USE);
-	if (!check_strength(path, verdict))
+	verify_pass(verdict, VERIFY_CHAIN | VERIFY_DATES | VERIFY_USE);
+	if (!verify_strength(path, verdict))
 		return;
-	pass(verdict, VERIFY_STRENGTH);
+	verify_pass(verdict, VERIFY_STRENGTH);
 	if (!check_names(facts, path, verdict))
 		return;
 	verdict->result = VERIFY_FINE;
@@ -253,16 +256,16 @@ void verify_add_ocsp(
 	if (facts->ocsp == OCSP_OFF || verdict->result != VERIFY_FINE)
 		return;
 	if (answer == NULL) {
-		pass(verdict, VERIFY_OCSP);
+		verify_pass(verdict, VERIFY_OCSP);
 		return;
 	}
 	struct ocsp_decision decision = ocsp_decide(answer->finding, facts->ocsp);
 	if (decision.refused)
-		refuse(verdict, VERIFY_NOT_TRUSTED, "", 0, NULL);
+		verify_refuse(verdict, VERIFY_NOT_TRUSTED, "", 0, NULL);
 	if (decision.refused || !decision.checked)
 		add_reason(verdict, decision.reason, answer->reason);
 	else
-		pass(verdict, VERIFY_OCSP);
+		verify_pass(verdict, VERIFY_OCSP);
 }
 
 void verify_peer_of(const struct verify_facts *facts, struct verify_verdict *ret_verdict, X509 **ret_issuer)
@@ -274,7 +277,7 @@ void verify_peer_of(const struct verify_facts *facts, struct verify_verdict *ret
 	ret_verdict->result = VERIFY_FAILURE;
 	ret_verdict->unchecked = wanted(facts);
 	if (sk_X509_num(facts->chain) < 1) {
-		refuse(ret_verdict, VERIFY_FAILURE, "the peer showed no certificate", 0, NULL);
+		verify_refuse(ret_verdict, VERIFY_FAILURE, "the peer showed no certificate", 0, NULL);
 		return;
 	}
 	ERR_clear_error();
