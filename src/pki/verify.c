@@ -38,7 +38,7 @@ const char *verify_result_word(enum verify_result result)
 const char *verify_check_word(unsigned check)
 {
 	static const char *const words[VERIFY_CHECK_COUNT] = { "chain", "dates", "purpose", "strength",
-		"names", "fqdn", "revocation", "ocsp" };
+		"names", "fqdn", "revocation", "ocsp", "dane" };
 
 	for (size_t i = 0; i < COUNT(words); i++)
 		if (check == 1u << i)

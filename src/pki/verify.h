@@ -39,7 +39,8 @@ enum {
 	VERIFY_FQDN = 1 << 5,	    /* that its names are fully qualified */
 	VERIFY_REVOCATION = 1 << 6, /* of each certificate below the authority */
 	VERIFY_OCSP = 1 << 7,	    /* of the peer's certificate, by an OCSP responder */
-	VERIFY_CHECK_COUNT = 8
+	VERIFY_DANE = 1 << 8,	    /* by a TLSA record of its host (pki/dane) */
+	VERIFY_CHECK_COUNT = 9
 };
 
 struct verify_facts {
@@ -58,7 +59,7 @@ struct verify_facts {
 	bool weak; /* security level 1 instead of 2: for what is only recorded, never for what is demanded */
 };
 
-enum { VERIFY_REASON_MAX = 400, VERIFY_NAME_MAX = 256 };
+enum { VERIFY_REASON_MAX = 400, VERIFY_NAME_MAX = 256, VERIFY_RECORD_MAX = 160 };
 
 struct verify_verdict {
 	enum verify_result result;
@@ -69,6 +70,9 @@ struct verify_verdict {
 	char matched[VERIFY_NAME_MAX]; /* the name or address that it is for; empty when none was asked for */
 	char issuer_without_list
 		[VERIFY_NAME_MAX]; /* the first issuer in the path whose list is missing or out of date, where that counts; else empty */
+	char record
+		[VERIFY_RECORD_MAX]; /* the TLSA record that matches (pki/dane), as zone files have it, long ones cut; else empty */
+	unsigned depth;			 /* of the certificate that it matches; 0 = the peer's own */
 	char authority[VERIFY_NAME_MAX]; /* the subject of who vouches for it; empty when nobody does */
 };
 
