@@ -53,6 +53,12 @@ static bool says(const struct config_destination *destination, enum config_says 
 	switch (key) {
 	case CONFIG_SAYS_TLS:
 		return destination->tls != CONFIG_TLS_UNSET;
+	case CONFIG_SAYS_DANE:
+		return destination->dane != CONFIG_DANE_UNSET;
+	case CONFIG_SAYS_CERTIFICATE:
+		return destination->certificate != NULL;
+	case CONFIG_SAYS_AUTHORITIES:
+		return destination->authorities.line != 0;
 	case CONFIG_SAYS_TLS_PROFILE:
 		return destination->tls_profile != NULL;
 	case CONFIG_SAYS_CONCURRENCY:
@@ -116,6 +122,7 @@ static struct config *load(
 		understood = reader_run(yaml, directory, config, marks);
 	}
 	if (understood) {
+		destinations_finish(config);
 		routes_finish(config);
 		crl_sources_finish(config);
 		if (gathers != NULL)
@@ -414,25 +421,6 @@ void config_release(const struct config *config)
 const struct config_route *config_route_for(const struct config *config, struct text domain)
 {
 	return domains_fit(config->routes_by_domain, domain);
-}
-
-const struct config_destination *config_destination_for(
-	const struct config *config, struct text domain, enum config_says key)
-{
-	char address[IP_TEXT_MAX];
-	struct ip literal;
-
-	if (ip_parse_literal(domain, &literal) == 0)
-		domain = text_of(ip_format(&literal, address));
-	return domains_fit(config->destinations_by_domain[key], domain);
-}
-
-const struct config_tls_profile *config_tls_profile_for(const struct config *config, struct text domain)
-{
-	const struct config_destination *destination =
-		config_destination_for(config, domain, CONFIG_SAYS_TLS_PROFILE);
-
-	return destination == NULL ? NULL : destination->tls_profile;
 }
 
 const struct config_certificate *config_listener_certificate(

@@ -19,7 +19,31 @@ struct problems;
 
 enum config_listener_type { CONFIG_PUBLIC, CONFIG_PRIVATE };
 enum config_action { CONFIG_ACCEPT, CONFIG_RELAY, CONFIG_REJECT };
-enum config_tls { CONFIG_TLS_UNSET = -1, CONFIG_TLS_NONE, CONFIG_TLS_PREFERRED, CONFIG_TLS_REQUIRED };
+/* The last three are of destinations only. */
+enum config_tls {
+	CONFIG_TLS_UNSET = -1,
+	CONFIG_TLS_NONE,
+	CONFIG_TLS_PREFERRED,
+	CONFIG_TLS_REQUIRED,
+	CONFIG_TLS_PREFERRED_VERIFY,
+	CONFIG_TLS_REQUIRED_VERIFY,
+	CONFIG_TLS_REQUIRED_VERIFY_HOSTED
+};
+
+/* Audit: looked up, compared and recorded; nothing depends on it. */
+enum config_dane {
+	CONFIG_DANE_UNSET = -1,
+	CONFIG_DANE_NONE,
+	CONFIG_DANE_OPPORTUNISTIC,
+	CONFIG_DANE_MANDATORY,
+	CONFIG_DANE_AUDIT
+};
+
+/* TLSA records of usages 0 and 1: ignored, or compared like the others, with an authority's word besides. */
+enum config_pkix_usages { CONFIG_PKIX_USAGES_UNUSABLE, CONFIG_PKIX_USAGES_ENFORCE };
+
+/* What opportunistic DANE does about a host that has secure TLSA records, but is named by an insecure MX record. */
+enum config_insecure_mx { CONFIG_INSECURE_MX_DANE, CONFIG_INSECURE_MX_ENCRYPT, CONFIG_INSECURE_MX_MAY };
 
 enum config_version { CONFIG_TLS_1_0, CONFIG_TLS_1_1, CONFIG_TLS_1_2, CONFIG_TLS_1_3 };
 enum config_pfs { CONFIG_PFS_ALLOWED, CONFIG_PFS_REQUIRED, CONFIG_PFS_NONE };
@@ -39,12 +63,27 @@ struct config_authorities {
 	const char *custom; /* path of a PEM file with further CAs, or NULL */
 };
 
-/* tls: what holds for every certificate that is verified. */
+/* An entry of the lists of peers, in one of three forms. */
+struct config_peer {
+	const char *text;	   /* as written */
+	struct ip_network network; /* its address has family 0: a name */
+	const char *name;	   /* NULL: a network; else a host or a domain, lower case */
+	bool below;		   /* the names below `name`, at any depth, and not itself */
+};
+
+/* tls: what holds for every certificate that is verified or shown, and for every delivery. */
 struct config_tls_settings {
 	unsigned line;
-	bool cn_fallback;     /* the common name counts where a certificate has no host name */
-	bool fqdn_validation; /* names in certificates must be fully qualified */
-	bool stapling;	      /* handshakes show what responders say about our certificates */
+	bool cn_fallback;	     /* the common name counts where a certificate has no host name */
+	bool fqdn_validation;	     /* names in certificates must be fully qualified */
+	bool x509_validation;	     /* certificates must be signed soundly */
+	bool stapling;		     /* handshakes show what responders say about our certificates */
+	bool starttls_when_possible; /* the level where no destination says one: preferred, or none */
+	bool retry_without_tls;	     /* a host whose handshake fails gets its mail in clear for a while */
+	struct config_peer *starttls_never, *starttls_required; /* see config_listed() */
+	size_t starttls_never_count, starttls_required_count;
+	enum config_pkix_usages dane_pkix_usages;
+	enum config_insecure_mx dane_insecure_mx;
 };
 
 /* Where Debian keeps the certificates of the system's authorities. */
@@ -121,9 +160,18 @@ struct config_destination {
 	unsigned line;
 	const char *domain;			      /* as in config_route, or an address without a port */
 	enum config_tls tls;			      /* towards recipients of the domain */
-	const struct config_tls_profile *tls_profile; /* towards the same; NULL = unset */
+	enum config_dane dane;			      /* towards the same, as the next three */
+	const struct config_tls_profile *tls_profile; /* NULL = unset */
+	const struct config_certificate *certificate; /* shown to servers that ask for one; NULL = unset */
+	struct config_authorities authorities;	      /* instead of all others; line 0 = unset */
 	uint64_t concurrency;			      /* as config_delivery; of the next hop called so */
 	uint64_t rate;
+};
+
+/* destination_settings: what holds towards all of them. */
+struct config_destination_settings {
+	unsigned line;
+	const struct config_certificate *certificate; /* where no destination says one; NULL = none */
 };
 
 /* delivery.timeouts: how long a peer may take for each step of the dialogue, in milliseconds (RFC 5321 section 4.5.3.2). */
@@ -244,7 +292,10 @@ struct config_crl {
 /* The keys of an entry of `destinations`. */
 enum config_says {
 	CONFIG_SAYS_TLS,
+	CONFIG_SAYS_DANE,
 	CONFIG_SAYS_TLS_PROFILE,
+	CONFIG_SAYS_CERTIFICATE,
+	CONFIG_SAYS_AUTHORITIES,
 	CONFIG_SAYS_CONCURRENCY,
 	CONFIG_SAYS_RATE,
 	CONFIG_SAYS_END
@@ -275,6 +326,7 @@ struct config {
 	size_t route_count;
 	struct config_destination *destinations;
 	size_t destination_count;
+	struct config_destination_settings destination_settings;
 	struct config_recipients recipients;
 	struct config_dns dns;
 	struct config_fetch fetch;
@@ -336,8 +388,31 @@ const struct config_route *config_route_to(
 const struct config_destination *config_destination_for(
 	const struct config *config, struct text domain, enum config_says key);
 
+/* The level for mail to `domain`, never unset; *ret_entry is the entry that says it, NULL = none does (then it is that of
+ * tls.starttls_when_possible). */
+enum config_tls config_tls_for(
+	const struct config *config, struct text domain, const struct config_destination **ret_entry);
+
+/* The same for DANE; without an entry opportunistic, but none where that level is none. An entry with the level none that says nothing of DANE says none. */
+enum config_dane config_dane_for(
+	const struct config *config, struct text domain, const struct config_destination **ret_entry);
+
 /* How handshakes for mail to `domain` are done; NULL = nobody said it. */
 const struct config_tls_profile *config_tls_profile_for(const struct config *config, struct text domain);
+
+/* What is shown to servers of `domain` that ask for a certificate; NULL = none. */
+const struct config_certificate *config_client_certificate_for(
+	const struct config *config, struct text domain);
+
+/* Who may vouch for servers of `domain` instead of the authorities of all; NULL = nobody said it. */
+const struct config_authorities *config_authorities_for(const struct config *config, struct text domain);
+
+enum config_list { CONFIG_STARTTLS_NEVER, CONFIG_STARTTLS_REQUIRED };
+
+/* The first entry of the list that names a server: by its address (NULL = not known yet), its host name (NULL = none) or the domain of the recipient; NULL when
+ * none does. Names may be in any case, and end in a dot. */
+const struct config_peer *config_listed(const struct config *config, enum config_list list,
+	const struct ip *address, const char *host, struct text domain);
 
 /* The name by which `destinations` know a next hop, as a route writes it, or a domain that has none: host, domain or address without the
  * port, owned by `owner`. */

@@ -159,11 +159,11 @@ void crl_sources_check(const struct config *config, struct marks *marks)
 	if (crl->check.outbound_smtp && enabled_count(crl) == 0)
 		marks_warn(marks, MARKS_LOOK_UP, "crl_sources.check.outbound_smtp",
 			crl->strict
-				? "no source is enabled, and `strict` is on: no server that a route logs in to is accepted"
+				? "no source is enabled, and `strict` is on: no server whose certificate is to be good is accepted"
 				: "no source is enabled, so nothing is checked: add one to `sources`");
 	else if (crl->check.outbound_smtp && unverified_are_all(config))
 		marks_warn(marks, MARKS_LOOK_UP, "crl_sources.check.outbound_smtp",
-			"has no effect: certificates of servers are verified only where a route logs in, and none does; write `username` and `password_file` in a route, or false here");
+			"has no effect: certificates of servers are verified only where a route logs in or a destination has a verifying level, and none does; write such a level (`tls: required-verify`), or false here");
 }
 
 /* What was fetched */

@@ -1,6 +1,6 @@
 /*
- * Entries of `destinations` speak of two things: `tls` of the domain of a recipient, `concurrency` and `rate` of a next hop, which may serve many
- * domains. Each key counts for itself: what the best entry does not say, the next wider one does.
+ * Entries of `destinations` speak of two things: `concurrency` and `rate` of a next hop, which may serve many domains, all else of the domain of a recipient.
+ * Each key counts for itself: what the best entry does not say, the next wider one does.
  */
 #include "config/destinations.h"
 
@@ -8,6 +8,7 @@
 
 #include "base/base.h"
 #include "config/config.h"
+#include "config/domains.h"
 #include "config/marks.h"
 #include "config/routes.h"
 
@@ -42,6 +43,70 @@ struct config_pace config_pace_of(const struct config *config, const char *next_
 		.concurrency = concurrency != NULL ? concurrency->concurrency : config->delivery.concurrency,
 		.rate = rate != NULL ? rate->rate : config->delivery.rate,
 	};
+}
+
+const struct config_destination *config_destination_for(
+	const struct config *config, struct text domain, enum config_says key)
+{
+	char address[IP_TEXT_MAX];
+	struct ip literal;
+
+	if (ip_parse_literal(domain, &literal) == 0)
+		domain = text_of(ip_format(&literal, address));
+	return domains_fit(config->destinations_by_domain[key], domain);
+}
+
+const struct config_tls_profile *config_tls_profile_for(const struct config *config, struct text domain)
+{
+	const struct config_destination *destination =
+		config_destination_for(config, domain, CONFIG_SAYS_TLS_PROFILE);
+
+	return destination == NULL ? NULL : destination->tls_profile;
+}
+
+enum config_tls config_tls_for(
+	const struct config *config, struct text domain, const struct config_destination **ret_entry)
+{
+	*ret_entry = config_destination_for(config, domain, CONFIG_SAYS_TLS);
+	if (*ret_entry != NULL)
+		return (*ret_entry)->tls;
+	return config->tls.starttls_when_possible ? CONFIG_TLS_PREFERRED : CONFIG_TLS_NONE;
+}
+
+enum config_dane config_dane_for(
+	const struct config *config, struct text domain, const struct config_destination **ret_entry)
+{
+	*ret_entry = config_destination_for(config, domain, CONFIG_SAYS_DANE);
+	if (*ret_entry != NULL)
+		return (*ret_entry)->dane;
+	return config->tls.starttls_when_possible ? CONFIG_DANE_OPPORTUNISTIC : CONFIG_DANE_NONE;
+}
+
+const struct config_certificate *config_client_certificate_for(
+	const struct config *config, struct text domain)
+{
+	const struct config_destination *destination =
+		config_destination_for(config, domain, CONFIG_SAYS_CERTIFICATE);
+
+	return destination != NULL ? destination->certificate : config->destination_settings.certificate;
+}
+
+const struct config_authorities *config_authorities_for(const struct config *config, struct text domain)
+{
+	const struct config_destination *destination =
+		config_destination_for(config, domain, CONFIG_SAYS_AUTHORITIES);
+
+	return destination == NULL ? NULL : &destination->authorities;
+}
+
+void destinations_finish(struct config *config)
+{
+	for (size_t i = 0; i < config->destination_count; i++) {
+		struct config_destination *destination = &config->destinations[i];
+
+		if (destination->tls == CONFIG_TLS_NONE && destination->dane == CONFIG_DANE_UNSET)
+			destination->dane = CONFIG_DANE_NONE;
+	}
 }
 
 static bool is_next_hop(const struct config *config, const char *name)

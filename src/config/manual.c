@@ -46,6 +46,9 @@ static char *append_row(char *page, const struct table_row *row)
 	page = append_cell(page, type_of(page, row));
 	page = append_cell(page, standard);
 	page = append_cell(page, limits == NULL ? "" : limits);
+	if (row->type == TABLE_WAITING)
+		page = text_must(
+			talloc_strdup_append(page, "Accepted, and without effect in this version: "));
 	page = append_cell(
 		page, row->inner != NULL && row->manual == NULL ? row->inner->manual : row->manual);
 	page[strlen(page) - 1] = '\n';

@@ -331,7 +331,10 @@ static void read_row(struct reader *r, const struct table_row *row, void *base, 
 		return;
 	}
 	marks_add(r->marks, path, line_of(r), NULL);
-	if (table_is_list(row)) {
+	if (row->type == TABLE_WAITING) {
+		marks_warn(r->marks, line_of(r), path, "has no effect in this version yet, whatever it says");
+		skip(r);
+	} else if (table_is_list(row)) {
 		read_list(r, row, base, path);
 	} else if (row->type != TABLE_SECTION) {
 		read_value(r, row, at, base, path);

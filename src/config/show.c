@@ -68,8 +68,11 @@ static json_t *show_section(const struct show *show, const struct table_section 
 		const void *at = (const char *)base + row->offset;
 		json_t *value;
 
+		if (row->type == TABLE_WAITING)
+			continue;
 		if (row->type == TABLE_SECTION)
-			value = show_section(show, row->inner, at);
+			value = row->optional && table_is_predefined(at) ? NULL
+									 : show_section(show, row->inner, at);
 		else if (table_is_list(row))
 			value = show_list(show, row, base);
 		else

@@ -17,7 +17,9 @@ _Static_assert(sizeof(enum config_tls) == sizeof(int) && sizeof(enum config_acti
 		       sizeof(enum config_listener_type) == sizeof(int) &&
 		       sizeof(enum log_level) == sizeof(int) && sizeof(enum log_format) == sizeof(int) &&
 		       sizeof(enum config_version) == sizeof(int) && sizeof(enum config_pfs) == sizeof(int) &&
-		       sizeof(enum config_log_to) == sizeof(int),
+		       sizeof(enum config_log_to) == sizeof(int) && sizeof(enum config_dane) == sizeof(int) &&
+		       sizeof(enum config_pkix_usages) == sizeof(int) &&
+		       sizeof(enum config_insecure_mx) == sizeof(int),
 	"TABLE_CHOICE stores an int");
 
 /* Words */
@@ -34,6 +36,13 @@ static const struct table_word actions[] = {
 	{ "accept", CONFIG_ACCEPT },
 	{ "relay", CONFIG_RELAY },
 	{ "reject", CONFIG_REJECT },
+	{ NULL, 0 },
+};
+
+static const struct table_word policy_levels[] = {
+	{ "none", CONFIG_TLS_NONE },
+	{ "preferred", CONFIG_TLS_PREFERRED },
+	{ "required", CONFIG_TLS_REQUIRED },
 	{ NULL, 0 },
 };
 
@@ -67,7 +76,7 @@ static const struct table_row policy_rows[] = {
 	{ "action", TABLE_CHOICE, AT(policy, action), .standard = "accept", .words = actions,
 		.manual = "accept: take mail for accepted_domains only; relay: take mail for every domain; "
 			  "reject: refuse the client." },
-	{ "tls", TABLE_CHOICE, AT(policy, tls), .standard = "preferred", .words = table_tls_levels,
+	{ "tls", TABLE_CHOICE, AT(policy, tls), .standard = "preferred", .words = policy_levels,
 		.manual =
 			"none: STARTTLS is not offered; preferred: it is offered; required: no mail is taken "
 			"without it." },
@@ -301,6 +310,8 @@ static const struct table_row top_rows[] = {
 		.manual = "Domains whose mail the gateway takes from everybody; each needs a route." },
 	{ "routes", TABLE_LIST, TOP_LIST(route, routes), .inner = &table_routes },
 	{ "destinations", TABLE_LIST, TOP_LIST(destination, destinations), .inner = &table_destinations },
+	{ "destination_settings", TABLE_SECTION, TOP(destination_settings),
+		.inner = &table_destination_settings },
 	{ "recipients", TABLE_SECTION, TOP(recipients), .inner = &recipients },
 	{ "dns", TABLE_SECTION, TOP(dns), .inner = &dns },
 	{ "fetch", TABLE_SECTION, TOP(fetch), .inner = &fetch },
@@ -310,11 +321,13 @@ static const struct table_row top_rows[] = {
 	{ "metrics", TABLE_SECTION, TOP(metrics), .inner = &metrics },
 	{ "tracking", TABLE_SECTION, TOP(tracking), .inner = &tracking },
 	{ "log", TABLE_SECTION, TOP(log), .inner = &logging },
+	{ "reports", TABLE_WAITING, .manual = "Reports to other domains (TLSRPT)." },
+	{ "alerts", TABLE_WAITING, .manual = "Who is told when something needs attention." },
 };
 
-static const char *const top_later[] = { "acme", "interfaces", "destination_settings", "mta_sts",
-	"smtp_auth_profiles", "ldap_servers", "radius_servers", "users_file", "aaa_groups", "group_policies",
-	"email_proxy", "proxy_actions", "content_rules", "alerts", "reports", "admin", "store", NULL };
+static const char *const top_later[] = { "acme", "interfaces", "mta_sts", "smtp_auth_profiles",
+	"ldap_servers", "radius_servers", "users_file", "aaa_groups", "group_policies", "email_proxy",
+	"proxy_actions", "content_rules", "admin", "store", NULL };
 
 const struct table_section table_top = { NULL, NULL, sizeof(struct config), ROWS(top_rows), top_later,
 	"The top level of the file." };
@@ -342,7 +355,7 @@ bool table_is_list(const struct table_row *row)
 {
 	return row->type == TABLE_LIST || row->type == TABLE_REFERENCES || row->type == TABLE_DURATIONS ||
 	       row->type == TABLE_NETWORKS || row->type == TABLE_ADDRESSES || row->type == TABLE_DOMAINS ||
-	       row->type == TABLE_ZONES || row->type == TABLE_SERVERS;
+	       row->type == TABLE_ZONES || row->type == TABLE_SERVERS || row->type == TABLE_PEERS;
 }
 
 void *table_entry(const struct table_row *row, const void *base, size_t index)

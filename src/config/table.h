@@ -32,14 +32,15 @@ enum table_type {
 	TABLE_DOMAINS,	  /* const char * array + count, lower case, plain domains only */
 	TABLE_ZONES,	  /* as TABLE_DOMAINS; written with or without a final dot */
 	TABLE_SERVERS,	  /* struct ip array + count, written `ADDRESS@PORT`, port 53 unless said */
-	TABLE_SECTION,	  /* a struct described by `inner`, in place */
-	TABLE_LIST,	  /* array + count of structs described by `inner` */
+	TABLE_PEERS,	  /* struct config_peer array + count */
+	TABLE_WAITING, /* nothing: a key of the product that is taken, whatever it says, and has no effect yet */
+	TABLE_SECTION, /* a struct described by `inner`, in place */
+	TABLE_LIST,    /* array + count of structs described by `inner` */
 };
 
-enum { TABLE_LATER = -1, TABLE_LATER_KEY = -2, TABLE_ROWS_MAX = 64 };
+enum { TABLE_LATER = -1, TABLE_KEY = -2, TABLE_ROWS_MAX = 64 };
 
-/* A word of a TABLE_CHOICE; TABLE_LATER marks words of the product that this version does not know yet, TABLE_LATER_KEY what is a key of
- * such a version and no word at all. */
+/* A word of a TABLE_CHOICE; TABLE_LATER marks words of the product that this version does not know yet, TABLE_KEY what is a key and no word at all. */
 struct table_word {
 	const char *word; /* NULL ends the list */
 	int value;
@@ -57,8 +58,8 @@ struct table_row {
 	size_t count;  /* offset of a list's count, or of the path of a TABLE_TARGET */
 	const char
 		*standard; /* default as the operator would write it (lists: comma separated); NULL = none */
-	bool optional;	   /* without a default: not written = all bits are set */
-	bool required;	   /* must stand in the file; a list must have an entry */
+	bool optional; /* without a default: not written = all bits are set; of a section: not shown then */
+	bool required; /* must stand in the file; a list must have an entry */
 	uint64_t min, max; /* of numbers, sizes, durations; max 0 = no limits */
 	bool or_zero;	   /* 0 is allowed beside them and means: no limit */
 	const struct table_word *words;

@@ -14,7 +14,7 @@ static const struct table_row check_rows[] = {
 			"Certificates that clients show to SMTP listeners. No effect yet: none is asked for." },
 	{ "outbound_smtp", TABLE_BOOL, AT(crl_check, outbound_smtp), .standard = "false",
 		.manual =
-			"Certificates of servers, where they are verified: today of those that routes log in to." },
+			"Certificates of servers, where they are verified: by the verifying levels of `destinations`, and where routes log in." },
 	{ "web", TABLE_BOOL, AT(crl_check, web), .standard = "false",
 		.manual = "Certificates of administrators. No effect yet: there is no web interface." },
 };

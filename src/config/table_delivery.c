@@ -3,15 +3,23 @@
 #include "config/routes.h"
 #include "config/table_private.h"
 
-const struct table_word table_tls_levels[] = {
+static const struct table_word levels[] = {
 	{ "none", CONFIG_TLS_NONE },
 	{ "preferred", CONFIG_TLS_PREFERRED },
 	{ "required", CONFIG_TLS_REQUIRED },
-	{ "preferred-verify", TABLE_LATER },
-	{ "required-verify", TABLE_LATER },
-	{ "required-verify-hosted", TABLE_LATER },
-	{ "dane", TABLE_LATER_KEY },
-	{ "mta_sts", TABLE_LATER_KEY },
+	{ "preferred-verify", CONFIG_TLS_PREFERRED_VERIFY },
+	{ "required-verify", CONFIG_TLS_REQUIRED_VERIFY },
+	{ "required-verify-hosted", CONFIG_TLS_REQUIRED_VERIFY_HOSTED },
+	{ "dane", TABLE_KEY },
+	{ "mta_sts", TABLE_KEY },
+	{ NULL, 0 },
+};
+
+static const struct table_word dane_words[] = {
+	{ "none", CONFIG_DANE_NONE },
+	{ "opportunistic", CONFIG_DANE_OPPORTUNISTIC },
+	{ "mandatory", CONFIG_DANE_MANDATORY },
+	{ "audit", CONFIG_DANE_AUDIT },
 	{ NULL, 0 },
 };
 
@@ -57,28 +65,53 @@ const struct table_section table_routes = { "routes", "domain", sizeof(struct co
 static const struct table_row destination_rows[] = {
 	{ "domain", TABLE_DESTINATION, AT(destination, domain), .required = true,
 		.manual =
-			"A domain; `.example.com` means all domains below it, `default` all others. `tls` and `tls_profile` are about the "
-			"domain of the recipient; `concurrency` and `rate` are about the next hop: the domain whose MX "
+			"A domain; `.example.com` means all domains below it, `default` all others. `concurrency` and `rate` are about the next hop, "
+			"the other keys about the domain of the recipient. A next hop is the domain whose MX "
 			"records are used, or the host, or the address without its port, that a route names." },
-	{ "tls", TABLE_CHOICE, AT(destination, tls), .optional = true, .words = table_tls_levels,
+	{ "tls", TABLE_CHOICE, AT(destination, tls), .optional = true, .words = levels,
 		.manual =
-			"none: never STARTTLS; preferred: STARTTLS where the server offers it; required: no delivery without it. The server's certificate is recorded, not checked, at these levels." },
+			"none: never STARTTLS; preferred: STARTTLS where the server offers it; required: no delivery without it. At these the certificate of the server is recorded, and nothing depends on it. "
+			"preferred-verify: as preferred, and it is recorded whether the certificate is good; required-verify: no delivery without a good one, from an authority that we trust "
+			"(`authorities`) and for the domain of the recipient; required-verify-hosted: the same, but it may also be for the host that an MX record or a route names, or for the name that the "
+			"DNS gives its address. Those names are as trustworthy as the DNS: without DNSSEC the hosted level shows that mail is encrypted for a server with a certificate, not that it is the right one." },
+	{ "dane", TABLE_CHOICE, AT(destination, dane), .optional = true, .words = dane_words,
+		.manual =
+			"TLSA records of the servers (DANE, RFC 7672). none: they are not looked up; opportunistic: where a server has them, TLS is demanded and its certificate must match; mandatory: no "
+			"delivery to a server without them; audit: the result is recorded, and nothing depends on it. With `tls: none` in the same entry only none, which is meant there when nothing is written." },
 	{ "tls_profile", TABLE_REFERENCE, AT(destination, tls_profile), .inner = &table_profiles,
 		.manual =
 			"How handshakes with the servers of this domain are done, an entry of `tls_profiles`; without one as `TLS-Client.Standard`." },
+	{ "certificate", TABLE_REFERENCE, AT(destination, certificate), .inner = &table_certificates,
+		.manual = "The certificate that is shown to servers of this domain that ask for one." },
+	{ "authorities", TABLE_SECTION, AT(destination, authorities), .optional = true,
+		.inner = &table_destination_authorities },
+	{ "mta_sts", TABLE_WAITING, .manual = "MTA-STS for this domain." },
 	{ "concurrency", TABLE_NUMBER, AT(destination, concurrency), .optional = true, LIMITS(1, 64),
 		.manual = "As `concurrency` in `delivery`, for this next hop." },
 	{ "rate", TABLE_NUMBER, AT(destination, rate), .optional = true, LIMITS(0, 1000000),
 		.manual = "As `rate` in `delivery`, for this next hop." },
 };
 
-static const char *const destination_later[] = { "dane", "mta_sts", "smtp_auth", "limits", "interface",
-	NULL };
+static const char *const destination_later[] = { "smtp_auth", "limits", "interface", NULL };
 
-const struct table_section table_destinations = { "destinations", "domain", sizeof(struct config_destination),
-	ROWS(destination_rows), destination_later,
+const struct table_section table_destinations = {
+	"destinations", "domain", sizeof(struct config_destination), ROWS(destination_rows),
+	destination_later,
 	"How mail is delivered. What an entry does not say, the next wider one does (`.example.com`, then `default`); after that "
-	"`tls` is preferred, and `concurrency` and `rate` are those of `delivery`." };
+	"`tls` is what `starttls_when_possible` in `tls` says, `dane` is opportunistic, or none where that level is none, the certificate is that of `destination_settings`, and `concurrency` and `rate` are those of `delivery`."
+};
+
+static const struct table_row destination_setting_rows[] = {
+	{ "certificate", TABLE_REFERENCE, AT(destination_settings, certificate), .inner = &table_certificates,
+		.manual =
+			"The certificate that is shown to servers that ask for one, unless `destinations` says otherwise; without any nothing is shown." },
+	{ "alert_on_required_tls_failure", TABLE_WAITING,
+		.manual = "Tell somebody when mail cannot be delivered because it demands TLS." },
+};
+
+const struct table_section table_destination_settings = { "destination_settings", NULL,
+	sizeof(struct config_destination_settings), ROWS(destination_setting_rows),
+	.manual = "What holds towards all destinations." };
 
 #define TIMEOUT(name, default, text)                                                                         \
 	{                                                                                                    \

@@ -22,11 +22,12 @@
 /* table_tls.c: certificates, trust, and how handshakes are done. */
 enum { TABLE_PREDEFINED_PROFILES = 2 };
 extern const struct config_tls_profile table_predefined_profiles[TABLE_PREDEFINED_PROFILES];
-extern const struct table_section table_certificates, table_authorities, table_tls, table_profiles;
+extern const struct table_section table_certificates, table_authorities, table_destination_authorities,
+	table_tls, table_profiles;
 
 /* table_crl.c: lists of revoked certificates. */
 extern const struct table_section table_crl;
 
 /* table_delivery.c: where mail goes, how, and when. */
-extern const struct table_word table_tls_levels[];
-extern const struct table_section table_routes, table_destinations, table_delivery;
+extern const struct table_section table_routes, table_destinations, table_destination_settings,
+	table_delivery;

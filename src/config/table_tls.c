@@ -52,8 +52,39 @@ static const struct table_row authority_rows[] = {
 const struct table_section table_authorities = { "authorities", NULL, sizeof(struct config_authorities),
 	ROWS(authority_rows),
 	.manual =
-		"Certificate authorities that the gateway trusts; used for servers that routes log in to. Each is trusted whoever issued it, so an intermediate one is enough. `postern ca` keeps "
-		"more of them, and switches the lists on and off. The verifying levels are not built yet." };
+		"Certificate authorities that the gateway trusts; used for servers that routes log in to, and for the verifying levels of `destinations`. Each is trusted whoever issued it, so an intermediate one is enough. `postern ca` keeps "
+		"more of them, and switches the lists on and off." };
+
+static const struct table_row destination_authority_rows[] = {
+	{ "system", TABLE_BOOL, AT(authorities, system), .standard = "false",
+		.manual = "Trust the certificate authorities of the operating system here, too." },
+	{ "custom", TABLE_PATH, AT(authorities, custom),
+		.manual = "PEM file with certificate authorities to trust here." },
+};
+
+const struct table_section table_destination_authorities = { "destinations.authorities", NULL,
+	sizeof(struct config_authorities), ROWS(destination_authority_rows),
+	.manual =
+		"Certificate authorities for the servers of one destination, instead of those of `authorities` and `postern ca`: "
+		"none but those that are written here are trusted." };
+
+static const struct table_word pkix_usages[] = {
+	{ "unusable", CONFIG_PKIX_USAGES_UNUSABLE },
+	{ "enforce", CONFIG_PKIX_USAGES_ENFORCE },
+	{ NULL, 0 },
+};
+
+static const struct table_word insecure_mx[] = {
+	{ "dane", CONFIG_INSECURE_MX_DANE },
+	{ "encrypt", CONFIG_INSECURE_MX_ENCRYPT },
+	{ "may", CONFIG_INSECURE_MX_MAY },
+	{ NULL, 0 },
+};
+
+/* Which peers an entry of either list names. */
+#define PEERS                                                                                                                                 \
+	"An entry is an address, a network such as `192.0.2.0/24`, a host name or a domain such as `bank.example`, or `.bank.example` (also " \
+	"written `*.bank.example`) for all names below it; it is compared with the address of the server, with its host name and with the domain of the recipient."
 
 static const struct table_row tls_rows[] = {
 	{ "cn_fallback", TABLE_BOOL, AT(tls_settings, cn_fallback), .standard = "false",
@@ -63,16 +94,44 @@ static const struct table_row tls_rows[] = {
 	{ "fqdn_validation", TABLE_BOOL, AT(tls_settings, fqdn_validation), .standard = "false",
 		.manual =
 			"Accept only certificates whose host names are all fully qualified: letters, digits and hyphens, two labels at least." },
+	{ "x509_validation", TABLE_BOOL, AT(tls_settings, x509_validation), .standard = "false",
+		.manual =
+			"Accept only certificates that are signed soundly: none in the chain but the root's by MD2, MD5 or SHA-1, and no RSA key below 2048 bits." },
 	{ "stapling", TABLE_BOOL, AT(tls_settings, stapling), .standard = "true",
 		.manual =
 			"Show clients who ask for it what the OCSP responder of a certificate of ours says about it. It is fetched ahead, where the certificate names a responder and its chain "
 			"holds its issuer." },
+	{ "starttls_when_possible", TABLE_BOOL, AT(tls_settings, starttls_when_possible), .standard = "true",
+		.manual =
+			"How mail is delivered where no entry of `destinations` says `tls`: true is the level preferred, false is none. Beside a `default` entry with another level it is refused." },
+	{ "retry_without_tls", TABLE_BOOL, AT(tls_settings, retry_without_tls), .standard = "false",
+		.manual =
+			"Deliver in clear to a server whose TLS handshake failed, for at most an hour: the list of such servers is emptied as a whole every hour. "
+			"Never where anything demands TLS: a level `required...`, DANE, `starttls_required`. Whoever can disturb handshakes can thereby read mail; off, such mail waits." },
+	{ "starttls_never", TABLE_PEERS, AT(tls_settings, starttls_never),
+		AT(tls_settings, starttls_never_count),
+		.manual =
+			"Servers that mail is delivered to in clear, although they may offer STARTTLS. " PEERS
+			" Where anything else demands TLS, mail waits; but `starttls_required` wins." },
+	{ "starttls_required", TABLE_PEERS, AT(tls_settings, starttls_required),
+		AT(tls_settings, starttls_required_count),
+		.manual = "Servers that get no mail without TLS. " PEERS },
+	{ "dane_pkix_usages", TABLE_CHOICE, AT(tls_settings, dane_pkix_usages), .standard = "unusable",
+		.words = pkix_usages,
+		.manual =
+			"TLSA records of the usages 0 and 1 (PKIX-TA, PKIX-EE). unusable: they are ignored, as RFC 7672 says for mail; enforce: they count, and an authority "
+			"that we trust must vouch for the certificate besides." },
+	{ "dane_insecure_mx", TABLE_CHOICE, AT(tls_settings, dane_insecure_mx), .standard = "dane",
+		.words = insecure_mx,
+		.manual =
+			"What opportunistic DANE means for a server with secure TLSA records whose name comes from an insecure MX record. dane: its certificate must match "
+			"all the same; encrypt: TLS is demanded, the certificate is not compared; may: as if there were no TLSA records." },
+	{ "requiretls", TABLE_WAITING, .manual = "REQUIRETLS (RFC 8689)." },
+	{ "mta_sts", TABLE_WAITING, .manual = "MTA-STS policies of other domains (RFC 8461)." },
 };
 
-static const char *const tls_later[] = { "starttls_when_possible", NULL };
-
 const struct table_section table_tls = { "tls", NULL, sizeof(struct config_tls_settings), ROWS(tls_rows),
-	tls_later, "What holds for every certificate that is verified or shown." };
+	.manual = "What holds for every certificate that is verified or shown, and for every delivery." };
 
 /* Read-only (E43); where they differ from the defaults of a new profile is seen here. */
 const struct config_tls_profile table_predefined_profiles[TABLE_PREDEFINED_PROFILES] = {
@@ -125,7 +184,7 @@ static const struct table_row profile_rows[] = {
 			"key exchange, so TLS 1.2 at most, and the certificate must hold an RSA key." },
 	{ "ocsp", TABLE_CHOICE, AT(tls_profile, ocsp), .standard = "off", .words = ocsp_words,
 		.manual =
-			"Whether the responder that a server's certificate names is asked if it was revoked, after the certificate was verified (today: of servers that routes log in to). lenient: only "
+			"Whether the responder that a server's certificate names is asked if it was revoked, after the certificate was verified (by a verifying level of `destinations`, or where a route logs in). lenient: only "
 			"`revoked` refuses it; strict: anything but `good` does, also a certificate that names no responder. Listeners do not use it yet." },
 	{ "compliance", TABLE_BOOL, AT(tls_profile, compliance), .standard = "true",
 		.manual = "Drop connections whose handshake does not follow the protocol. On SMTP listeners "

@@ -11,6 +11,9 @@ bool unverified_are_all(const struct config *config)
 	for (size_t i = 0; i < config->route_count; i++)
 		if (config->routes[i].username != NULL)
 			return false;
+	for (size_t i = 0; i < config->destination_count; i++)
+		if (config->destinations[i].tls >= CONFIG_TLS_PREFERRED_VERIFY)
+			return false;
 	return true;
 }
 
@@ -21,6 +24,9 @@ static bool is_unverified(const struct config *config, const struct config_desti
 
 	if (domain.at[0] == '.' || text_equal(domain, TEXT("default")))
 		return unverified_are_all(config);
+	const struct config_destination *level;
+	if (config_tls_for(config, domain, &level) >= CONFIG_TLS_PREFERRED_VERIFY)
+		return false;
 	const struct config_route *route = config_route_for(config, domain);
 	return route == NULL || route->username == NULL;
 }
@@ -39,8 +45,7 @@ void unverified_warn(const struct config *config, struct marks *marks)
 			is_unverified(config, destination))
 			marks_warn(marks, MARKS_LOOK_UP,
 				text_must(talloc_asprintf(marks, "destinations[%zu].tls_profile", i + 1)),
-				"`ocsp` of profile `%s` has no effect here: certificates of servers are verified only where a route logs in, and none for `%s` does; write `username` and "
-				"`password_file` in its route, or name a profile without `ocsp`",
+				"`ocsp` of profile `%s` has no effect here: the certificates of servers for `%s` are not verified; write a verifying level (`tls: required-verify`), or name a profile without `ocsp`",
 				destination->tls_profile->name, destination->domain);
 	}
 	for (size_t i = 0; i < config->listener_count; i++)

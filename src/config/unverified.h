@@ -6,7 +6,7 @@
 struct config;
 struct marks;
 
-/* True when no route verifies its servers: today those that log in do. */
+/* True when no server is verified: no route logs in, no destination has a verifying level. */
 bool unverified_are_all(const struct config *config);
 
 /* Warn of `ocsp` in the profiles of destinations and listeners where it has no effect. */

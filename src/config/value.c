@@ -18,8 +18,10 @@
 #include "config/idn.h"
 #include "config/names.h"
 #include "config/routes.h"
+#include "config/starttls_lists.h"
 #include "config/table.h"
 #include "config/units.h"
+#include "config/words.h"
 #include "wire/address.h"
 
 enum { PATH_MAX_LEN = 1024, TEXT_MAX_LEN = 1024, SHORT_MAX = 60 };
@@ -255,19 +257,23 @@ static int read_bare_address(const struct target *target, struct text t, void *a
 	return 0;
 }
 
+static int read_peer(const struct target *target, struct text t, void *at)
+{
+	struct config_peer peer;
+	int r = starttls_lists_read(target->owner, t, &peer);
+
+	if (r == 0)
+		memcpy(at, &peer, sizeof peer);
+	return r;
+}
+
 static int read_choice(const struct target *target, struct text t, void *at)
 {
-	for (const struct table_word *w = target->row->words; w->word != NULL; w++) {
-		if (!text_equal(text_of(w->word), t))
-			continue;
-		if (w->value == TABLE_LATER)
-			return -ENOSYS;
-		if (w->value == TABLE_LATER_KEY)
-			return -ENOTSUP;
-		memcpy(at, &w->value, sizeof w->value);
-		return 0;
-	}
-	return -EINVAL;
+	int value, r = words_read(target->row, t, &value);
+
+	if (r == 0)
+		memcpy(at, &value, sizeof value);
+	return r;
 }
 
 /* Where the path of a TABLE_TARGET is kept, beside its enum. */
@@ -398,15 +404,21 @@ static char *show_network(const struct target *target, const void *at)
 		talloc_asprintf(target->owner, "%s/%u", ip_format(&network.address, text), network.prefix));
 }
 
+static char *show_peer(const struct target *target, const void *at)
+{
+	struct config_peer peer;
+
+	memcpy(&peer, at, sizeof peer);
+	return text_must(talloc_strdup(target->owner, peer.text));
+}
+
 static char *show_choice(const struct target *target, const void *at)
 {
-	const struct table_word *w = target->row->words;
 	int value;
 
 	memcpy(&value, at, sizeof value);
-	while (w->word != NULL && w->value != value)
-		w++;
-	return value < 0 || w->word == NULL ? NULL : text_must(talloc_strdup(target->owner, w->word));
+	const char *word = words_show(target->row, value);
+	return word == NULL ? NULL : text_must(talloc_strdup(target->owner, word));
 }
 
 static char *show_target(const struct target *target, const void *at)
@@ -483,6 +495,11 @@ static const struct kind {
 	[TABLE_SERVERS] = { "list of servers",
 		"an address such as 192.0.2.53, 192.0.2.53@5300 or 2001:db8::53@53", sizeof(struct ip),
 		read_server, show_server },
+	[TABLE_PEERS] = { "list of servers",
+		"an address such as 192.0.2.1, a network such as 192.0.2.0/24, a host name or a domain such as "
+		"example.com, or `.example.com` for all names below it (non-ASCII names in their xn-- form)",
+		sizeof(struct config_peer), read_peer, show_peer },
+	[TABLE_WAITING] = { "waits", "anything", 0, NULL, NULL },
 	[TABLE_SECTION] = { "section", "a section of `key: value` lines", 0, NULL, NULL },
 	[TABLE_LIST] = { "list of sections", "a section of `key: value` lines", 0, NULL, NULL },
 };
@@ -511,16 +528,8 @@ size_t value_size(const struct table_row *row)
 
 char *value_limits(const void *owner, const struct table_row *row)
 {
-	char *text = NULL;
-
-	if (row->type == TABLE_CHOICE || row->type == TABLE_TARGET) {
-		for (const struct table_word *w = row->words; w->word != NULL; w++)
-			if (w->value >= 0)
-				text = text_must(text == NULL
-							 ? talloc_strdup(owner, w->word)
-							 : talloc_asprintf_append(text, ", %s", w->word));
-		return text;
-	}
+	if (row->type == TABLE_CHOICE || row->type == TABLE_TARGET)
+		return words_list(owner, row);
 	if (row->max == 0)
 		return NULL;
 
@@ -542,26 +551,6 @@ char *value_short(const void *owner, struct text t)
 	return text_must(talloc_asprintf(owner, "%.*s%s", (int)len, t.at, len < t.len ? "..." : ""));
 }
 
-/* The one word of the choice that is nearest to `t`, when it is near. Never `none`: a slip must not end in advice to protect nothing. */
-static const char *nearest_word(const struct table_row *row, struct text t)
-{
-	const char *nearest = NULL;
-	size_t best = 3;
-
-	if (row->other_word != NULL && text_equal_nocase(text_of(row->other_word), t))
-		return row->meant_word;
-	for (const struct table_word *w = row->words; w->word != NULL; w++) {
-		size_t distance = text_distance(text_of(w->word), t);
-
-		if (w->value < 0 || strcmp(w->word, TABLE_PATH_WORD) == 0 || strcmp(w->word, "none") == 0 ||
-			distance >= t.len || distance > best)
-			continue;
-		nearest = distance < best ? w->word : NULL;
-		best = distance;
-	}
-	return nearest;
-}
-
 char *value_read(
 	const void *owner, const char *directory, const struct table_row *row, struct text t, void *at)
 {
@@ -573,10 +562,9 @@ char *value_read(
 
 	const char *quote =
 		t.len == 0 ? "nothing" : text_must(talloc_asprintf(owner, "`%s`", value_short(owner, t)));
-	if (r == -ENOTSUP)
-		return text_must(talloc_asprintf(owner,
-			"%s is a key of its own and not supported by this version yet: write one of %s",
-			quote, value_limits(owner, row)));
+	if (r == -EEXIST)
+		return text_must(talloc_asprintf(owner, "%s is a key of its own: write one of %s here", quote,
+			value_limits(owner, row)));
 	if (r == -ENOSYS)
 		return text_must(
 			talloc_asprintf(owner, "%s is not supported by this version yet: write one of %s",
@@ -588,7 +576,7 @@ char *value_read(
 			limits == NULL ? "a smaller number" : limits));
 	}
 	if (row->type == TABLE_CHOICE || row->type == TABLE_TARGET) {
-		const char *nearest = nearest_word(row, t);
+		const char *nearest = words_nearest(row, t);
 
 		return text_must(talloc_asprintf(owner, "expected one of %s%s; found %s%s%s%s",
 			value_limits(owner, row),

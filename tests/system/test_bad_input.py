@@ -334,9 +334,16 @@ def test_E41_check_warns_of_ocsp_where_no_server_is_verified(gateway, domain, lo
     routes = [{"domain": name, "next_hop": "gw.good.test:2530", **(LOGIN if name == logs_in else {})} for name in ("good.test", "other.test")]
     gateway.configure(base(routes=[*routes, FOR_REPORTS], tls_profiles=[{"name": "asking", "ocsp": "strict"}], destinations=[{"domain": domain, "tls_profile": "asking"}]))
     if warns:
-        warned(gateway, f"destinations[{domain}].tls_profile", "tls_profile: asking", "`ocsp`", "`asking`", "no effect", "username")
+        warned(gateway, f"destinations[{domain}].tls_profile", "tls_profile: asking", "`ocsp`", "`asking`", "no effect", "required-verify")
     else:
         assert gateway.command("check").stderr == ""
+
+
+@pytest.mark.parametrize("level,warns", [("required", True), ("preferred-verify", False), ("required-verify", False), ("required-verify-hosted", False)])
+@pytest.mark.parametrize("domain", ["good.test", ".test", "default"])
+def test_E41_ocsp_has_an_effect_at_the_verifying_levels(gateway, domain, level, warns):
+    gateway.configure(base(routes=[FOR_REPORTS], tls_profiles=[{"name": "asking", "ocsp": "strict"}], destinations=[{"domain": domain, "tls": level, "tls_profile": "asking"}]))
+    assert gateway.command("check").stderr.count("no effect") == warns
 
 
 def test_E41_check_warns_of_ocsp_on_a_listener(gateway):
@@ -355,7 +362,7 @@ def test_A62_check_warns_of_lists_where_no_server_is_verified(gateway, logs_in):
     if logs_in:
         assert gateway.command("check").stderr == ""
     else:
-        warned(gateway, "crl_sources.check.outbound_smtp", "outbound_smtp:", "no effect", "username")
+        warned(gateway, "crl_sources.check.outbound_smtp", "outbound_smtp:", "no effect", "required-verify")
 
 
 @pytest.mark.parametrize("files,words", [(True, "the files that stand here count"), (False, "needs no entry, and which counts")])
@@ -387,14 +394,33 @@ def test_warnings_do_not_stop_a_start_or_a_reload(gateway):
     assert gateway.command("reload").returncode == 0
 
 
-@pytest.mark.parametrize("example", sorted(p.name for p in (harness.ROOT / "examples").glob("*.yaml")))
-def test_the_examples_are_fine(gateway, example):
+EXAMPLES = sorted(p.name for p in (harness.ROOT / "examples").glob("*.yaml"))
+WAITING = ["tls.requiretls", "tls.mta_sts", "destination_settings.alert_on_required_tls_failure", "reports", "alerts"]  # of outbound.yaml
+
+
+def prepare(gateway, example):
     gateway.configure((harness.ROOT / "examples" / example).read_text())
     (gateway.folder / "log").mkdir()  # as examples/README.md says, and the password
     (gateway.folder / "smart_host.password").touch(mode=0o600)
     (gateway.folder / "smart_host.password").write_text("correct horse battery\n")
+    (gateway.folder / "dns").mkdir()
+    (gateway.folder / "dns/ta.test").write_text(f"test. IN DS 12345 13 2 {'0f' * 32}\n")
+
+
+@pytest.mark.parametrize("example", [e for e in EXAMPLES if e != "outbound.yaml"])
+def test_the_examples_are_fine(gateway, example):
+    prepare(gateway, example)
     done = gateway.command("check")
     assert done.returncode == 0 and done.stdout.strip().endswith("is fine") and not done.stderr, done
+
+
+def test_the_example_of_outbound_tls_is_fine_but_for_keys_that_wait(gateway):
+    prepare(gateway, "outbound.yaml")
+    done = gateway.command("check", "--json")
+    answer = json.loads(done.stdout)
+    assert done.returncode == 0 and answer["ok"] and not answer["problems"], answer
+    assert [w["key"] for w in answer["warnings"]] == WAITING, answer
+    assert all("no effect in this version yet" in w["text"] for w in answer["warnings"])
 
 
 def test_version_and_help():

@@ -14,6 +14,10 @@
 #include "config/bundle.h"
 #include "config/problems.h"
 
+#define LEVELS "none, preferred, required, preferred-verify, required-verify, required-verify-hosted"
+#define PEER                                                                                                 \
+	"an address such as 192.0.2.1, a network such as 192.0.2.0/24, a host name or a domain such as "     \
+	"example.com, or `.example.com` for all names below it (non-ASCII names in their xn-- form)"
 #define DIRS "hostname: gw.good.test\nstate_dir: state\nruntime_dir: run\n" /* lines 1 to 3 */
 #define POLICY                                                                                               \
 	"mail_flow_policies: [{name: open, tls: none}, {name: tls}, {name: relay, action: relay, tls: "      \
@@ -89,9 +93,9 @@ static const struct {
 		"7: log.levl: unknown key; did you mean `level`?\n" },
 	{ "a key far from all", BASE "log: {colour: red}\n",
 		"6: log.colour: unknown key; known here are to, level, format\n" },
-	{ "a key of a later version", BASE "acme: {a: [b]}\ndestinations: [{domain: a.test, dane: x}]\n",
+	{ "a key of a later version", BASE "acme: {a: [b]}\ndestinations: [{domain: a.test, smtp_auth: x}]\n",
 		"6: acme: is not supported by this version yet: remove this key\n"
-		"7: destinations[a.test].dane: is not supported by this version yet: remove this key\n" },
+		"7: destinations[a.test].smtp_auth: is not supported by this version yet: remove this key\n" },
 	{ "a key twice", BASE "user: a\nuser: b\nlog: {level: info, level: [x]}\n",
 		"7: user: stands twice, first on line 6: remove one\n"
 		"8: log.level: stands twice, first on line 8: remove one\n" },
@@ -173,26 +177,57 @@ static const struct {
 		"6: delivery.bounce_size: `11MiB` is out of range: expected 0 to 10MiB\n" },
 	{ "a choice",
 		BASE "destinations: [{domain: default, tls: requierd}]\nlog: {level: loud, format: plain}\n",
-		"6: destinations[default].tls: expected one of none, preferred, required; found `requierd` "
-		"(did you "
-		"mean `required`?)\n"
+		"6: destinations[default].tls: expected one of " LEVELS
+		"; found `requierd` (did you mean `required`?)\n"
 		"7: log.level: expected one of error, warn, info, debug; found `loud`\n" },
-	{ "a choice of a later version", BASE "destinations: [{domain: default, tls: required-verify}]\n",
-		"6: destinations[default].tls: `required-verify` is not supported by this version yet: write "
-		"one of "
-		"none, preferred, required\n" },
+	{ "a choice of a later version",
+		DIRS POLICY
+		"listeners: [{name: in, type: submission, address: '127.0.0.1:0', policy: open}]\n",
+		"5: listeners[in].type: `submission` is not supported by this version yet: write one of public, private\n" },
+	{ "a level of destinations in a mail flow policy",
+		DIRS "mail_flow_policies: [{name: open, tls: required-verify}]\n" LISTENER,
+		"4: mail_flow_policies[open].tls: expected one of none, preferred, required; found `required-verify`\n" },
 	{ "a key as a choice",
 		BASE "destinations: [{domain: default, tls: dane}, {domain: a.test, tls: mta_sts}]\n",
-		"6: destinations[default].tls: `dane` is a key of its own and not supported by this version yet: "
-		"write one of none, preferred, required\n"
-		"6: destinations[a.test].tls: `mta_sts` is a key of its own and not supported by this version yet: "
-		"write one of none, preferred, required\n" },
+		"6: destinations[default].tls: `dane` is a key of its own: write one of " LEVELS " here\n"
+		"6: destinations[a.test].tls: `mta_sts` is a key of its own: write one of " LEVELS
+		" here\n" },
 	{ "no protection is never advised",
 		BASE
-		"destinations: [{domain: default, tls: on}, {domain: a.test, tls: nome}]\ntls_profiles: [{name: p, pfs: non}]\n",
-		"6: destinations[default].tls: expected one of none, preferred, required; found `on`\n"
-		"6: destinations[a.test].tls: expected one of none, preferred, required; found `nome`\n"
+		"destinations: [{domain: default, tls: on}, {domain: a.test, tls: nome, dane: nne}]\ntls_profiles: [{name: p, pfs: non}]\n",
+		"6: destinations[default].tls: expected one of " LEVELS "; found `on`\n"
+		"6: destinations[a.test].tls: expected one of " LEVELS "; found `nome`\n"
+		"6: destinations[a.test].dane: expected one of none, opportunistic, mandatory, audit; found `nne`\n"
 		"7: tls_profiles[p].pfs: expected one of allowed, required, none; found `non`\n" },
+	{ "words of outbound TLS that are nearly right",
+		BASE
+		"destinations: [{domain: default, tls: required-verfy, dane: oportunistic}]\n"
+		"tls: {dane_pkix_usages: enforced, dane_insecure_mx: encript, starttls_requird: [a.test]}\n"
+		"destination_settings: {certificat: a}\n",
+		"6: destinations[default].tls: expected one of " LEVELS
+		"; found `required-verfy` (did you mean `required-verify`?)\n"
+		"6: destinations[default].dane: expected one of none, opportunistic, mandatory, audit; found `oportunistic` (did you mean `opportunistic`?)\n"
+		"7: tls.dane_pkix_usages: expected one of unusable, enforce; found `enforced` (did you mean `enforce`?)\n"
+		"7: tls.dane_insecure_mx: expected one of dane, encrypt, may; found `encript` (did you mean `encrypt`?)\n"
+		"7: tls.starttls_requird: unknown key; did you mean `starttls_required`?\n"
+		"8: destination_settings.certificat: unknown key; did you mean `certificate`?\n" },
+	{ "peers of the lists for STARTTLS",
+		BASE
+		"tls:\n  starttls_never: ['192.0.2.1:25', 192.0.2.1/24, 'a*.test', '*', default, '', a_b.test]\n  starttls_required: a.test\n",
+		"7: tls.starttls_never[1]: expected " PEER "; found `192.0.2.1:25`\n"
+		"7: tls.starttls_never[2]: expected " PEER "; found `192.0.2.1/24`\n"
+		"7: tls.starttls_never[3]: expected " PEER "; found `a*.test`\n"
+		"7: tls.starttls_never[4]: expected " PEER "; found `*`\n"
+		"7: tls.starttls_never[5]: expected " PEER "; found `default`\n"
+		"7: tls.starttls_never[6]: expected " PEER "; found nothing\n"
+		"7: tls.starttls_never[7]: expected " PEER "; found `a_b.test`\n"
+		"8: tls.starttls_required: expected a list; found a single value; write [a, b] or one line with `- ` for each value\n" },
+	{ "references of destinations",
+		BASE
+		"destinations: [{domain: a.test, certificate: mian}]\ndestination_settings: {certificate: b}\n"
+		"certificates: [{name: main, chain: a, key: b}]\n",
+		"6: destinations[a.test].certificate: there is no `mian` in certificates; it has main (did you mean `main`?)\n"
+		"7: destination_settings.certificate: there is no `b` in certificates; it has main\n" },
 	{ "an address without a port", LISTENS("address: 127.0.0.1, policy: open"),
 		"6: listeners[in].address: expected an address with a port such as 192.0.2.1:25 or "
 		"[2001:db8::1]:25; "

@@ -40,7 +40,9 @@
 #define RELAY_SHOWN                                                                                                                                      \
 	"hostname: gw.good.test\nstate_dir: state\nruntime_dir: run\nuser: postern\n"                                                                    \
 	"certificates:\n  - name: main\n    chain: pki/server.pem\n    key: pki/server.key\n"                                                            \
-	"watch_certificates: true\ntls:\n  cn_fallback: false\n  fqdn_validation: false\n  stapling: true\n"                                             \
+	"watch_certificates: true\ntls:\n  cn_fallback: false\n  fqdn_validation: false\n  x509_validation: false\n  stapling: true\n"                   \
+	"  starttls_when_possible: true\n  retry_without_tls: false\n  starttls_never: []\n  starttls_required: []\n"                                    \
+	"  dane_pkix_usages: unusable\n  dane_insecure_mx: dane\n"                                                                                       \
 	"authorities:\n  system: false\n  custom: pki/ca.pem\n"                                                                                          \
 	"tls_profiles: []\n"                                                                                                                             \
 	"listeners:\n  - name: inbound\n    type: public\n    address: 127.0.0.1:2525\n    certificate: "                                                \
@@ -51,7 +53,7 @@
 	"sender_groups: []\naccepted_domains:\n  - good.test\n"                                                                                          \
 	"routes:\n  - domain: good.test\n    next_hop: 127.0.0.1:2530\n    source: []\n"                                                                 \
 	"    implicit_tls: false\n"                                                                                                                      \
-	"destinations:\n  - domain: default\n    tls: preferred\n"                                                                                       \
+	"destinations:\n  - domain: default\n    tls: preferred\ndestination_settings: {}\n"                                                             \
 	"recipients:\n  call_ahead: off\n  cache: 1h\n"                                                                                                  \
 	"dns:\n  forward: []\n  private_zones: []\n  timeout: 10s\nfetch:\n  allow_networks: []\n"                                                       \
 	"crl_sources:\n  check:\n    inbound_smtp: false\n    outbound_smtp: false\n    web: false\n  strict: false\n  max_size: 16MiB\n  sources: []\n" \

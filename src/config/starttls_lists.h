@@ -1,0 +1,8 @@
+#pragma once
+/* tls.starttls_never and tls.starttls_required: servers by address, host name or domain. Private to the room; others ask config_listed(). */
+
+#include "base/text.h"
+#include "config/config.h"
+
+/* Read an entry; its texts are owned by `owner`. 0, or -EINVAL. */
+int starttls_lists_read(const void *owner, struct text t, struct config_peer *ret_peer);

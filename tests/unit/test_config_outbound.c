@@ -1,0 +1,280 @@
+/* What the configuration file says about outbound TLS: levels, DANE, certificates and authorities of destinations, and the lists of peers. */
+#include "config/config.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <talloc.h>
+
+#include "base/base.h"
+#include "config/bundle.h"
+#include "config/problems.h"
+
+#define BASE                                                                                                 \
+	"hostname: gw.good.test\nstate_dir: state\nruntime_dir: run\n"                                       \
+	"mail_flow_policies: [{name: open, tls: none}]\n"                                                    \
+	"listeners: [{name: in, type: public, address: '127.0.0.1:0', policy: open}]\n"
+#define CERTIFICATES                                                                                         \
+	"certificates: [{name: a, chain: a.pem, key: a.key}, {name: b, chain: b.pem, key: b.key}]\n"
+
+static const struct config *read_yaml(const char *yaml)
+{
+	struct problems *problems = problems_new(NULL);
+	struct bundle *bundle = bundle_new(NULL, 1);
+
+	bundle_add(bundle, "x.yaml", text_of(yaml), BUNDLE_ALL);
+	const struct config *config = config_read(bundle, "x.yaml", problems);
+	for (size_t i = 0; i < problems->count; i++)
+		print_error("%s\n", problems_format(problems, &problems->list[i]));
+	assert_non_null(config);
+	talloc_free(bundle);
+	talloc_free(problems);
+	return config;
+}
+
+/* Exact name, then the longest parent, then default; each key for itself. */
+static void test_B36_B37_B38_B39_B73_each_key_is_that_of_the_nearest_entry_that_says_it(void **state)
+{
+	static const struct {
+		const char *domain;
+		enum config_tls tls;
+		enum config_dane dane;
+		const char *certificate, *custom;
+	} cases[] = {
+		{ "other.test", CONFIG_TLS_REQUIRED_VERIFY_HOSTED, CONFIG_DANE_AUDIT, "a", NULL },
+		{ "good.test", CONFIG_TLS_REQUIRED_VERIFY_HOSTED, CONFIG_DANE_AUDIT, "a", NULL },
+		{ "x.good.test", CONFIG_TLS_PREFERRED_VERIFY, CONFIG_DANE_AUDIT, "b", "good.pem" },
+		{ "X.Good.Test", CONFIG_TLS_PREFERRED_VERIFY, CONFIG_DANE_AUDIT, "b", "good.pem" },
+		{ "a.good.test", CONFIG_TLS_PREFERRED_VERIFY, CONFIG_DANE_MANDATORY, "b", "good.pem" },
+		{ "x.a.good.test", CONFIG_TLS_REQUIRED, CONFIG_DANE_AUDIT, "b", "a.pem" },
+		{ "b.a.good.test", CONFIG_TLS_REQUIRED_VERIFY, CONFIG_DANE_OPPORTUNISTIC, "a", "a.pem" },
+		{ "none.test", CONFIG_TLS_NONE, CONFIG_DANE_NONE, "a", NULL },
+		{ "x.none.test", CONFIG_TLS_PREFERRED, CONFIG_DANE_NONE, "a", NULL },
+		{ "y.none.test", CONFIG_TLS_NONE, CONFIG_DANE_NONE, "a", NULL },
+	};
+	const struct config *c = read_yaml(BASE CERTIFICATES
+		"destination_settings: {certificate: a}\n"
+		"destinations:\n"
+		"  - {domain: default, tls: required-verify-hosted, dane: audit}\n"
+		"  - {domain: .good.test, tls: preferred-verify, certificate: b, authorities: {custom: good.pem}}\n"
+		"  - {domain: a.good.test, dane: mandatory}\n"
+		"  - {domain: .a.good.test, tls: required, authorities: {custom: a.pem, system: true}}\n"
+		"  - {domain: b.a.good.test, tls: required-verify, dane: opportunistic, certificate: a}\n"
+		"  - {domain: none.test, tls: none}\n"
+		"  - {domain: .none.test, tls: none}\n"
+		"  - {domain: x.none.test, tls: preferred}\n");
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		const struct text domain = text_of(cases[i].domain);
+		const struct config_destination *level, *dane;
+		const struct config_authorities *trust = config_authorities_for(c, domain);
+
+		if (config_tls_for(c, domain, &level) != cases[i].tls || level == NULL)
+			fail_msg("tls of %s", cases[i].domain);
+		if (config_dane_for(c, domain, &dane) != cases[i].dane || dane == NULL)
+			fail_msg("dane of %s", cases[i].domain);
+		if (strcmp(config_client_certificate_for(c, domain)->name, cases[i].certificate) != 0)
+			fail_msg("certificate of %s", cases[i].domain);
+		if ((trust == NULL) != (cases[i].custom == NULL) ||
+			(trust != NULL && strcmp(trust->custom, cases[i].custom) != 0))
+			fail_msg("authorities of %s", cases[i].domain);
+	}
+	assert_false(config_authorities_for(c, TEXT("x.good.test"))->system);
+	assert_true(config_authorities_for(c, TEXT("x.a.good.test"))->system);
+	config_release(c);
+}
+
+/* Decision 10, and F5: where nobody says anything. */
+static void test_C5_F5_levels_and_dane_where_no_entry_says_any(void **state)
+{
+	static const struct {
+		const char *yaml;
+		enum config_tls tls;
+		enum config_dane dane;
+		bool said;
+	} cases[] = {
+		{ "", CONFIG_TLS_PREFERRED, CONFIG_DANE_OPPORTUNISTIC, false },
+		{ "tls: {starttls_when_possible: true}\n", CONFIG_TLS_PREFERRED, CONFIG_DANE_OPPORTUNISTIC,
+			false },
+		{ "tls: {starttls_when_possible: false}\n", CONFIG_TLS_NONE, CONFIG_DANE_NONE, false },
+		{ "destinations: [{domain: default, concurrency: 3}]\n", CONFIG_TLS_PREFERRED,
+			CONFIG_DANE_OPPORTUNISTIC, false },
+		{ "destinations: [{domain: default, tls: none}]\n", CONFIG_TLS_NONE, CONFIG_DANE_NONE, true },
+		{ "destinations: [{domain: default, tls: required}]\n", CONFIG_TLS_REQUIRED,
+			CONFIG_DANE_OPPORTUNISTIC, true },
+		{ "destinations: [{domain: default, dane: none}]\n", CONFIG_TLS_PREFERRED, CONFIG_DANE_NONE,
+			false },
+		{ "tls: {starttls_when_possible: false}\ndestinations: [{domain: a.test, dane: mandatory}]\n",
+			CONFIG_TLS_NONE, CONFIG_DANE_MANDATORY, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		char *yaml = talloc_asprintf(NULL, BASE "%s", cases[i].yaml);
+		const struct config *c = read_yaml(yaml);
+		const struct config_destination *level, *dane;
+
+		if (config_tls_for(c, TEXT("a.test"), &level) != cases[i].tls ||
+			(level != NULL) != cases[i].said)
+			fail_msg("level of %s", cases[i].yaml);
+		if (config_dane_for(c, TEXT("a.test"), &dane) != cases[i].dane)
+			fail_msg("dane of %s", cases[i].yaml);
+		assert_null(config_client_certificate_for(c, TEXT("a.test")));
+		assert_null(config_authorities_for(c, TEXT("a.test")));
+		config_release(c);
+		talloc_free(yaml);
+	}
+}
+
+static void every_key_of_outbound_tls_reaches_its_field(void **state)
+{
+	const struct config *c = read_yaml(BASE
+		"tls: {starttls_when_possible: false, retry_without_tls: true, x509_validation: true, dane_pkix_usages: enforce,\n"
+		"  dane_insecure_mx: encrypt, starttls_never: [192.0.2.0/24], starttls_required: [Bank.test, '*.B.test']}\n");
+	const struct config *standard = read_yaml(BASE);
+
+	(void)state;
+	assert_false(c->tls.starttls_when_possible);
+	assert_true(c->tls.retry_without_tls && c->tls.x509_validation);
+	assert_int_equal(c->tls.dane_pkix_usages, CONFIG_PKIX_USAGES_ENFORCE);
+	assert_int_equal(c->tls.dane_insecure_mx, CONFIG_INSECURE_MX_ENCRYPT);
+	assert_int_equal(c->tls.starttls_never_count, 1);
+	assert_int_equal(c->tls.starttls_required_count, 2);
+	assert_string_equal(c->tls.starttls_required[0].text, "Bank.test");
+	assert_string_equal(c->tls.starttls_required[1].name, "b.test");
+	assert_true(standard->tls.starttls_when_possible);
+	assert_false(standard->tls.retry_without_tls || standard->tls.x509_validation);
+	assert_int_equal(standard->tls.dane_pkix_usages, CONFIG_PKIX_USAGES_UNUSABLE);
+	assert_int_equal(standard->tls.dane_insecure_mx, CONFIG_INSECURE_MX_DANE);
+	assert_int_equal(standard->tls.starttls_never_count + standard->tls.starttls_required_count, 0);
+	config_release(c);
+	config_release(standard);
+}
+
+static void test_C10_a_server_is_listed_by_address_host_and_domain(void **state)
+{
+	static const struct {
+		const char *address, *host, *domain, *entry;
+	} cases[] = {
+		{ "192.0.2.1", NULL, "", "192.0.2.1" },
+		{ "::ffff:192.0.2.1", NULL, "", "192.0.2.1" },
+		{ "192.0.2.2", NULL, "", NULL },
+		{ "198.51.100.255", NULL, "", "198.51.100.0/24" },
+		{ "198.51.101.0", NULL, "", NULL },
+		{ "2001:db8::1", NULL, "", "2001:db8::/32" },
+		{ "2001:db9::1", NULL, "", NULL },
+		{ NULL, "mx.bank.test", "", "mx.bank.test" },
+		{ NULL, "MX.Bank.test.", "", "mx.bank.test" },
+		{ NULL, "a.mx.bank.test", "", NULL },
+		{ NULL, "bank.test", "", NULL },
+		{ NULL, "mxxbank.test", "", NULL },
+		{ NULL, "x.y.test", "z.test", "*.Y.test" },
+		{ NULL, "w.x.y.test", "z.test", "*.Y.test" },
+		{ NULL, "mx.z.test", "w.Y.test", "*.Y.test" },
+		{ NULL, "y.test", "y.test", NULL },
+		{ NULL, "xy.test", ".y.test", NULL },
+		{ NULL, NULL, "c.d.test", ".d.test" },
+		{ NULL, NULL, "d.test", NULL },
+		{ NULL, NULL, "E.test", "e.test" },
+		{ NULL, "mx.e.test", "f.test", NULL },
+		{ "192.0.2.1", "mx.bank.test", "e.test", "192.0.2.1" },
+		{ "203.0.113.1", "x.example", "example", NULL },
+		{ NULL, "", "", NULL },
+	};
+	const struct config *c =
+		read_yaml(BASE "tls:\n"
+			       "  starttls_required: [192.0.2.1, 198.51.100.0/24, "
+			       "'2001:db8::/32', mx.bank.test, '*.Y.test', .d.test, e.test]\n"
+			       "  starttls_never: [203.0.113.0/24]\n");
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct ip ip;
+
+		if (cases[i].address != NULL)
+			assert_int_equal(ip_parse(text_of(cases[i].address), &ip), 0);
+		const struct config_peer *peer = config_listed(c, CONFIG_STARTTLS_REQUIRED,
+			cases[i].address == NULL ? NULL : &ip, cases[i].host, text_of(cases[i].domain));
+		if ((peer == NULL) != (cases[i].entry == NULL) ||
+			(peer != NULL && strcmp(peer->text, cases[i].entry) != 0))
+			fail_msg("case %zu: %s", i, peer == NULL ? "none" : peer->text);
+		peer = config_listed(c, CONFIG_STARTTLS_NEVER, cases[i].address == NULL ? NULL : &ip,
+			cases[i].host, text_of(cases[i].domain));
+		assert_true((peer != NULL) ==
+			    (cases[i].address != NULL && strncmp(cases[i].address, "203", 3) == 0));
+	}
+	config_release(c);
+}
+
+/* What is shown can be read again and means the same. */
+static void what_is_not_said_is_not_shown(void **state)
+{
+	const struct config *c = read_yaml(BASE CERTIFICATES
+		"tls: {starttls_never: ['*.A.test', 192.0.2.1, '2001:db8::/32']}\n"
+		"destinations: [{domain: a.test, authorities: {custom: a.pem}}, {domain: b.test, tls: none}, {domain: c.test, certificate: b}]\n");
+	char *yaml = config_show(NULL, c, false);
+	const struct config *again = read_yaml(yaml);
+	char *shown = config_show(yaml, again, false);
+
+	(void)state;
+	assert_string_equal(yaml, shown);
+	assert_non_null(strstr(
+		yaml, "  starttls_never:\n    - \"*.A.test\"\n    - 192.0.2.1\n    - 2001:db8::/32\n"));
+	assert_non_null(strstr(yaml,
+		"  - domain: a.test\n    authorities:\n      system: false\n      custom: a.pem\n"
+		"  - domain: b.test\n    tls: none\n    dane: none\n"
+		"  - domain: c.test\n    certificate: b\ndestination_settings: {}\n"));
+	assert_null(config_authorities_for(again, TEXT("b.test")));
+	config_release(c);
+	config_release(again);
+	talloc_free(yaml);
+}
+
+/* They are of issues to come, and said to be. */
+static void keys_that_wait_are_taken_with_a_warning(void **state)
+{
+	static const char yaml[] = BASE
+		"tls: {requiretls: true, mta_sts: [a]}\n"
+		"destinations: [{domain: a.test, mta_sts: x}]\n"
+		"destination_settings: {alert_on_required_tls_failure: true}\n"
+		"reports: {tlsrpt: {send: true, dkim: {domain: good.test}}}\n"
+		"alerts: {recipients: [{address: a@good.test, classes: [system]}], webhook: 'http://127.0.0.1:1/a'}\n";
+	static const char *const keys[] = { "tls.requiretls", "tls.mta_sts", "destinations[a.test].mta_sts",
+		"destination_settings.alert_on_required_tls_failure", "reports", "alerts" };
+	struct problems *problems = problems_new(NULL);
+	struct bundle *bundle = bundle_new(NULL, 1);
+
+	(void)state;
+	bundle_add(bundle, "x.yaml", text_of(yaml), BUNDLE_ALL);
+	const struct config *config = config_read(bundle, "x.yaml", problems);
+	assert_non_null(config);
+	assert_int_equal(problems->count, 0);
+	assert_int_equal(problems->warning_count, COUNT(keys));
+	for (size_t i = 0; i < COUNT(keys); i++) {
+		char *line = problems_format(problems, &problems->warnings[i]);
+
+		if (strstr(line, keys[i]) == NULL ||
+			strstr(line, "has no effect in this version yet") == NULL)
+			fail_msg("%s", line);
+	}
+	config_release(config);
+	talloc_free(bundle);
+	talloc_free(problems);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_B36_B37_B38_B39_B73_each_key_is_that_of_the_nearest_entry_that_says_it),
+		cmocka_unit_test(test_C5_F5_levels_and_dane_where_no_entry_says_any),
+		cmocka_unit_test(every_key_of_outbound_tls_reaches_its_field),
+		cmocka_unit_test(test_C10_a_server_is_listed_by_address_host_and_domain),
+		cmocka_unit_test(what_is_not_said_is_not_shown),
+		cmocka_unit_test(keys_that_wait_are_taken_with_a_warning),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
