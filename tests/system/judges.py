@@ -1,0 +1,419 @@
+"""The scene of the judges: signed zones, a validating resolver, receivers, and who is asked about them.
+
+    judges.py FILE        asks all judges about all cases and writes their verdicts to FILE (JSON); POSTERN names the binary
+
+It starts itself again in namespaces of its own (network, mounts, processes): everything listens on port 25 of loopback, names are
+resolved at 127.0.0.1:53, and whatever is left ends with it. Needs root, NSD, ldnsutils, Unbound, Postfix, and Exim (unpacked).
+"""
+
+import base64
+import concurrent.futures
+import hashlib
+import json
+import os
+import pathlib
+import pwd
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+sys.dont_write_bytecode = True
+
+import dns  # noqa: E402
+import harness  # noqa: E402
+import peer  # noqa: E402
+import smtp  # noqa: E402
+import unpacked  # noqa: E402
+from judges_cases import CASES, FINGER_LEVELS, LEVELS, Certificate  # noqa: E402
+
+ZONES = (dns.SIGNED, dns.NSEC3, dns.BOGUS, dns.EXPIRED, dns.INSECURE)
+MATCH = {"verify": "hostname nexthop", "secure": "nexthop"}  # the names that Postern accepts at the same levels
+FINGER_AT_ONCE = 6
+DEADLY = "no-data"  # Debian 12's Postfix dies of a TLSA record of 3 bytes
+
+
+def main(arguments):
+    if arguments[0] == "--inside":
+        loopback_up()
+        pathlib.Path(arguments[1]).write_text(json.dumps(ask(), indent=1) + "\n")
+    else:
+        with tempfile.TemporaryDirectory(prefix="postern-judges-", dir="/tmp") as folder:
+            pathlib.Path(folder).chmod(0o755)
+            sys.exit(subprocess.run(["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", sys.executable, __file__,
+                "--inside", *arguments], env={**os.environ, "TMPDIR": folder}).returncode)
+
+
+def loopback_up():
+    import fcntl
+    import socket
+    import struct
+    with socket.socket() as s:
+        fcntl.ioctl(s, 0x8914, struct.pack("16sh14x", b"lo", 1))  # SIOCSIFFLAGS, IFF_UP
+
+
+# Certificates
+
+
+class Keys:
+    """The authorities and the servers' certificates: NAME.pem, NAME.key below `folder`. Reading them gives what TLSA records are made of."""
+
+    AUTHORITIES = {"root": None, "middle": "root", "private": None, "below": "private", "late": "private", "other": None}
+
+    def __init__(self, folder):
+        self.folder = folder
+        folder.mkdir()
+        for name, signer in self.AUTHORITIES.items():
+            self._make(name, f"/O=Test/CN={name}", "basicConstraints=critical,CA:true\nkeyUsage=critical,keyCertSign,cRLSign\n", signer or "self",
+                (-60, -2) if name == "late" else (-60, 90))
+
+    def _openssl(self, *arguments):
+        done = harness.run("openssl", *arguments, cwd=self.folder)
+        assert done.returncode == 0, done.stderr
+
+    def _make(self, name, subject, extensions, signer, days):
+        self._openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", f"{name}.key", "-out", f"{name}.csr",
+            "-subj", subject)
+        (self.folder / f"{name}.ext").write_text(extensions)
+        dates = [time.strftime("%Y%m%d%H%M%SZ", time.gmtime(time.time() + day * 86400)) for day in days]
+        (self.folder / f"{name}.cnf").write_text(f"[ca]\ndefault_ca=a\n[a]\ndatabase={name}.index\nnew_certs_dir=.\nrand_serial=yes\n"
+            "default_md=sha256\npolicy=p\nunique_subject=no\n[p]\ncommonName=optional\norganizationName=optional\n")
+        (self.folder / f"{name}.index").write_text("")
+        by = ["-selfsign", "-keyfile", f"{name}.key"] if signer == "self" else ["-cert", f"{signer}.pem", "-keyfile", f"{signer}.key"]
+        self._openssl("ca", "-batch", "-notext", "-config", f"{name}.cnf", "-in", f"{name}.csr", "-out", f"{name}.pem", "-startdate", dates[0],
+            "-enddate", dates[1], "-extfile", f"{name}.ext", *by)
+
+    def server(self, name, certificate, words):
+        """One file with key and chain as a receiver sends it."""
+        names = ",".join(f"DNS:{n.format(**words)}" for n in certificate.names)
+        self._make(name, f"/O=Test/CN={certificate.cn.format(**words)}", "basicConstraints=critical,CA:false\n"
+            + f"extendedKeyUsage={certificate.usage}\n" + (f"subjectAltName={names}\n" if names else ""), certificate.signer, certificate.days)
+        files = [f"{name}.key", f"{name}.pem", *(f"{other}.pem" for other in certificate.send)]
+        (self.folder / f"{name}.all").write_text("".join((self.folder / f).read_text() for f in files))
+
+    def data(self, name, selector, matching):
+        """What a TLSA record of NAME.pem holds, in hexadecimal; unknown selectors are taken for 0, unknown digests for SHA-256."""
+        if name.startswith("made"):
+            return hashlib.sha256(name.encode()).hexdigest()
+        der = base64.b64decode("".join((self.folder / f"{name}.pem").read_text().split("-----")[2].split()))
+        if selector == 1:
+            done = subprocess.run(["openssl", "x509", "-in", f"{name}.pem", "-noout", "-pubkey"], cwd=self.folder, capture_output=True, check=True)
+            der = base64.b64decode("".join(done.stdout.decode().split("-----")[2].split()))
+        return der.hex() if matching == 0 else (hashlib.sha512 if matching == 2 else hashlib.sha256)(der).hexdigest()
+
+    def tlsa(self, text, leaf):
+        """A case's "3 1 1 leaf" as RDATA."""
+        if text.startswith("#"):
+            return rf"\# {len(text[2:]) // 2} {text[2:]}"
+        usage, selector, matching, of = text.split()
+        of, cut = re.fullmatch(r"([a-z]+\d*)([+-]1)?", of).groups()
+        data = self.data(leaf if of == "leaf" else of, int(selector), int(matching))
+        data = data[:-2] if cut == "-1" else data + "00" if cut == "+1" else data
+        return rf"\# {3 + len(data) // 2} {int(usage):02x}{int(selector):02x}{int(matching):02x}{data}"
+
+
+# Receivers and zones
+
+
+class Scene:
+    """Everything that stands around the judges. `domains`: case -> mail domain."""
+
+    def __init__(self):
+        self.folder = harness.make_folder()
+        self.exim_user = unpacked.account("Debian-exim")
+        self.keys = Keys(self.folder / "keys")
+        self.zones = {zone: [] for zone in ZONES}
+        self.listeners = []  # (address, how, name of the certificate, name that the client must ask for)
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(self._prepare, range(len(CASES)), CASES))
+        self._write_zones()
+        self._start_names()
+        self._start_postfix()
+        self._start_exim()
+        self.peers = [self._start_peer(*one) for one in self.listeners if one[1] not in ("postfix", "exim")]
+
+    def _prepare(self, number, case):
+        """Certificates, TLSA data and records of one case."""
+        words = {"d": case.domain}
+        for at, host in enumerate(case.hosts):
+            words[f"a{at or ''}"] = f"127.1.{number}.{at + 1}"
+            words[f"mx{at or ''}"] = f"{host.name}.{case.domain}" if host.name else case.domain
+        data = {}
+        for at, host in enumerate(case.hosts):
+            name = f"{case.name}-{at}"
+            mx = self._name_of(case, at, words)
+            self.keys.server(name, host.certificate, {**words, "mx": mx})
+            data[f"tlsa{at or ''}"] = [self.keys.tlsa(text, name) for text in host.tlsa]
+            self.listeners.append((words[f"a{at or ''}"], host.by, name, mx if host.sni else None))
+        text = case.records or "".join(
+            f"{{d}}. MX {10 * at + 10} {{mx{at or ''}}}.\n{{mx{at or ''}}}. A {{a{at or ''}}}\n"
+            + (f"_25._tcp.{{mx{at or ''}}}. TLSA {{tlsa{at or ''}}}\n" if host.tlsa else "") for at, host in enumerate(case.hosts))
+        for zone, records in {case.zone: text, **case.more}.items():
+            self.zones[dns.SIGNED if zone == "good" else zone] += self._lines(records, words, data)
+
+    @staticmethod
+    def _name_of(case, at, words):
+        """The name of the host as the MX record says it, which may lie in another zone."""
+        found = re.search(r"MX 10 (?!\{)(\S+)\.", case.records or "")
+        return found.group(1) if found and at == 0 else words[f"mx{at or ''}"]
+
+    @staticmethod
+    def _lines(records, words, data):
+        for line in records.splitlines():
+            several = re.search(r"\{(tlsa\d*)\}", line)
+            for one in data[several.group(1)] if several else [""]:
+                yield line.format(**words, **({several.group(1): one} if several else {}))
+
+    def _write_zones(self):
+        self.names = dns.Server({f"{'good' if zone == dns.SIGNED else zone}.test": dns.Zone("\n".join(lines), zone)
+            for zone, lines in self.zones.items()})
+        good = self.names.folder / "good.test.zone.signed"  # ldns writes a TLSA without data as NSD does not read it
+        good.write_text(re.sub(r"(?m)\tTLSA\t3 1 1\s*$", r"\tTLSA\t\\# 3 030101", good.read_text()))
+
+    def _start_names(self):
+        """NSD with the zones, and Unbound in front of it, which everybody asks who reads /etc/resolv.conf."""
+        self.names.start(port=5300)
+        (self.folder / "unbound.conf").write_text(f"""server:
+  directory: "{self.folder}"
+  chroot: ""
+  username: ""
+  pidfile: "{self.folder}/unbound.pid"
+  use-syslog: no
+  logfile: "{self.folder}/unbound.log"
+  interface: 127.0.0.1@53
+  do-ip6: no
+  do-daemonize: no
+  do-not-query-localhost: no
+  module-config: "validator iterator"
+  trust-anchor-file: "{self.names.anchor}"
+  trust-anchor-signaling: no
+  local-zone: "test." nodefault
+  val-log-level: 2
+remote-control:
+  control-enable: no
+stub-zone:
+  name: "test."
+  stub-addr: 127.0.0.1@5300
+""")
+        (self.folder / "resolv.conf").write_text("nameserver 127.0.0.1\noptions edns0 trust-ad timeout:5 attempts:2\n")
+        done = harness.run("mount", "--bind", self.folder / "resolv.conf", "/etc/resolv.conf")
+        assert done.returncode == 0, done.stderr
+        self._spawn("unbound", "unbound", "-c", self.folder / "unbound.conf")
+        harness.wait_for(lambda: "Unbound answers\n" + self.log("unbound"), lambda: "ad" in re.search(r"flags:([^;]*)",
+            harness.run("drill", "-D", "@127.0.0.1", "good.test", "SOA").stdout + "flags:;").group(1).split())
+
+    def _spawn(self, name, *command, **variables):
+        """A server that lives as long as the namespace; what it says goes to the log NAME."""
+        with open(self.folder / f"{name}.out", "wb") as out:
+            return subprocess.Popen([str(c) for c in command], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                env={**harness.environment(), **variables})
+
+    def log(self, name):
+        return "".join(p.read_text(errors="replace") for p in sorted(self.folder.glob(f"{name}.*")) + sorted((self.folder / name).glob("*log")))
+
+    def postfix(self, name, main, services):
+        """An instance of its own; `services` are lines of master.cf instead of the listener's."""
+        base = self.folder / name
+        for part in ("etc", "spool", "data"):
+            (base / part).mkdir(parents=True)
+        os.chown(base / "data", pwd.getpwnam("postfix").pw_uid, -1)
+        (base / "etc/main.cf").write_text(POSTFIX.format(b=base, name=name) + main)
+        lines = pathlib.Path("/usr/share/postfix/master.cf.dist").read_text()
+        lines = re.sub(r"(?m)^smtp\s+inet.*$", "", lines)
+        lines = re.sub(r"(?m)^(\S+\s+(?:unix|fifo|inet)\s+[yn-]\s+[yn-]\s+)y", r"\1n", lines)  # no chroot
+        (base / "etc/master.cf").write_text(lines + "".join(f"{s}\n" for s in services))
+        checked = harness.run("postfix", "-c", base / "etc", "check")
+        assert checked.returncode == 0, checked.stderr
+        self._spawn(name, "/usr/lib/postfix/sbin/master", "-c", base / "etc", "-d", MAIL_CONFIG=str(base / "etc"))
+        return base
+
+    def _start_postfix(self):
+        ours = [one for one in self.listeners if one[1] == "postfix"]
+        self.postfix("receiver", "default_transport = discard:\nsmtpd_tls_security_level = may\n",
+            [f"{address}:25 inet n - n - 2 smtpd\n  -o smtpd_tls_chain_files={self.keys.folder}/{name}.all" for address, _, name, _ in ours])
+        self._wait_greeting(ours[-1][0], "receiver")
+
+    def _start_exim(self):
+        """One Exim; a file for each address holds the certificate."""
+        binary = unpacked.package("exim4-daemon-heavy", "exim") / "usr/sbin/exim4"
+        ours = [one for one in self.listeners if one[1] == "exim"]
+        base, chains = self.folder / "exim", self.folder / "exim-keys"
+        for folder in (base, base / "spool", chains):
+            folder.mkdir()
+            os.chown(folder, self.exim_user.pw_uid, self.exim_user.pw_gid)
+        for address, _, name, sni in ours:
+            shutil.copy(self.keys.folder / f"{name}.all", chains / address)
+        names = [(address, sni) for address, _, _, sni in ours if sni]
+        choice = f"{chains}/$received_ip_address"
+        for address, sni in names:
+            self.keys.server("wrong", Certificate(names=("wrong.test",)), {"mx": "wrong.test"})
+            shutil.copy(self.keys.folder / "wrong.all", chains / "wrong")
+            choice = f"${{if and{{{{eq{{$received_ip_address}}{{{address}}}}}{{!eq{{$tls_sni}}{{{sni}}}}}}}{{{chains}/wrong}}{{{choice}}}}}"
+        for path in chains.iterdir():
+            os.chown(path, self.exim_user.pw_uid, -1)
+        (base / "exim.conf").write_text(EXIM.format(exim=binary, run=base, choice=choice, addresses=" ; ".join(one[0] for one in ours)))
+        self._spawn("exim", binary, "-C", base / "exim.conf", "-bdf")
+        self._wait_greeting(ours[-1][0], "exim")
+
+    def _start_peer(self, address, how, name, _):
+        files = {"server": self.keys.folder / f"{name}.all", "key": None}
+        return peer.Peer(type("Pki", (), files), address=(address, 25), starttls="good" if how == "helo" else how, esmtp=how != "helo")
+
+    def _wait_greeting(self, address, name):
+        def greets():
+            try:
+                with smtp.Client((address, 25)) as client:
+                    return client.greeting.code == 220
+            except OSError:
+                return False
+        harness.wait_for(lambda: f"{name} answers\n" + self.log(name), greets)
+
+    # The judges
+
+    def ask_finger(self):
+        """posttls-finger at each level: {case: {level: verdict}}."""
+        def one(job):
+            case, level = job
+            done = harness.run("posttls-finger", "-c", "-l", level, "-F", self.keys.folder / "root.pem", "-o", "inet_protocols=ipv4", case.domain,
+                *MATCH.get(level, "").split(), timeout=60)
+            return case.name, level, {"verdict": finger_verdict(level, done), "why": (done.stdout + done.stderr)[-600:]}
+
+        verdicts = {}
+        jobs = [(case, level) for case in CASES for level in FINGER_LEVELS]
+        with concurrent.futures.ThreadPoolExecutor(FINGER_AT_ONCE) as pool:
+            for name, level, verdict in pool.map(one, jobs):
+                verdicts.setdefault(name, {})[level] = verdict
+        return verdicts
+
+    def ask_postfix(self):
+        """A Postfix that sends: one mail for each level, and how it ended for each domain."""
+        log = self.start_sender() / "log"
+        self._submit([case for case in CASES if case.name != DEADLY])
+        count = len(LEVELS) * (len(CASES) - 1)
+        harness.wait_for(lambda: f"Postfix is through with {count} recipients\n" + log.read_text()[-3000:],
+            lambda: log.read_text().count(" status=") >= count, patience=120)
+        self._submit([case for case in CASES if case.name == DEADLY])  # the last, since what it does to Postfix holds up the other mail
+        harness.wait_for(lambda: "Postfix is through with the last\n" + log.read_text()[-3000:],
+            lambda: log.read_text().count(" status=") + log.read_text().count("killed by signal") >= count + len(LEVELS), patience=120)
+        return log.read_text()
+
+    @staticmethod
+    def _submit(cases):
+        for level in LEVELS:
+            smtp.submit(("127.0.0.1", 2526), f"{level}@judge.test", [f"x@{case.domain}" for case in cases], harness.message(), tls=False)
+
+    def start_sender(self):
+        levels = [f"{level} unix - - n - 12 smtp\n  -o syslog_name=judge/{level}\n  -o smtp_tls_security_level={level}" for level in LEVELS]
+        base = self.postfix("sender", f"""smtp_tls_CAfile = {self.keys.folder}/root.pem
+smtp_tls_loglevel = 1
+smtp_dns_support_level = dnssec
+smtp_host_lookup = dns
+smtp_tls_verify_cert_match = {MATCH["verify"]}
+smtp_tls_secure_cert_match = {MATCH["secure"]}
+smtp_connection_cache_on_demand = no
+sender_dependent_default_transport_maps = inline:{{{", ".join(f"{level}@judge.test={level}:" for level in LEVELS)}}}
+smtpd_recipient_limit = 10000
+minimal_backoff_time = 1h
+queue_run_delay = 1h
+notify_classes =
+bounce_notice_recipient = nobody
+""", ["127.0.0.1:2526 inet n - n - - smtpd", *levels])
+        harness.wait_for(lambda: "the sending Postfix answers\n" + self.log("sender"), lambda: self._answers(2526))
+        os.environ["MAIL_CONFIG"] = str(base / "etc")
+        return base
+
+    @staticmethod
+    def _answers(port):
+        try:
+            smtp.Client(("127.0.0.1", port)).close()
+            return True
+        except OSError:
+            return False
+
+
+POSTFIX = """\
+compatibility_level = 3.6
+queue_directory = {b}/spool
+data_directory = {b}/data
+daemon_directory = /usr/lib/postfix/sbin
+command_directory = /usr/sbin
+mail_owner = postfix
+setgid_group = postdrop
+myhostname = {name}.judge.test
+mydestination =
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+mynetworks = 127.0.0.0/8
+maillog_file = {b}/log
+maillog_file_prefixes = /tmp, /var
+alias_maps =
+alias_database =
+local_recipient_maps =
+biff = no
+dnssec_probe =
+"""
+
+EXIM = """\
+exim_path = {exim}
+spool_directory = {run}/spool
+log_file_path = {run}/%s.log
+pid_file_path = {run}/exim.pid
+notifier_socket =
+primary_hostname = exim.judge.test
+local_interfaces = <; {addresses}
+daemon_smtp_ports = 25
+keep_environment =
+host_lookup =
+rfc1413_query_timeout = 0s
+tls_advertise_hosts = *
+tls_certificate = {choice}
+acl_smtp_mail = accept
+acl_smtp_rcpt = discard
+acl_smtp_data = discard
+log_selector = +tls_cipher +tls_sni
+smtp_accept_max = 200
+smtp_accept_max_per_host = 200
+begin routers
+begin transports
+"""
+
+
+# Verdicts
+
+
+def finger_verdict(level, done):
+    """It does not deliver, so it says only whether the server could be verified. Without usable TLSA it takes `secure` instead of `dane`."""
+    if done.returncode < 0:
+        return "dies"
+    text = done.stdout + done.stderr
+    verified = " Verified TLS connection established " in text and (not level.startswith("dane") or " Matched DANE " in text)
+    return "verified" if verified else "not verified"
+
+
+def postfix_verdicts(log):
+    """{case: {level: verdict}} of what a sending Postfix logged."""
+    tls, verdicts = {}, {}
+    for line in log.splitlines():
+        found = re.search(r"judge/(\S+)/smtp\[\d+\]: (\w+) TLS connection established to ([^\[]+)\[", line)
+        if found:
+            tls[found.group(1), found.group(3)] = found.group(2)
+        found = re.search(r"judge/(\S+)/smtp\[\d+\]: \w+: to=<x@([^>]+)>, relay=([^,\[]+).*? status=(\w+) \((.*)\)", line)
+        if found:
+            level, domain, relay, status, reason = found.groups()
+            word = {"deferred": "deferred", "bounced": "bounced"}.get(status) or {"Verified": "verified", None: "clear"}.get(
+                tls.get((level, relay)), "encrypted")
+            verdicts.setdefault(domain, {})[level] = {"verdict": word, "why": reason if status != "sent" else tls.get((level, relay), "")}
+    dead = {level: {"verdict": "dies", "why": ""} for level in LEVELS}
+    return {case.name: {**(dead if case.name == DEADLY else {}), **verdicts.get(case.domain, {})} for case in CASES}
+
+
+def ask():
+    scene = Scene()
+    return {"postfix": postfix_verdicts(scene.ask_postfix()), "finger": scene.ask_finger()}
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
