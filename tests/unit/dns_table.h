@@ -24,6 +24,7 @@ struct zone {
 
 static const struct zone *zones; /* up to a name of NULL */
 static size_t asked;
+static int64_t ttl_of_none = 300; /* of answers without records; the others' is 300 */
 static char *asked_for; /* what was asked for since it was emptied: "MX a.test|" ...; NULL = not kept */
 
 /* RDATA of TLSA, as described above; the data are bytes of 0xab. */
@@ -116,7 +117,7 @@ struct dns_answer *dns_ask(struct peer *resolver, const void *owner, const char 
 	answer->why = "";
 	answer->canonical = text_copy(answer, text_of(name));
 	answer->result = DNS_NO_DATA;
-	answer->ttl_s = 300;
+	answer->ttl_s = ttl_of_none;
 	while (zone->name != NULL && (strcmp(zone->name, name) != 0 || zone->type != type))
 		zone++;
 	if (zone->name == NULL)
@@ -129,6 +130,7 @@ struct dns_answer *dns_ask(struct peer *resolver, const void *owner, const char 
 	} else {
 		answer->security = zone->records[0] == '+' ? DNS_SECURE : DNS_INSECURE;
 		zone_read(answer, type, zone->records + (zone->records[0] == '+'));
+		answer->ttl_s = answer->count > 0 ? 300 : ttl_of_none;
 	}
 	return answer;
 }
