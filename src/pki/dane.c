@@ -134,7 +134,7 @@ static bool note_match(SSL *ssl, struct verify_verdict *verdict, unsigned *ret_u
 static void check_rest(const struct dane_verify_facts *facts, const STACK_OF(X509) * path, unsigned usage,
 	struct verify_verdict *verdict)
 {
-	const struct verify_facts named = { .hosts = facts->names, .host_count = facts->name_count };
+	const struct verify_reference named = { .hosts = facts->names, .host_count = facts->name_count };
 
 	if (!verify_strength(path, verdict))
 		return;
@@ -145,7 +145,7 @@ static void check_rest(const struct dane_verify_facts *facts, const STACK_OF(X50
 			verify_refuse(verdict, VERIFY_FAILURE, "there is no name to look for in it", 0, NULL);
 			return;
 		}
-		if (!verify_names_match(&named, path, verdict)) {
+		if (!verify_names_match(false, &named, path, verdict)) {
 			verdict->result = VERIFY_HOST_MISMATCH;
 			return;
 		}

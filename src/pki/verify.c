@@ -13,6 +13,7 @@
 #include <openssl/rsa.h>
 #include <openssl/x509_vfy.h>
 #include <openssl/x509v3.h>
+#include <talloc.h>
 
 #include "base/base.h"
 #include "pki/crl_set.h"
@@ -181,21 +182,30 @@ static bool check_revocation(
 	return true;
 }
 
-static bool check_names(
-	const struct verify_facts *facts, const STACK_OF(X509) * path, struct verify_verdict *verdict)
+struct verified {
+	struct verify_facts facts;
+	STACK_OF(X509) * path; /* the peer's certificate first; NULL when the chain is not verified */
+	struct verify_verdict verdict;
+};
+
+static bool check_names(const struct verified *verified, const struct verify_reference *reference,
+	struct verify_verdict *verdict)
 {
-	if (!verify_names_permitted(facts, path, verdict)) {
+	const struct verify_facts *facts = &verified->facts;
+
+	if (!verify_names_permitted(reference, verified->path, verdict)) {
 		verdict->result = VERIFY_NOT_TRUSTED;
 		verdict->checked &= ~(unsigned)VERIFY_CHAIN;
 		verdict->unchecked |= VERIFY_CHAIN;
 		return false;
 	}
-	if (verdict->unchecked & VERIFY_NAMES && !verify_names_match(facts, path, verdict)) {
+	if (verdict->unchecked & VERIFY_NAMES &&
+		!verify_names_match(facts->cn_fallback, reference, verified->path, verdict)) {
 		verdict->result = VERIFY_HOST_MISMATCH;
 		return false;
 	}
 	verify_pass(verdict, verdict->unchecked & VERIFY_NAMES);
-	if (facts->fqdn && !verify_names_qualified(facts, path, verdict)) {
+	if (facts->fqdn && !verify_names_qualified(facts->cn_fallback, verified->path, verdict)) {
 		verdict->result = VERIFY_NOT_TRUSTED;
 		return false;
 	}
@@ -203,29 +213,86 @@ static bool check_names(
 	return true;
 }
 
-static void check_path(
-	const struct verify_facts *facts, const STACK_OF(X509) * path, struct verify_verdict *verdict)
-{
-	peer_chain_subject(sk_X509_value(path, sk_X509_num(path) - 1), verdict->authority);
-	verify_pass(verdict, VERIFY_CHAIN | VERIFY_DATES | VERIFY_USE);
-	if (!verify_strength(path, verdict))
-		return;
-	verify_pass(verdict, VERIFY_STRENGTH);
-	if (!check_names(facts, path, verdict))
-		return;
-	verdict->result = VERIFY_FINE;
-	if (facts->revocation != REVOCATION_OFF)
-		check_revocation(facts, path, verdict);
-}
-
+/* Without names. */
 static unsigned wanted(const struct verify_facts *facts)
 {
-	bool named = facts->host_count > 0 || facts->address.family != 0;
-
 	return (unsigned)(VERIFY_CHAIN | VERIFY_DATES | VERIFY_USE | VERIFY_STRENGTH |
-			  (named ? VERIFY_NAMES : 0) | (facts->fqdn ? VERIFY_FQDN : 0) |
+			  (facts->fqdn ? VERIFY_FQDN : 0) |
 			  (facts->revocation != REVOCATION_OFF ? VERIFY_REVOCATION : 0) |
 			  (facts->ocsp != OCSP_OFF ? VERIFY_OCSP : 0));
+}
+
+static int verified_destroy(struct verified *verified)
+{
+	peer_chain_free(verified->path);
+	return 0;
+}
+
+/* The chain, without names and revocation: the verdict is fine when there is a path. */
+static void verify_chain(struct verified *verified)
+{
+	struct verify_verdict *verdict = &verified->verdict;
+	STACK_OF(X509) * path;
+
+	verdict->result = VERIFY_FAILURE;
+	verdict->unchecked = wanted(&verified->facts);
+	if (sk_X509_num(verified->facts.chain) < 1) {
+		verify_refuse(verdict, VERIFY_FAILURE, "the peer showed no certificate", 0, NULL);
+		return;
+	}
+	path = verify_path(&verified->facts, verdict);
+	if (path == NULL)
+		return;
+	peer_chain_subject(sk_X509_value(path, sk_X509_num(path) - 1), verdict->authority);
+	verify_pass(verdict, VERIFY_CHAIN | VERIFY_DATES | VERIFY_USE);
+	if (!verify_strength(path, verdict)) {
+		peer_chain_free(path);
+		return;
+	}
+	verify_pass(verdict, VERIFY_STRENGTH);
+	verdict->result = VERIFY_FINE;
+	verified->path = path;
+}
+
+struct verified *verify_open(const void *owner, const struct verify_facts *facts)
+{
+	struct verified *verified = text_must(talloc_zero(owner, struct verified));
+
+	verified->facts = *facts;
+	talloc_set_destructor(verified, verified_destroy);
+	ERR_clear_error();
+	verify_chain(verified);
+	ERR_clear_error();
+	return verified;
+}
+
+void verify_for(const struct verified *verified, const struct verify_reference *reference,
+	struct verify_verdict *ret_verdict)
+{
+	static const struct verify_reference anybody = { 0 };
+
+	if (reference == NULL)
+		reference = &anybody;
+	*ret_verdict = verified->verdict;
+	if (verify_names_asked(reference))
+		ret_verdict->unchecked |= VERIFY_NAMES;
+	if (verified->path == NULL || !check_names(verified, reference, ret_verdict))
+		return;
+	ret_verdict->result = VERIFY_FINE;
+	if (verified->facts.revocation != REVOCATION_OFF)
+		check_revocation(&verified->facts, verified->path, ret_verdict);
+	ERR_clear_error();
+}
+
+X509 *verify_issuer(const struct verified *verified)
+{
+	return sk_X509_num(verified->path) > 1 ? sk_X509_value(verified->path, 1) : NULL;
+}
+
+bool verify_common_name_counts(const struct verified *verified)
+{
+	return verified->path != NULL &&
+	       verify_names_common_counts(verified->facts.cn_fallback, verified->path);
 }
 
 void verify_peer(const struct verify_facts *facts, struct verify_verdict *ret_verdict)
@@ -270,24 +337,16 @@ void verify_add_ocsp(
 
 void verify_peer_of(const struct verify_facts *facts, struct verify_verdict *ret_verdict, X509 **ret_issuer)
 {
-	STACK_OF(X509) * path;
+	struct verified *verified = verify_open(NULL, facts);
+	const struct verify_reference reference = { .hosts = facts->hosts,
+		.host_count = facts->host_count,
+		.commons = facts->hosts,
+		.common_count = facts->host_count,
+		.address = facts->address };
 
-	*ret_issuer = NULL;
-	memset(ret_verdict, 0, sizeof *ret_verdict);
-	ret_verdict->result = VERIFY_FAILURE;
-	ret_verdict->unchecked = wanted(facts);
-	if (sk_X509_num(facts->chain) < 1) {
-		verify_refuse(ret_verdict, VERIFY_FAILURE, "the peer showed no certificate", 0, NULL);
-		return;
-	}
-	ERR_clear_error();
-	path = verify_path(facts, ret_verdict);
-	if (path != NULL)
-		check_path(facts, path, ret_verdict);
-	if (ret_verdict->result == VERIFY_FINE && sk_X509_num(path) > 1) {
-		*ret_issuer = sk_X509_value(path, 1);
+	verify_for(verified, &reference, ret_verdict);
+	*ret_issuer = ret_verdict->result == VERIFY_FINE ? verify_issuer(verified) : NULL;
+	if (*ret_issuer != NULL)
 		X509_up_ref(*ret_issuer);
-	}
-	peer_chain_free(path);
-	ERR_clear_error();
+	talloc_free(verified);
 }

@@ -43,13 +43,24 @@ enum {
 	VERIFY_CHECK_COUNT = 9
 };
 
+/* Whose certificate it has to be: one of all these will do. Names are in ASCII (A-labels); nothing = it may be anybody's. */
+struct verify_reference {
+	const char *const *hosts; /* one of its dNSNames, a wildcard too, stands for one of these ... */
+	size_t host_count;
+	const char *const
+		*commons; /* ... or its common name for one of these, where cn_fallback allows it ... */
+	size_t common_count;
+	bool common_exact; /* (then without a wildcard) */
+	struct ip address; /* ... or it is for this address; family 0 = none */
+};
+
 struct verify_facts {
 	const struct stack_st_X509 *chain; /* as the peer showed it, its own certificate first; NULL = none */
 	const struct trust *trust;	   /* NULL = nobody */
 	enum verify_purpose purpose;
-	const char *const *hosts; /* it is to be for one of these: names in ASCII (A-labels) ... */
+	const char *const *hosts; /* for verify_peer(): dNSName or common name, ... */
 	size_t host_count;
-	struct ip address;	    /* ... or for this address; family 0 = none */
+	struct ip address;	    /* ... or address; as in struct verify_reference */
 	int64_t now_ms;		    /* clock_wall_ms() */
 	const struct crl_set *crls; /* NULL = none */
 	enum revocation_mode revocation;
@@ -82,6 +93,22 @@ void verify_peer(const struct verify_facts *facts, struct verify_verdict *ret_ve
  * authority itself. */
 void verify_peer_of(const struct verify_facts *facts, struct verify_verdict *ret_verdict, X509 **ret_issuer);
 void verify_issuer_free(X509 *issuer);
+
+/* A chain that was verified once, for several questions whose it is. */
+struct verified;
+
+/* Verify the chain of `facts`, which outlive it; owned by `owner`. */
+struct verified *verify_open(const void *owner, const struct verify_facts *facts);
+
+/* The verdict of the chain, and whether it is for one of `reference`; NULL = whoever it is for. */
+void verify_for(const struct verified *verified, const struct verify_reference *reference,
+	struct verify_verdict *ret_verdict);
+
+/* Who issued the peer's certificate; NULL when the chain is not verified or the certificate is an authority itself. Belongs to `verified`. */
+X509 *verify_issuer(const struct verified *verified);
+
+/* Does the common name count here (decision 3)? Not without cn_fallback, beside a dNSName, or below a constrained authority. */
+bool verify_common_name_counts(const struct verified *verified);
 
 /* What came of asking about a certificate that is fine so far (pki/ocsp_ask); NULL = it is an authority itself, and nobody was asked. */
 void verify_add_ocsp(

@@ -12,6 +12,7 @@
 #include <talloc.h>
 
 #include "base/base.h"
+#include "pki/public_suffix.h"
 #include "wire/fqdn.h"
 
 enum { FLAGS = X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS, NAME_LEN_MAX = 253, LABEL_LEN_MAX = 63, SHOWN_MAX = 8 };
@@ -118,10 +119,9 @@ static bool is_constrained(const STACK_OF(X509) * chain)
 	return false;
 }
 
-/* Decision 3 of the architecture. */
-static bool common_name_counts(const struct verify_facts *facts, const STACK_OF(X509) * chain)
+bool verify_names_common_counts(bool cn_fallback, const STACK_OF(X509) * chain)
 {
-	return facts->cn_fallback && !has_dns_name(sk_X509_value(chain, 0)) && !is_constrained(chain);
+	return cn_fallback && !has_dns_name(sk_X509_value(chain, 0)) && !is_constrained(chain);
 }
 
 /* What authorities are not to vouch for */
@@ -177,14 +177,17 @@ static bool is_excluded(const STACK_OF(X509) * chain, struct text name, excludes
 	return false;
 }
 
-bool verify_names_permitted(
-	const struct verify_facts *facts, const STACK_OF(X509) * chain, struct verify_verdict *verdict)
+bool verify_names_asked(const struct verify_reference *reference)
+{
+	return reference->host_count > 0 || reference->common_count > 0 || reference->address.family != 0;
+}
+
+bool verify_names_permitted(const struct verify_reference *reference, const STACK_OF(X509) * chain,
+	struct verify_verdict *verdict)
 {
 	GENERAL_NAMES *names = names_of(sk_X509_value(chain, 0));
 	char subtree[VERIFY_NAME_MAX], text[VERIFY_REASON_MAX];
-	bool permitted = true;
-
-	bool asked = facts->host_count > 0 || facts->address.family != 0;
+	bool permitted = true, asked = verify_names_asked(reference);
 
 	for (int i = 0; !asked && permitted && i < sk_GENERAL_NAME_num(names); i++) {
 		struct text name = dns_name(sk_GENERAL_NAME_value(names, i));
@@ -228,77 +231,110 @@ static char *shown_names(const void *owner, const X509 *leaf)
 	return text[0] == '\0' ? text_must(talloc_strdup(owner, "no host name")) : text;
 }
 
-static bool has_name(const struct verify_facts *facts, const STACK_OF(X509) * chain, const char *name)
+/* True when the certificate is for `name` by the names that `flags` leave; a wildcard counts for a label, and not for all that a registry gives out
+ * (B51). */
+static bool is_for(const X509 *leaf, const char *name, unsigned flags)
 {
-	X509 *leaf = sk_X509_value(chain, 0);
+	char *found = NULL;
+	bool is = X509_check_host((X509 *)(uintptr_t)leaf, name, 0, FLAGS | flags, &found) == 1;
+	bool wide = is && found != NULL && found[0] == '*' && public_suffix_is(strchr(name, '.') + 1);
 
-	if (X509_check_host(leaf, name, 0, FLAGS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT, NULL) == 1)
-		return true;
-	if (!common_name_counts(facts, chain))
-		return false;
-
-	char *common = common_name(NULL, leaf);
-	bool same = common != NULL && X509_check_host(leaf, name, 0, FLAGS, NULL) == 1;
-	talloc_free(common);
-	return same;
+	OPENSSL_free(found);
+	return wide ? X509_check_host((X509 *)(uintptr_t)leaf, name, 0,
+			      FLAGS | flags | X509_CHECK_FLAG_NO_WILDCARDS, NULL) == 1
+		    : is;
 }
 
-static bool match_hosts(const struct verify_facts *facts, const STACK_OF(X509) * chain,
-	struct verify_verdict *verdict, void *scratch)
+/* What is compared: one certificate with a reference. */
+struct comparison {
+	const STACK_OF(X509) * chain;
+	void *scratch;
+	const char *common; /* the common name where it counts, else NULL */
+	bool common_exact;
+	const char *why; /* the last thing that was wrong */
+};
+
+static bool has_dns(const struct comparison *comparison, const char *name)
+{
+	return is_for(sk_X509_value(comparison->chain, 0), name, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
+}
+
+static bool has_common(const struct comparison *comparison, const char *name)
+{
+	if (comparison->common == NULL)
+		return false;
+	if (comparison->common_exact)
+		return text_equal_nocase(text_of(comparison->common), text_of(name));
+	return is_for(sk_X509_value(comparison->chain, 0), name, 0);
+}
+
+/* The first of `hosts` for which the certificate is, owned by the scratch; else NULL. */
+static const char *first_of(struct comparison *comparison, const char *const *hosts, size_t count,
+	bool (*has)(const struct comparison *comparison, const char *name))
 {
 	char subtree[VERIFY_NAME_MAX];
-	const char *why = NULL;
 
-	for (size_t i = 0; i < facts->host_count; i++) {
-		const char *name = verify_names_reference(scratch, facts->hosts[i]);
+	for (size_t i = 0; i < count; i++) {
+		const char *name = verify_names_reference(comparison->scratch, hosts[i]);
 
-		if (name == NULL) {
-			why = text_must(talloc_asprintf(scratch,
-				"hostname mismatch: `%s` cannot be the name of a host", facts->hosts[i]));
+		if (name == NULL)
+			comparison->why = text_must(talloc_asprintf(comparison->scratch,
+				"hostname mismatch: `%s` cannot be the name of a host", hosts[i]));
+		else if (!has(comparison, name))
 			continue;
-		}
-		if (!has_name(facts, chain, name))
-			continue;
-		if (is_excluded(chain, text_of(name), lies_below, subtree)) {
-			why = text_must(talloc_asprintf(scratch,
+		else if (is_excluded(comparison->chain, text_of(name), lies_below, subtree))
+			comparison->why = text_must(talloc_asprintf(comparison->scratch,
 				"hostname mismatch: an authority of the certificate is not to vouch for %s",
 				subtree));
-			continue;
-		}
-		snprintf(verdict->matched, sizeof verdict->matched, "%s", name);
-		return true;
+		else
+			return name;
 	}
-	if (why == NULL)
-		why = text_must(talloc_asprintf(scratch, "hostname mismatch: the certificate is for %s",
-			shown_names(scratch, sk_X509_value(chain, 0))));
-	explain(verdict, why);
-	return false;
+	return NULL;
 }
 
-bool verify_names_match(
-	const struct verify_facts *facts, const STACK_OF(X509) * chain, struct verify_verdict *verdict)
+static bool has_address(const STACK_OF(X509) * chain, const struct ip *address)
 {
-	void *scratch = talloc_new(NULL);
-	const struct ip *address = &facts->address;
-	char text[IP_TEXT_MAX];
-	bool matched = false;
+	return address->family != 0 && X509_check_ip(sk_X509_value(chain, 0), address->bytes,
+					       address->family == AF_INET ? 4 : 16, 0) == 1;
+}
 
-	if (facts->host_count > 0)
-		matched = match_hosts(facts, chain, verdict, scratch);
-	if (!matched && address->family != 0) {
-		matched = X509_check_ip(sk_X509_value(chain, 0), address->bytes,
-				  address->family == AF_INET ? 4 : 16, 0) == 1;
-		if (matched)
-			snprintf(verdict->matched, sizeof verdict->matched, "%s", ip_format(address, text));
-		else if (facts->host_count == 0)
-			explain(verdict,
-				text_must(talloc_asprintf(scratch,
-					"IP address mismatch: the certificate is not for %s, but for %s",
-					ip_format(address, text),
-					shown_names(scratch, sk_X509_value(chain, 0)))));
-	}
-	talloc_free(scratch);
-	return matched;
+static const char *mismatch(
+	const struct comparison *comparison, const struct verify_reference *reference, const char *address)
+{
+	const char *shown = shown_names(comparison->scratch, sk_X509_value(comparison->chain, 0));
+
+	if (comparison->why != NULL)
+		return comparison->why;
+	if (reference->host_count == 0 && reference->common_count == 0)
+		return text_must(talloc_asprintf(comparison->scratch,
+			"IP address mismatch: the certificate is not for %s, but for %s", address, shown));
+	return text_must(
+		talloc_asprintf(comparison->scratch, "hostname mismatch: the certificate is for %s", shown));
+}
+
+bool verify_names_match(bool cn_fallback, const struct verify_reference *reference,
+	const STACK_OF(X509) * chain, struct verify_verdict *verdict)
+{
+	struct comparison comparison = {
+		.chain = chain, .scratch = talloc_new(NULL), .common_exact = reference->common_exact
+	};
+	char address[IP_TEXT_MAX];
+	const char *name;
+
+	if (verify_names_common_counts(cn_fallback, chain))
+		comparison.common = common_name(comparison.scratch, sk_X509_value(chain, 0));
+	ip_format(&reference->address, address);
+	name = first_of(&comparison, reference->hosts, reference->host_count, has_dns);
+	if (name == NULL)
+		name = first_of(&comparison, reference->commons, reference->common_count, has_common);
+	if (name == NULL && has_address(chain, &reference->address))
+		name = address;
+	if (name != NULL)
+		snprintf(verdict->matched, sizeof verdict->matched, "%s", name);
+	else
+		explain(verdict, mismatch(&comparison, reference, address));
+	talloc_free(comparison.scratch);
+	return name != NULL;
 }
 
 /* Fully qualified (B46) */
@@ -334,12 +370,11 @@ bool verify_names_are_qualified(const X509 *certificate)
 	return qualified;
 }
 
-bool verify_names_qualified(
-	const struct verify_facts *facts, const STACK_OF(X509) * chain, struct verify_verdict *verdict)
+bool verify_names_qualified(bool cn_fallback, const STACK_OF(X509) * chain, struct verify_verdict *verdict)
 {
 	void *scratch = talloc_new(NULL);
-	const char *bad =
-		unqualified_name(scratch, sk_X509_value(chain, 0), common_name_counts(facts, chain));
+	const char *bad = unqualified_name(
+		scratch, sk_X509_value(chain, 0), verify_names_common_counts(cn_fallback, chain));
 
 	if (bad != NULL)
 		explain(verdict, text_must(talloc_asprintf(scratch,
