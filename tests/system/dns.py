@@ -209,6 +209,7 @@ class Question:
     """What a resolver asked: number, name (lower case), type as a word."""
 
     def __init__(self, packet):
+        self.packet = packet
         self.number, labels, at = struct.unpack(">H", packet[:2])[0], [], 12
         while packet[at]:
             labels.append(packet[at + 1:at + 1 + packet[at]].decode().lower())
@@ -286,3 +287,30 @@ class Scripted:
             except OSError:
                 pass
             s.close()
+
+
+class Watched(Scripted):
+    """Stands before `server` and counts what is asked of it: all that leaves the gateway. `change(question, answer)` may make another packet of
+    an answer, or None: silence."""
+
+    def __init__(self, server, change=lambda question, answer: answer):
+        self.server, self.change = server, change
+        super().__init__(self._pass)
+
+    def total(self):
+        return len(self.asked) + len(self.over_tcp)
+
+    def settings(self, **more):
+        return self.server.settings(**{"forward": [f"127.0.0.1@{self.port}"], **more})
+
+    def _pass(self, question):
+        over_tcp = threading.current_thread().name == "tcp"
+        with socket.socket(type=socket.SOCK_STREAM if over_tcp else socket.SOCK_DGRAM) as s:
+            s.settimeout(harness.PATIENCE)
+            s.connect(("127.0.0.1", self.server.port))
+            if over_tcp:
+                s.sendall(struct.pack(">H", len(question.packet)) + question.packet)
+                size = struct.unpack(">H", s.recv(2, socket.MSG_WAITALL))[0]
+                return self.change(question, s.recv(size, socket.MSG_WAITALL))
+            s.send(question.packet)
+            return self.change(question, s.recv(65535))
