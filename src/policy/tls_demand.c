@@ -276,9 +276,9 @@ const char *tls_demand_source_word(enum tls_source source)
 		[TLS_SOURCE_REQUIRED_LIST] = "required-list",
 		[TLS_SOURCE_DANE] = "dane",
 		[TLS_SOURCE_DESTINATION] = "destination-preferred",
-		[TLS_SOURCE_TEMPORARY_LIST] = "temporary-list",
 		[TLS_SOURCE_ALLOW_LIST] = "allow-list",
-		[TLS_SOURCE_DESTINATION_NONE] = "destination-none" };
+		[TLS_SOURCE_DESTINATION_NONE] = "destination-none",
+		[TLS_SOURCE_TEMPORARY_LIST] = "temporary-list" };
 
 	return words[source];
 }
