@@ -21,6 +21,7 @@
 #include "base/base.h"
 #include "base/digest.h"
 #include "base/err.h"
+#include "base/ip.h"
 #include "config/bundle.h"
 #include "config/config.h"
 #include "config/problems.h"
@@ -132,12 +133,36 @@ struct tls_context *tls_context_client(const void *owner)
 	return context;
 }
 
+/* Ask for a host by its name; addresses have none (RFC 6066 section 3). */
+static bool ask_for(SSL *ssl, const char *host)
+{
+	struct text name = text_of(host);
+	struct ip ip;
+
+	if (name.len > 0 && name.at[name.len - 1] == '.')
+		name.len--;
+	if (name.len == 0 || ip_parse(name, &ip) == 0)
+		return true;
+	char *copy = text_copy(NULL, name);
+	bool asked = SSL_set_tlsext_host_name(ssl, copy) == 1;
+	talloc_free(copy);
+	return asked;
+}
+
+/* Whatever the profile allows: who is to prove something does it with keys and a protocol that can (RFC 7672 section 8.2). */
+static bool be_strict(SSL *ssl)
+{
+	SSL_set_security_level(ssl, SECURITY_LEVEL);
+	return SSL_get_min_proto_version(ssl) >= TLS1_2_VERSION ||
+	       SSL_set_min_proto_version(ssl, TLS1_2_VERSION) == 1;
+}
+
 int tls_expect(SSL *ssl, const void *owner, const struct tls_peer *peer)
 {
-	if (peer->name != NULL && SSL_set_tlsext_host_name(ssl, peer->name) != 1)
+	if (peer->name != NULL && !ask_for(ssl, peer->name))
 		return ERR_TLS;
-	if (peer->verify)
-		SSL_set_security_level(ssl, SECURITY_LEVEL);
+	if (peer->verify && !be_strict(ssl))
+		return ERR_TLS;
 	if (peer->sessions != NULL)
 		tls_sessions_offer(ssl, owner, peer);
 	return 0;

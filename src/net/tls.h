@@ -33,8 +33,9 @@ struct tls_context *tls_context_client(const void *owner);
 
 /* Whom a client wants to talk to. */
 struct tls_peer {
-	const char *name; /* to ask for (SNI), without a final dot; NULL = none, as for an address */
-	bool verify; /* its certificate is verified after the handshake (pki/verify): no session is kept before conn_tls_approve() */
+	const char
+		*name; /* to ask for (SNI); a final dot is left out, and an address altogether; NULL = none */
+	bool verify; /* its certificate has to hold (pki/verify, pki/dane): TLS 1.2 at least, and no session is kept before conn_tls_approve() */
 	struct tls_sessions *sessions; /* NULL = no resumption */
 	const char *key;	       /* under which sessions are kept: all that the handshake depends on */
 };
