@@ -202,16 +202,32 @@ static void gather_pem(
 		note_file(marks, key, path, bundle_add_file(bundle, path, readers), pem_limit);
 }
 
-/* The file of trust anchors must hold some. */
+static bool has_root(const struct trust_anchors *anchors)
+{
+	for (size_t i = 0; i < anchors->count; i++)
+		if (anchors->list[i].zone[0] == '\0')
+			return true;
+	return false;
+}
+
+/* The file of trust anchors must hold some. Without the root's DANE is off nearly everywhere (conformance 3.11). */
 static void gather_anchors(struct bundle *bundle, const struct config *config, struct marks *marks)
 {
 	static const char key[] = "dns.trust_anchor_file";
 	const char *path = config->dns.trust_anchor_file, *why;
+	const struct config_destination *entry;
 
 	gather_pem(bundle, path, BUNDLE_RESOLVER, marks, key);
-	if (path != NULL && bundle_find(bundle, path).at != NULL &&
-		trust_anchors_of(marks, config, bundle, &why) == NULL)
+	if (path == NULL || bundle_find(bundle, path).at == NULL)
+		return;
+	const struct trust_anchors *anchors = trust_anchors_of(marks, config, bundle, &why);
+	if (anchors == NULL)
 		marks_problem(marks, MARKS_LOOK_UP, key, "`%s`: %s", path, why);
+	else if (!has_root(anchors) && config_dane_for(config, TEXT(""), &entry) != CONFIG_DANE_NONE)
+		marks_warn(marks, MARKS_LOOK_UP, key,
+			"`%s` has no anchor for the root, so no answer from outside its zones is validated, and DANE "
+			"never protects mail that goes there: add the root's DS records, or say so with `dane: none` for the default destination",
+			path);
 }
 
 static void gather_list(

@@ -164,3 +164,18 @@ def test_3_36_nothing_is_asked_twice_within_its_time_and_nothing_kept_beyond_it(
         server.start(server.port)
         harness.wait_for("the brief record is asked for again", lambda: records(gateway, "brief.signed.test") == ["127.0.0.2"])
         assert records(gateway, "mx1.signed.test") == ["127.0.0.1"], "five minutes are not over"
+
+
+def test_3_11_without_the_anchor_of_the_root_a_warning_says_what_that_means(make_gateway, zones):
+    """Nothing outside the zones of trust_anchor_file is validated then: DANE is off without a word from anybody else."""
+    root = harness.make_folder() / "root"
+    root.write_text(zones.anchor.read_text() + ". IN DS 20326 8 2 E06D44B80B8F1D39A95C0B0D7C65D08458E880409BBC683457104237C7F8EC8D\n")
+    none = [{"domain": "default", "tls": "preferred", "dane": "none"}]
+    gateway = make_gateway(start=False)
+    for anchors, destinations, warns in ((zones.anchor, None, True), (root, None, False), (None, None, False), (zones.anchor, none, False)):
+        gateway.configure(harness.settings(dns=zones.settings(trust_anchor_file=anchors and str(anchors)),
+            **({"destinations": destinations} if destinations else {})))
+        done = gateway.command("check")
+        assert done.returncode == 0, done.stderr
+        assert ("dns.trust_anchor_file: `" in done.stderr and "has no anchor for the root" in done.stderr) == warns, (anchors, done.stderr)
+        assert gateway.command("check", "--json").returncode == 0
