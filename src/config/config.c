@@ -26,7 +26,9 @@
 #include "config/problems.h"
 #include "config/reader.h"
 #include "config/recipient_list.h"
+#include "config/outbound.h"
 #include "config/routes.h"
+#include "config/starttls_lists.h"
 #include "config/stored.h"
 #include "config/table.h"
 #include "config/trust_anchors.h"
@@ -79,6 +81,7 @@ static void index_domains(struct config *config, const void *owner)
 		domains_add(routes, config->routes[i].domain, &config->routes[i]);
 	for (size_t i = 0; i < config->accepted_domain_count; i++)
 		domains_add(accepted, config->accepted_domains[i], &config->accepted_domains[i]);
+	starttls_lists_finish(owner, config);
 	config->routes_by_domain = routes;
 	config->accepted_by_domain = accepted;
 	for (int key = 0; key < CONFIG_SAYS_END; key++) {
@@ -136,6 +139,7 @@ static struct config *load(
 		choose_certificates(config);
 		check_whole(config, marks);
 		routes_check(config, marks);
+		outbound_check(config, marks);
 		crl_sources_check(config, marks);
 		unverified_warn(config, marks);
 	}
@@ -326,6 +330,7 @@ static void gather_files(struct bundle *bundle, const struct config *config, str
 	routes_gather(bundle, config, marks);
 	crl_sources_gather(bundle, config, marks);
 	destinations_warn(config, marks);
+	outbound_warn(config, marks);
 }
 
 /* The number of problems with the list of recipients; a file that cannot be read was noted before. */

@@ -67,8 +67,7 @@ struct config_authorities {
 struct config_peer {
 	const char *text;	   /* as written */
 	struct ip_network network; /* its address has family 0: a name */
-	const char *name;	   /* NULL: a network; else a host or a domain, lower case */
-	bool below;		   /* the names below `name`, at any depth, and not itself */
+	const char *name;	   /* else a host or a domain, lower case; `.example.com` = all below it */
 };
 
 /* tls: what holds for every certificate that is verified or shown, and for every delivery. */
@@ -301,6 +300,9 @@ enum config_says {
 	CONFIG_SAYS_END
 };
 
+/* The lists of servers for STARTTLS. */
+enum config_list { CONFIG_STARTTLS_NEVER, CONFIG_STARTTLS_REQUIRED, CONFIG_LIST_END };
+
 struct config {
 	uint64_t generation;
 	const char *file; /* path of the configuration file as given */
@@ -337,7 +339,8 @@ struct config {
 	struct config_tracking tracking;
 	struct config_log log;
 	/* The lists by domain; destinations once for each key, with those that say something of it. */
-	const struct domains *routes_by_domain, *accepted_by_domain, *destinations_by_domain[CONFIG_SAYS_END];
+	const struct domains *routes_by_domain, *accepted_by_domain, *destinations_by_domain[CONFIG_SAYS_END],
+		*listed_names[CONFIG_LIST_END];
 };
 
 /* Read the entry of `bundle` that is called `file` into a new config with one reference; problems are added.
@@ -407,9 +410,7 @@ const struct config_certificate *config_client_certificate_for(
 /* Who may vouch for servers of `domain` instead of the authorities of all; NULL = nobody said it. */
 const struct config_authorities *config_authorities_for(const struct config *config, struct text domain);
 
-enum config_list { CONFIG_STARTTLS_NEVER, CONFIG_STARTTLS_REQUIRED };
-
-/* The first entry of the list that names a server: by its address (NULL = not known yet), its host name (NULL = none) or the domain of the recipient; NULL when
+/* An entry of the list that names a server: by its address (NULL = not known yet), its host name (NULL = none) or the domain of the recipient; NULL when
  * none does. Names may be in any case, and end in a dot. */
 const struct config_peer *config_listed(const struct config *config, enum config_list list,
 	const struct ip *address, const char *host, struct text domain);

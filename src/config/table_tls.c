@@ -96,7 +96,8 @@ static const struct table_row tls_rows[] = {
 			"Accept only certificates whose host names are all fully qualified: letters, digits and hyphens, two labels at least." },
 	{ "x509_validation", TABLE_BOOL, AT(tls_settings, x509_validation), .standard = "false",
 		.manual =
-			"Accept only certificates that are signed soundly: none in the chain but the root's by MD2, MD5 or SHA-1, and no RSA key below 2048 bits." },
+			"Let a certificate count as good only when it is signed soundly, at the level preferred-verify and in what is recorded, too: none in its chain but the root's by MD2, MD5 or SHA-1, and "
+			"no RSA key below 2048 bits. Where a good certificate is demanded others are never accepted." },
 	{ "stapling", TABLE_BOOL, AT(tls_settings, stapling), .standard = "true",
 		.manual =
 			"Show clients who ask for it what the OCSP responder of a certificate of ours says about it. It is fetched ahead, where the certificate names a responder and its chain "

@@ -14,9 +14,9 @@
 #include "config/crl_sources.h"
 #include "config/marks.h"
 
-enum { ONE_MAX = 1 << 16, READERS = TRUST_FILES_READERS };
+enum { ONE_MAX = 1 << 16, READERS = TRUST_FILES_READERS, OWN_READERS = BUNDLE_DELIVER | BUNDLE_AUTHORITIES };
 
-/* Marks in a bundle, for nobody but master: the list is switched off. */
+/* Marks in a bundle: the list is switched off. */
 static const char *const off_marks[TRUST_LIST_COUNT] = {
 	[TRUST_SYSTEM] = "authorities/system-off", [TRUST_CUSTOM] = "authorities/custom-off"
 };
@@ -130,7 +130,7 @@ int trust_files_read(const void *owner, const char *state_dir, struct text *ret_
 
 /* Gathering */
 
-/* Only credentials need somebody to vouch for the server. */
+/* Credentials go to nobody without somebody to vouch for the server. */
 static const struct config_route *first_with_credentials(const struct config *config, size_t *ret_at)
 {
 	for (size_t i = 0; i < config->route_count; i++)
@@ -141,11 +141,41 @@ static const struct config_route *first_with_credentials(const struct config *co
 	return NULL;
 }
 
-static void gather_system(struct bundle *bundle, struct marks *marks)
+/* Who is to be verified, whose authorities nobody says. */
+static bool needs_all(const struct config *config, const struct config_destination *destination)
 {
-	int r = bundle_add_file(bundle, CONFIG_SYSTEM_AUTHORITIES, READERS);
+	return destination->domain != NULL && destination->tls >= CONFIG_TLS_PREFERRED_VERIFY &&
+	       config_authorities_for(config, text_of(destination->domain)) == NULL;
+}
 
-	if (r < 0)
+static bool somebody_needs_system(const struct config *config)
+{
+	bool needs = config->authorities.system && crl_sources_wanted(config);
+
+	for (size_t i = 0; i < config->route_count; i++)
+		needs = needs || (config->authorities.system && config->routes[i].username != NULL);
+	for (size_t i = 0; i < config->destination_count; i++)
+		needs = needs || config->destinations[i].authorities.system ||
+			(config->authorities.system && needs_all(config, &config->destinations[i]));
+	return needs;
+}
+
+bool trust_files_names_system(const struct config *config)
+{
+	bool names = config->authorities.system;
+
+	for (size_t i = 0; i < config->destination_count; i++)
+		names = names || config->destinations[i].authorities.system;
+	return names;
+}
+
+/* Where nothing depends on it, it is only recorded what the authorities say of servers, and the file need not be there. */
+static void gather_system(struct bundle *bundle, const struct config *config, struct marks *marks)
+{
+	const bool needed = somebody_needs_system(config);
+	int r = bundle_add_file(bundle, CONFIG_SYSTEM_AUTHORITIES, needed ? READERS : OWN_READERS);
+
+	if (r < 0 && needed)
 		marks_problem(marks, MARKS_LOOK_UP, "authorities.system",
 			"`" CONFIG_SYSTEM_AUTHORITIES
 			"` cannot be read: %s; install ca-certificates, or write false and name a file as custom",
@@ -171,6 +201,41 @@ static int gather_kept(struct bundle *bundle, const struct config *config, bool 
 	return count;
 }
 
+/* Those of single destinations. */
+static void gather_own(
+	struct bundle *bundle, const struct config *config, bool system_off, struct marks *marks)
+{
+	for (size_t i = 0; i < config->destination_count; i++) {
+		const struct config_authorities *own = &config->destinations[i].authorities;
+		char *key = text_must(talloc_asprintf(marks, "destinations[%zu].authorities.custom", i + 1));
+		int r = own->custom == NULL ? 0 : bundle_add_file(bundle, own->custom, OWN_READERS);
+
+		if (r < 0)
+			marks_problem(marks, MARKS_LOOK_UP, key,
+				"`%s` cannot be read: %s; correct the path or put the file there",
+				own->custom, r == -EFBIG ? "it is larger than 1 MiB" : err_text(r));
+		if (own->system && system_off)
+			marks_warn(marks, MARKS_LOOK_UP, key,
+				"the system's list of authorities is off, here too: run `postern ca enable system`, or leave `system` out");
+		talloc_free(key);
+	}
+}
+
+static void warn_unverifiable(const struct config *config, struct marks *marks)
+{
+	for (size_t i = 0; i < config->destination_count; i++) {
+		const struct config_destination *destination = &config->destinations[i];
+
+		if (needs_all(config, destination))
+			marks_warn(marks, MARKS_LOOK_UP,
+				text_must(talloc_asprintf(marks, "destinations[%zu].tls", i + 1)),
+				"no authority is trusted, so that no certificate is good%s: write `authorities: {system: true}`, name a file as authorities.custom, or run `postern ca import`",
+				destination->tls == CONFIG_TLS_PREFERRED_VERIFY
+					? ""
+					: ", and this mail can be delivered by DANE only");
+	}
+}
+
 void trust_files_gather(struct bundle *bundle, const struct config *config, struct marks *marks)
 {
 	const struct config_authorities *authorities = &config->authorities;
@@ -183,11 +248,12 @@ void trust_files_gather(struct bundle *bundle, const struct config *config, stru
 	for (int list = 0; list < TRUST_LIST_COUNT; list++) {
 		off[list] = trust_files_is_off(config->state_dir, (enum trust_list)list);
 		if (off[list])
-			bundle_add(bundle, off_marks[list], TEXT(""), BUNDLE_AUTHORITIES);
+			bundle_add(bundle, off_marks[list], TEXT(""), READERS);
 	}
 	int kept = gather_kept(bundle, config, off[TRUST_CUSTOM], marks);
-	if ((needing != NULL || crl_sources_wanted(config)) && authorities->system && !off[TRUST_SYSTEM])
-		gather_system(bundle, marks);
+	if (trust_files_names_system(config) && !off[TRUST_SYSTEM])
+		gather_system(bundle, config, marks);
+	gather_own(bundle, config, off[TRUST_SYSTEM], marks);
 	if ((off[TRUST_SYSTEM] || !authorities->system) && off[TRUST_CUSTOM])
 		marks_warn(marks, MARKS_LOOK_UP, "authorities",
 			"both lists of authorities are off, so no certificate of another server can be verified: run "
@@ -199,6 +265,14 @@ void trust_files_gather(struct bundle *bundle, const struct config *config, stru
 			"credentials go only to a server whose certificate was verified, and no authority is "
 			"trusted: write `authorities: {system: true}`, name a file as authorities.custom, or run `postern ca "
 			"import`");
+	else if ((!authorities->system || off[TRUST_SYSTEM]) &&
+		 (off[TRUST_CUSTOM] || (authorities->custom == NULL && kept == 0)))
+		warn_unverifiable(config, marks);
+}
+
+bool trust_files_system_is_off(const struct bundle *bundle)
+{
+	return bundle_find(bundle, off_marks[TRUST_SYSTEM]).at != NULL;
 }
 
 bool trust_files_is_on(const struct config *config, const struct bundle *bundle, enum trust_list list)

@@ -38,5 +38,11 @@ int trust_files_read(const void *owner, const char *state_dir, struct text *ret_
 /* For config_gather(): into `bundle`, for role deliver, what is on and needed. Problems and warnings are noted. */
 void trust_files_gather(struct bundle *bundle, const struct config *config, struct marks *marks);
 
+/* True when the file says that somebody trusts the system's list. */
+bool trust_files_names_system(const struct config *config);
+
+/* True when `postern ca` has switched the system's list off in that generation. */
+bool trust_files_system_is_off(const struct bundle *bundle);
+
 /* What that generation trusts: on, and not switched off by the file or by `postern ca`. */
 bool trust_files_is_on(const struct config *config, const struct bundle *bundle, enum trust_list list);

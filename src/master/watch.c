@@ -155,7 +155,10 @@ static void add_all(struct watch *watch, const struct config *config)
 		add_path(watch, trust_files_path(active, config->state_dir, lists[i]), false);
 	add_path(watch, trust_files_path(active, config->state_dir, "custom"), true);
 	add_path(watch, config->authorities.custom, false);
-	if (config->authorities.system)
+	for (size_t i = 0; i < config->destination_count; i++)
+		if (config->destinations[i].authorities.custom != NULL)
+			add_path(watch, config->destinations[i].authorities.custom, false);
+	if (trust_files_names_system(config))
 		add_path(watch, CONFIG_SYSTEM_AUTHORITIES, false);
 	talloc_free(active);
 }

@@ -70,12 +70,25 @@ size_t trust_count(const struct trust *trust)
 	return trust->count;
 }
 
+enum { PATHS = 3 };
+
+/* Entries of the bundle, NULL for those that are not there or off: a destination may name the same files, and switch them on for itself. */
+static void find_paths(const struct config *config, const struct bundle *bundle, const char *ret_paths[PATHS])
+{
+	const bool system = trust_files_is_on(config, bundle, TRUST_SYSTEM),
+		   custom = trust_files_is_on(config, bundle, TRUST_CUSTOM);
+
+	ret_paths[0] = system ? CONFIG_SYSTEM_AUTHORITIES : NULL;
+	ret_paths[1] = custom ? config->authorities.custom : NULL;
+	ret_paths[2] = custom ? TRUST_FILES_KEPT : NULL;
+}
+
 struct text trust_pem_of(const void *owner, const struct config *config, const struct bundle *bundle)
 {
-	const char *const paths[] = { CONFIG_SYSTEM_AUTHORITIES, config->authorities.custom,
-		TRUST_FILES_KEPT };
 	char *pem = text_must(talloc_strdup(owner, ""));
+	const char *paths[PATHS];
 
+	find_paths(config, bundle, paths);
 	for (size_t i = 0; i < COUNT(paths); i++) {
 		const struct text found = paths[i] == NULL ? TEXT("") : bundle_find(bundle, paths[i]);
 
@@ -88,52 +101,77 @@ struct text trust_pem_of(const void *owner, const struct config *config, const s
 struct trust *trust_of(const void *owner, const struct config *config, const struct bundle *bundle)
 {
 	struct trust *trust = trust_new(owner);
-	const char *const paths[] = { CONFIG_SYSTEM_AUTHORITIES, config->authorities.custom,
-		TRUST_FILES_KEPT };
+	const char *paths[PATHS];
 
+	find_paths(config, bundle, paths);
 	for (size_t i = 0; i < COUNT(paths); i++)
 		if (paths[i] != NULL)
 			trust_add(trust, bundle_find(bundle, paths[i]));
 	return trust;
 }
 
+struct trust *trust_of_own(
+	const void *owner, const struct config_authorities *own, const struct bundle *bundle)
+{
+	struct trust *trust = trust_new(owner);
+
+	if (own->system && !trust_files_system_is_off(bundle))
+		trust_add(trust, bundle_find(bundle, CONFIG_SYSTEM_AUTHORITIES));
+	if (own->custom != NULL)
+		trust_add(trust, bundle_find(bundle, own->custom));
+	return trust;
+}
+
 /* Authorities that `postern ca import` would not take. */
-static void warn_of_flaws(const struct config *config, struct text pem, struct problems *problems)
+static void warn_of_flaws(const struct config *config, const struct config_authorities *from, const char *key,
+	struct text pem, struct problems *problems)
 {
 	struct authorities *found = authorities_parse(NULL, pem);
-	const char *path = config->authorities.custom;
 
 	for (size_t i = 0; i < found->count; i++) {
 		const char *flaw = authorities_flaw(&found->all[i], false);
 
 		if (flaw != NULL)
-			problems_warn(problems, config->file, config->authorities.line, "authorities.custom",
+			problems_warn(problems, config->file, from->line, key,
 				"block %zu of %s, `%s`: %s; take it out of the file", found->all[i].block,
-				path, found->all[i].name, flaw);
+				from->custom, found->all[i].name, flaw);
 	}
 	for (size_t i = 0; i < found->unreadable; i++)
-		problems_warn(problems, config->file, config->authorities.line, "authorities.custom",
+		problems_warn(problems, config->file, from->line, key,
 			"block %zu of %s: %s; put it right, or take it out of the file",
-			found->damaged[i].block, path, found->damaged[i].why);
+			found->damaged[i].block, from->custom, found->damaged[i].why);
 	talloc_free(found);
 }
 
-void trust_check(const struct config *config, const struct bundle *bundle, struct problems *problems)
+static void check_file(const struct config *config, const struct config_authorities *from, const char *key,
+	const struct bundle *bundle, struct problems *problems)
 {
-	const char *path = config->authorities.custom;
-	struct text pem = path == NULL ? (struct text){ NULL, 0 } : bundle_find(bundle, path);
+	struct text pem = from->custom == NULL ? (struct text){ NULL, 0 } : bundle_find(bundle, from->custom);
 	struct trust *trust;
 
 	if (pem.at == NULL)
 		return;
 	trust = trust_new(NULL);
 	if (trust_add(trust, pem) == 0)
-		problems_add(problems, config->file, config->authorities.line, "authorities.custom",
+		problems_add(problems, config->file, from->line, key,
 			"%s holds no certificate in PEM form; name a file with the CA certificates to trust",
-			path);
+			from->custom);
 	else
-		warn_of_flaws(config, pem, problems);
+		warn_of_flaws(config, from, key, pem, problems);
 	talloc_free(trust);
+}
+
+void trust_check(const struct config *config, const struct bundle *bundle, struct problems *problems)
+{
+	check_file(config, &config->authorities, "authorities.custom", bundle, problems);
+	for (size_t i = 0; i < config->destination_count; i++) {
+		const struct config_destination *destination = &config->destinations[i];
+		char *key = text_must(
+			talloc_asprintf(NULL, "destinations[%s].authorities.custom", destination->domain));
+
+		check_file(config, &destination->authorities, key, bundle, problems);
+		talloc_free(key);
+	}
 }
 
 X509_STORE *trust_native(const struct trust *trust)

@@ -7,6 +7,7 @@
 
 struct bundle;
 struct config;
+struct config_authorities;
 struct problems;
 struct trust;
 typedef struct x509_store_st X509_STORE;
@@ -23,7 +24,11 @@ size_t trust_count(const struct trust *trust);
 /* The authorities of a generation: the system's and the custom ones, as far as they are on and in `bundle`; owned by `owner`. */
 struct trust *trust_of(const void *owner, const struct config *config, const struct bundle *bundle);
 
-/* The same as PEM, one behind another, owned by `owner`. */
+/* Those of a destination that says `own`, and of nobody else. */
+struct trust *trust_of_own(
+	const void *owner, const struct config_authorities *own, const struct bundle *bundle);
+
+/* The authorities of a generation as PEM, one behind another, owned by `owner`. */
 struct text trust_pem_of(const void *owner, const struct config *config, const struct bundle *bundle);
 
 /* For `postern check`: a file that is named to hold authorities holds one. Problems are added. */

@@ -3,7 +3,10 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 #include <talloc.h>
@@ -144,7 +147,7 @@ static void every_key_of_outbound_tls_reaches_its_field(void **state)
 	assert_int_equal(c->tls.starttls_never_count, 1);
 	assert_int_equal(c->tls.starttls_required_count, 2);
 	assert_string_equal(c->tls.starttls_required[0].text, "Bank.test");
-	assert_string_equal(c->tls.starttls_required[1].name, "b.test");
+	assert_string_equal(c->tls.starttls_required[1].name, ".b.test");
 	assert_true(standard->tls.starttls_when_possible);
 	assert_false(standard->tls.retry_without_tls || standard->tls.x509_validation);
 	assert_int_equal(standard->tls.dane_pkix_usages, CONFIG_PKIX_USAGES_UNUSABLE);
@@ -175,12 +178,13 @@ static void test_C10_a_server_is_listed_by_address_host_and_domain(void **state)
 		{ NULL, "w.x.y.test", "z.test", "*.Y.test" },
 		{ NULL, "mx.z.test", "w.Y.test", "*.Y.test" },
 		{ NULL, "y.test", "y.test", NULL },
-		{ NULL, "xy.test", ".y.test", NULL },
+		{ NULL, "xy.test", "ay.test", NULL },
 		{ NULL, NULL, "c.d.test", ".d.test" },
 		{ NULL, NULL, "d.test", NULL },
 		{ NULL, NULL, "E.test", "e.test" },
 		{ NULL, "mx.e.test", "f.test", NULL },
 		{ "192.0.2.1", "mx.bank.test", "e.test", "192.0.2.1" },
+		{ "192.0.2.9", "mx.bank.test", "e.test", "mx.bank.test" },
 		{ "203.0.113.1", "x.example", "example", NULL },
 		{ NULL, "", "", NULL },
 	};
@@ -207,6 +211,131 @@ static void test_C10_a_server_is_listed_by_address_host_and_domain(void **state)
 			    (cases[i].address != NULL && strncmp(cases[i].address, "203", 3) == 0));
 	}
 	config_release(c);
+}
+
+static void write_file(const char *path, const char *text)
+{
+	FILE *file = fopen(path, "w");
+
+	assert_non_null(file);
+	assert_true(fputs(text, file) >= 0);
+	assert_int_equal(fclose(file), 0);
+}
+
+/* Problems, then warnings, of a file with `ca.pem` beside it. */
+static char *checked(const void *owner, const char *yaml, size_t *ret_problems)
+{
+	struct problems *problems = problems_new(owner);
+	const struct config *config;
+	char folder[] = "/tmp/postern-outbound-XXXXXX", *text = talloc_strdup(owner, "");
+
+	assert_non_null(mkdtemp(folder));
+	char *path = talloc_asprintf(owner, "%s/x.yaml", folder),
+	     *ca = talloc_asprintf(owner, "%s/ca.pem", folder);
+	write_file(path, yaml);
+	write_file(ca, "-----\n");
+	if (config_gather(owner, path, 1, problems, &config) != NULL)
+		config_release(config);
+	unlink(path);
+	unlink(ca);
+	rmdir(folder);
+	for (size_t i = 0; i < problems->count; i++)
+		text = talloc_asprintf_append(
+			text, "%s: %s\n", problems->list[i].key, problems->list[i].text);
+	for (size_t i = 0; i < problems->warning_count; i++)
+		text = talloc_asprintf_append(
+			text, "%s: %s\n", problems->warnings[i].key, problems->warnings[i].text);
+	*ret_problems = problems->count;
+	return text;
+}
+
+#define NO_TLS(domain)                                                                                       \
+	"destinations[" domain                                                                               \
+	"].dane: `tls: none` never uses TLS, so that no TLSA record can be heeded: write `dane: none`, or another level\n"
+#define COMMON(i, a, b)                                                                                      \
+	"tls.starttls_never[" i "]: `" a "` has servers in common with `" b                                  \
+	"` of starttls_required, which wins: they get no mail without TLS; take them out of one of the lists\n"
+#define BLOCKED(i, key, peer)                                                                                \
+	"destinations[" i "]." key ": no mail for `" i "` can be delivered: it demands TLS, and `" peer      \
+	"` of tls.starttls_never forbids it; take that out, or add `" i                                      \
+	"` to tls.starttls_required, which wins\n"
+#define UNTRUSTED(i) "destinations[" i "].tls: no authority is trusted, so that no certificate is good"
+#define CURE                                                                                                 \
+	": write `authorities: {system: true}`, name a file as authorities.custom, or run `postern ca import`\n"
+
+/* What contradicts itself is refused; what never counts or never delivers, in a good file, is warned of. */
+static void test_B72_C12_B82_what_cannot_be_meant_is_said(void **state)
+{
+	static const struct {
+		const char *yaml, *want;
+		size_t problems;
+	} cases[] = {
+		{ "destinations: [{domain: a.test, tls: none, dane: opportunistic}, {domain: default, tls: none, dane: mandatory},\n"
+		  "  {domain: .a.test, dane: audit, tls: none}, {domain: b.test, tls: none, dane: none}, {domain: c.test, dane: mandatory},\n"
+		  "  {domain: .c.test, tls: none}, {domain: d.test, tls: preferred, dane: opportunistic}]\n",
+			NO_TLS("a.test") NO_TLS("default") NO_TLS(".a.test"), 3 },
+		{ "tls: {starttls_when_possible: true}\ndestinations: [{domain: default, tls: required}]\n",
+			"tls.starttls_when_possible: is `tls: preferred` for all destinations, and the entry `default` of destinations says `tls: required`: leave this key out\n",
+			1 },
+		{ "tls: {starttls_when_possible: false}\ndestinations: [{domain: default, tls: preferred}]\n",
+			"tls.starttls_when_possible: is `tls: none` for all destinations, and the entry `default` of destinations says `tls: preferred`: leave this key out\n",
+			1 },
+		{ "tls: {starttls_when_possible: true}\ndestinations: [{domain: default, tls: preferred}]\n",
+			"", 0 },
+		{ "tls: {starttls_when_possible: false}\ndestinations: [{domain: default, tls: none}, {domain: a.test, tls: required}]\n",
+			"", 0 },
+		{ "tls: {starttls_when_possible: false}\ndestinations: [{domain: default, rate: 3}]\n", "",
+			0 },
+		{ "destinations: [{domain: default, tls: required}]\n", "", 0 },
+		{ "destinations: [{domain: a.test, authorities: {}}, {domain: b.test, authorities: {system: false}}]\n",
+			"destinations[a.test].authorities: trusts nobody: name a file as `custom`, write `system: true`, or leave the key out\n"
+			"destinations[b.test].authorities: trusts nobody: name a file as `custom`, write `system: true`, or leave the key out\n",
+			2 },
+		{ "tls: {starttls_never: [a.test, .b.test, x.c.test, d.test, 10.0.0.0/8, 192.0.2.7, 198.51.100.0/24, '2001:db8::/32'],\n"
+		  "  starttls_required: [A.test, y.b.test, .c.test, .d.test, 10.1.0.0/16, 10.2.0.0/16, 192.0.2.0/24, 192.0.2.7, 198.51.101.0/24, '2001:db8::1']}\n",
+			COMMON("1", "a.test", "A.test") COMMON("3", "x.c.test", ".c.test")
+				COMMON("2", ".b.test", "y.b.test") COMMON("5", "10.0.0.0/8", "10.1.0.0/16")
+					COMMON("5", "10.0.0.0/8", "10.2.0.0/16") COMMON("6", "192.0.2.7",
+						"192.0.2.0/24") COMMON("6", "192.0.2.7", "192.0.2.7")
+						COMMON("8", "2001:db8::/32", "2001:db8::1"),
+			0 },
+		{ "tls: {starttls_never: [10.0.0.0/8, 10.0.0.0/8, 10.1.0.0/16], starttls_required: [10.2.0.0/16, 10.1.1.0/24]}\n",
+			COMMON("3", "10.1.0.0/16", "10.1.1.0/24") COMMON("1", "10.0.0.0/8", "10.2.0.0/16"),
+			0 },
+		{ "tls: {starttls_never: [.test, mx.a.test, 192.0.2.1, b.test], starttls_required: [r.test]}\n"
+		  "routes: [{domain: a.example, next_hop: mx.a.test}, {domain: b.example, next_hop: '192.0.2.1:26'}, {domain: c.example, next_hop: 'mx:mx.a.test'},\n"
+		  "  {domain: i.example, next_hop: mx.a.test, implicit_tls: true}]\n"
+		  "destinations: [{domain: a.example, tls: required}, {domain: b.example, tls: required-verify}, {domain: c.example, tls: required},\n"
+		  "  {domain: r.test, tls: required}, {domain: x.test, dane: mandatory}, {domain: .x.test, tls: required-verify-hosted},\n"
+		  "  {domain: y.test, tls: preferred-verify}, {domain: default, tls: required}]\nauthorities: {system: false, custom: ca.pem}\n",
+			COMMON("1", ".test", "r.test") "routes[i.example].implicit_tls: no mail can be delivered by this route: it needs TLS, and `mx.a.test` of tls.starttls_never forbids it; take that out\n" BLOCKED(
+				"a.example", "tls", "mx.a.test") BLOCKED("b.example", "tls", "192.0.2.1")
+				BLOCKED("x.test", "dane", ".test") BLOCKED(".x.test", "tls", ".test"),
+			0 },
+		{ "routes: [{domain: a.test, next_hop: '192.0.2.1:26'}, {domain: b.test, next_hop: mx.b.test}]\n"
+		  "destinations: [{domain: a.test, dane: mandatory}, {domain: b.test, dane: mandatory}]\n",
+			"destinations[a.test].dane: no mail for `a.test` can be delivered: its route leads to the address `192.0.2.1:26`, and TLSA records belong to names; name the host as next_hop\n",
+			0 },
+		{ "authorities: {system: false}\n"
+		  "destinations: [{domain: a.test, tls: required-verify}, {domain: b.test, tls: preferred-verify}, {domain: c.test, tls: required},\n"
+		  "  {domain: d.test, tls: required-verify-hosted, authorities: {custom: ca.pem}}]\n",
+			UNTRUSTED("a.test") ", and this mail can be delivered by DANE only" CURE UNTRUSTED(
+				"b.test") CURE,
+			0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		void *scratch = talloc_new(NULL);
+		char *yaml = talloc_asprintf(scratch, BASE "%s", cases[i].yaml);
+		size_t problems;
+		const char *text = checked(scratch, yaml, &problems);
+
+		if (strcmp(text, cases[i].want) != 0)
+			fail_msg("%s\n--- found\n%s\n--- expected\n%s", cases[i].yaml, text, cases[i].want);
+		assert_int_equal(problems, cases[i].problems);
+		talloc_free(scratch);
+	}
 }
 
 /* What is shown can be read again and means the same. */
@@ -272,6 +401,7 @@ int main(void)
 		cmocka_unit_test(test_C5_F5_levels_and_dane_where_no_entry_says_any),
 		cmocka_unit_test(every_key_of_outbound_tls_reaches_its_field),
 		cmocka_unit_test(test_C10_a_server_is_listed_by_address_host_and_domain),
+		cmocka_unit_test(test_B72_C12_B82_what_cannot_be_meant_is_said),
 		cmocka_unit_test(what_is_not_said_is_not_shown),
 		cmocka_unit_test(keys_that_wait_are_taken_with_a_warning),
 	};

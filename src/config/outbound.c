@@ -1,0 +1,144 @@
+/*
+ * Demands on deliveries are joined, so that two of them may exclude each other: then mail waits. Where one entry of the file does that to itself it is refused;
+ * where two entries do, that may be meant for some servers only, and the operator is warned of those destinations that get no mail at all.
+ */
+#include "config/outbound.h"
+
+#include <talloc.h>
+
+#include "base/base.h"
+#include "config/config.h"
+#include "config/marks.h"
+#include "config/starttls_lists.h"
+
+static char *key_of(const struct marks *marks, const char *list, size_t index, const char *key)
+{
+	return text_must(talloc_asprintf(marks, "%s[%zu].%s", list, index + 1, key));
+}
+
+static bool is_default(const struct config_destination *destination)
+{
+	return destination->domain != NULL && text_equal(text_of(destination->domain), TEXT("default"));
+}
+
+static void check_entry(const struct config_destination *destination, size_t i, struct marks *marks)
+{
+	const struct config_authorities *authorities = &destination->authorities;
+
+	if (destination->tls == CONFIG_TLS_NONE && destination->dane > CONFIG_DANE_NONE)
+		marks_problem(marks, MARKS_LOOK_UP, key_of(marks, "destinations", i, "dane"),
+			"`tls: none` never uses TLS, so that no TLSA record can be heeded: write `dane: none`, or another level");
+	if (authorities->line != 0 && !authorities->system && authorities->custom == NULL)
+		marks_problem(marks, MARKS_LOOK_UP, key_of(marks, "destinations", i, "authorities"),
+			"trusts nobody: name a file as `custom`, write `system: true`, or leave the key out");
+}
+
+/* Two words for one thing: only when they say the same. */
+static void check_default_level(const struct config *config, struct marks *marks)
+{
+	static const char key[] = "tls.starttls_when_possible";
+	const enum config_tls level =
+		config->tls.starttls_when_possible ? CONFIG_TLS_PREFERRED : CONFIG_TLS_NONE;
+
+	if (!marks_has(marks, key))
+		return;
+	for (size_t i = 0; i < config->destination_count; i++) {
+		const struct config_destination *destination = &config->destinations[i];
+
+		if (is_default(destination) && destination->tls != CONFIG_TLS_UNSET &&
+			destination->tls != level)
+			marks_problem(marks, MARKS_LOOK_UP, key,
+				"is `tls: %s` for all destinations, and the entry `default` of destinations says `tls: %s`: leave this key out",
+				config_tls_name(level), config_tls_name(destination->tls));
+	}
+}
+
+void outbound_check(const struct config *config, struct marks *marks)
+{
+	for (size_t i = 0; i < config->destination_count; i++)
+		check_entry(&config->destinations[i], i, marks);
+	check_default_level(config, marks);
+}
+
+/* Destinations without mail */
+
+/* The key of the entry that demands TLS, or NULL. */
+static const char *demand_of(const struct config_destination *destination)
+{
+	if (destination->tls == CONFIG_TLS_REQUIRED || destination->tls >= CONFIG_TLS_REQUIRED_VERIFY)
+		return "tls";
+	return destination->dane == CONFIG_DANE_MANDATORY ? "dane" : NULL;
+}
+
+static const struct config_peer *listed(const struct config *config, enum config_list list,
+	const struct config_route *route, struct text domain)
+{
+	const bool is_address = route != NULL && route->hop == CONFIG_HOP_ADDRESS;
+
+	return config_listed(config, list, is_address ? &route->address : NULL,
+		route != NULL && route->hop == CONFIG_HOP_HOST ? route->host : NULL, domain);
+}
+
+/* An entry for all names below a domain is looked up as a name that only such entries fit. */
+static char *any_of(const void *owner, const char *domain)
+{
+	return text_must(talloc_asprintf(owner, "%s%s", domain[0] == '.' ? "*" : "", domain));
+}
+
+static void warn_blocked(const struct config *config, size_t i, const char *key, struct marks *marks)
+{
+	const char *domain = config->destinations[i].domain;
+	const struct text any = text_of(any_of(marks, domain));
+	const struct config_route *route = config_route_for(config, any);
+	const struct config_peer *never = listed(config, CONFIG_STARTTLS_NEVER, route, any);
+
+	if (never != NULL && listed(config, CONFIG_STARTTLS_REQUIRED, route, any) == NULL)
+		marks_warn(marks, MARKS_LOOK_UP, key_of(marks, "destinations", i, key),
+			"no mail for `%s` can be delivered: it demands TLS, and `%s` of tls.starttls_never forbids it; take that out, or add `%s` to tls.starttls_required, which wins",
+			domain, never->text, domain);
+	if (config->destinations[i].dane == CONFIG_DANE_MANDATORY && route != NULL &&
+		route->hop == CONFIG_HOP_ADDRESS)
+		marks_warn(marks, MARKS_LOOK_UP, key_of(marks, "destinations", i, "dane"),
+			"no mail for `%s` can be delivered: its route leads to the address `%s`, and TLSA records belong to names; name the host as next_hop",
+			domain, route->next_hop);
+}
+
+static void warn_destinations(const struct config *config, struct marks *marks)
+{
+	for (size_t i = 0; i < config->route_count; i++)
+		if (config->routes[i].domain == NULL || config->routes[i].next_hop == NULL)
+			return; /* said before */
+	for (size_t i = 0; i < config->destination_count; i++) {
+		const struct config_destination *destination = &config->destinations[i];
+		const char *key = demand_of(destination);
+
+		if (destination->domain != NULL && key != NULL && !is_default(destination))
+			warn_blocked(config, i, key, marks);
+	}
+}
+
+/* A login needs TLS. */
+static void warn_routes(const struct config *config, struct marks *marks)
+{
+	for (size_t i = 0; i < config->route_count; i++) {
+		const struct config_route *route = &config->routes[i];
+		const char *key = route->implicit_tls ? "implicit_tls" : "username";
+
+		if (route->domain == NULL || route->next_hop == NULL ||
+			(!route->implicit_tls && route->username == NULL))
+			continue;
+		const struct text any = text_of(any_of(marks, route->domain));
+		const struct config_peer *never = listed(config, CONFIG_STARTTLS_NEVER, route, any);
+		if (never != NULL && listed(config, CONFIG_STARTTLS_REQUIRED, route, any) == NULL)
+			marks_warn(marks, MARKS_LOOK_UP, key_of(marks, "routes", i, key),
+				"no mail can be delivered by this route: it needs TLS, and `%s` of tls.starttls_never forbids it; take that out",
+				never->text);
+	}
+}
+
+void outbound_warn(const struct config *config, struct marks *marks)
+{
+	starttls_lists_warn(config, marks);
+	warn_destinations(config, marks);
+	warn_routes(config, marks);
+}
