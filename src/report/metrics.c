@@ -11,7 +11,6 @@
 
 #include "base/base.h"
 #include "ipc/frame.h"
-#include "policy/tls_decide.h"
 
 static const struct metrics_family
 	sessions = { "connections_total", "counter", "SMTP sessions of clients that have ended." },
@@ -24,7 +23,9 @@ static const struct metrics_family
 		"TLS handshakes with clients (in) and next hops (out)." },
 	deliveries = { "delivery_total", "counter", "Attempts of delivery, one for each recipient." },
 	policies = { "policy_total", "counter",
-		"What the TLS policy made of connections to next hops, by what it rested on." },
+		"What the TLS policy made of next hops, by what it rested on." },
+	danes = { "dane_result_total", "counter",
+		"Next hops that TLSA records were looked up for, by what came of it." },
 	durations = { "delivery_duration_seconds", "histogram",
 		"Time from the acceptance of a mail to its delivery, for each delivered recipient." },
 	syncs = { "spool_fsync_seconds", "histogram",
@@ -89,10 +90,16 @@ static const struct metrics_family
 	{                                                                                                    \
 		"rejected_by." reason, "rejected", &rejected, "reason=\"" reason "\""                        \
 	}
-#define POLICY(result)                                                                                       \
-	{                                                                                                    \
-		"policy_local." result, NULL, &policies, "source=\"local\",result=\"" result "\""            \
-	}
+#define POLICY(place, source, result, word)                                                                  \
+	[METRIC_POLICY_CLEAR + place * METRICS_POLICIES + result] = { "policy_" source "." word, NULL,       \
+		&policies, "source=\"" source "\",result=\"" word "\"" }
+#define POLICY_BLOCK(place, source)                                                                          \
+	POLICY(place, source, METRICS_POLICY_CLEAR, "clear"),                                                \
+		POLICY(place, source, METRICS_POLICY_ENCRYPTED, "encrypted"),                                \
+		POLICY(place, source, METRICS_POLICY_REFUSED, "refused"),                                    \
+		POLICY(place, source, METRICS_POLICY_VERIFIED, "verified")
+#define DANE(result, word)                                                                                   \
+	[METRIC_DANE + (int) result] = { "dane_by." word, "dane", &danes, "result=\"" word "\"" }
 #define QUEUED(state)                                                                                        \
 	{                                                                                                    \
 		"queued_by." state, "queued", &queue, "state=\"" state "\""                                  \
@@ -147,9 +154,16 @@ static const struct metrics_row rows[] = {
 	DELIVERY_BLOCK(METRIC_DELIVERED, "delivered"),
 	DELIVERY_BLOCK(METRIC_DEFERRED, "deferred"),
 	DELIVERY_BLOCK(METRIC_BOUNCED, "bounced"),
-	[METRIC_POLICY_CLEAR] = POLICY("clear"),
-	[METRIC_POLICY_ENCRYPTED] = POLICY("encrypted"),
-	[METRIC_POLICY_REFUSED] = POLICY("refused"),
+	POLICY_BLOCK(0, "local"),
+	POLICY_BLOCK(1, "dane"),
+	POLICY_BLOCK(2, "mta_sts"),
+	POLICY_BLOCK(3, "requiretls"),
+	DANE(DANE_RESULT_OK, "ok"),
+	DANE(DANE_RESULT_UNUSABLE, "unusable"),
+	DANE(DANE_RESULT_NOT_APPLICABLE, "not_applicable"),
+	DANE(DANE_RESULT_INSECURE, "insecure"),
+	DANE(DANE_RESULT_TEMPFAIL, "tempfail"),
+	DANE(DANE_RESULT_FAILED, "failed"),
 #define NAME   "delivery_seconds"
 #define FAMILY durations
 	BUCKET(METRIC_DELIVERY_TIME, 0, 0.1),
@@ -219,6 +233,7 @@ static const struct metrics_row rows[] = {
 
 _Static_assert(COUNT(rows) == METRIC_COUNT, "every metric has a row");
 _Static_assert((int)METRICS_OCSP == (int)OCSP_FINDING_COUNT, "every finding has a place");
+_Static_assert((int)METRICS_DANE == (int)DANE_RESULT_COUNT, "every result of DANE has a place");
 _Static_assert((int)METRICS_LEVELS == (int)TLS_LEVEL_COUNT, "every level has a place");
 
 const struct metrics_row *metrics_row(enum metric metric)
@@ -276,6 +291,23 @@ void metrics_count_sign(struct metrics *metrics, enum key_use_role role, enum ke
 
 	if (role == KEY_USE_FRONT || role == KEY_USE_DELIVER)
 		metrics_count(metrics, (enum metric)(METRIC_SIGN + (int)role * 3 + place));
+}
+
+void metrics_count_policy(struct metrics *metrics, enum tls_source decided_by, enum metrics_policy result)
+{
+	static const int places[TLS_SOURCE_COUNT] = { [TLS_SOURCE_DANE_MANDATORY] = 1,
+		[TLS_SOURCE_DANE] = 1,
+		[TLS_SOURCE_MTA_STS] = 2,
+		[TLS_SOURCE_REQUIRETLS] = 3 };
+
+	metrics_count(metrics,
+		(enum metric)(METRIC_POLICY_CLEAR + places[decided_by] * METRICS_POLICIES + (int)result));
+}
+
+void metrics_count_dane(struct metrics *metrics, enum dane_finding finding, bool passed)
+{
+	if (finding != DANE_NOT_LOOKED)
+		metrics_count(metrics, (enum metric)(METRIC_DANE + (int)dane_result(finding, passed)));
 }
 
 void metrics_set(struct metrics *metrics, enum metric metric, int64_t value)

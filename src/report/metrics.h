@@ -7,6 +7,7 @@
 #include "lookup/dns.h"
 #include "policy/key_use.h"
 #include "policy/ocsp.h"
+#include "policy/tls_demand.h"
 
 struct frame;
 
@@ -14,6 +15,9 @@ enum {
 	METRICS_VERSIONS = 4, /* of TLS: TLSv1 to TLSv1.3 */
 	METRICS_GROUPS = 8,   /* of key exchange; the last one is `other` */
 	METRICS_LEVELS = 6,   /* enum tls_level */
+	METRICS_POLICIES = 4, /* enum metrics_policy */
+	METRICS_SOURCES = 4,  /* of a TLS policy: local, dane, mta_sts, requiretls */
+	METRICS_DANE = 6,     /* enum dane_result */
 	METRICS_SIGN = 6,     /* roles that ask, times what came of it */
 	METRICS_DNS = 8,      /* enum dns_result times insecure or not */
 	METRICS_OCSP = 6,     /* enum ocsp_finding */
@@ -44,10 +48,12 @@ enum metric {
 	METRIC_DEFERRED = METRIC_DELIVERED + METRICS_LEVELS,
 	METRIC_BOUNCED = METRIC_DEFERRED + METRICS_LEVELS,
 	METRIC_POLICY_CLEAR =
-		METRIC_BOUNCED + METRICS_LEVELS, /* what the TLS decision made of a connection */
+		METRIC_BOUNCED +
+		METRICS_LEVELS, /* block: metrics_count_policy() finds the place; `local` is first */
 	METRIC_POLICY_ENCRYPTED,
 	METRIC_POLICY_REFUSED,
-	METRIC_DELIVERY_TIME, /* histogram, for metrics_observe() */
+	METRIC_DANE = METRIC_POLICY_CLEAR + METRICS_SOURCES * METRICS_POLICIES, /* block: enum dane_result */
+	METRIC_DELIVERY_TIME = METRIC_DANE + METRICS_DANE, /* histogram, for metrics_observe() */
 	METRIC_SYNC_TIME = METRIC_DELIVERY_TIME + METRICS_BUCKETS + 2,
 	METRIC_QUEUE_READY = METRIC_SYNC_TIME + METRICS_BUCKETS + 2, /* gauges, set when asked */
 	METRIC_QUEUE_DEFERRED,
@@ -68,6 +74,14 @@ enum metric {
 	METRIC_CRL_LEFT, /* seconds */
 	METRIC_OCSP,	 /* block: enum ocsp_finding */
 	METRIC_COUNT = METRIC_OCSP + METRICS_OCSP,
+};
+
+/* What the TLS policy made of a server: sent so; or nothing was sent to it, also when it was not dialled at all. */
+enum metrics_policy {
+	METRICS_POLICY_CLEAR,
+	METRICS_POLICY_ENCRYPTED,
+	METRICS_POLICY_REFUSED,
+	METRICS_POLICY_VERIFIED
 };
 
 /* How the client of a session was protected in the end. */
@@ -121,6 +135,12 @@ void metrics_count_sign(struct metrics *metrics, enum key_use_role role, enum ke
 
 /* Count what was found out about the certificate of a peer. */
 void metrics_count_ocsp(struct metrics *metrics, enum ocsp_finding finding);
+
+/* Count what the TLS policy made of a server, by who decided. */
+void metrics_count_policy(struct metrics *metrics, enum tls_source decided_by, enum metrics_policy result);
+
+/* Count what DANE came to with a server that it was looked up for; DANE_NOT_LOOKED is not counted. */
+void metrics_count_dane(struct metrics *metrics, enum dane_finding finding, bool passed);
 
 /* Set a gauge. */
 void metrics_set(struct metrics *metrics, enum metric metric, int64_t value);

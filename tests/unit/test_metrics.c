@@ -100,6 +100,52 @@ static void test_each_level_has_a_row_of_its_own(void **state)
 		}
 }
 
+/* What the labels say is what is counted, for every source and result. */
+static void test_each_source_of_a_policy_is_counted_as_itself(void **state)
+{
+	static const char *const sources[TLS_SOURCE_COUNT] = { [TLS_SOURCE_REQUIRETLS] = "requiretls",
+		[TLS_SOURCE_DANE_MANDATORY] = "dane",
+		[TLS_SOURCE_MTA_STS] = "mta_sts",
+		[TLS_SOURCE_DANE] = "dane" };
+	static const char *const results[] = { [METRICS_POLICY_CLEAR] = "clear",
+		[METRICS_POLICY_ENCRYPTED] = "encrypted",
+		[METRICS_POLICY_REFUSED] = "refused",
+		[METRICS_POLICY_VERIFIED] = "verified" };
+
+	(void)state;
+	assert_int_equal(COUNT(results), METRICS_POLICIES);
+	for (int source = 0; source < TLS_SOURCE_COUNT; source++)
+		for (int result = 0; result < METRICS_POLICIES; result++) {
+			struct metrics metrics = { 0 };
+			char labels[64];
+
+			snprintf(labels, sizeof labels, "source=\"%s\",result=\"%s\"",
+				sources[source] == NULL ? "local" : sources[source], results[result]);
+			metrics_count_policy(&metrics, (enum tls_source)source, (enum metrics_policy)result);
+			for (int n = 0; n < METRIC_COUNT; n++)
+				assert_int_equal(atomic_load(&metrics.values[n]),
+					strcmp(metrics_row((enum metric)n)->labels, labels) == 0);
+		}
+}
+
+static void test_each_result_of_dane_is_counted_as_itself(void **state)
+{
+	(void)state;
+	for (int finding = 0; finding < DANE_FINDING_COUNT; finding++)
+		for (int passed = 0; passed < 2; passed++) {
+			struct metrics metrics = { 0 };
+			char name[64];
+
+			snprintf(name, sizeof name, "dane_by.%s",
+				dane_result_word(dane_result((enum dane_finding)finding, passed != 0)));
+			metrics_count_dane(&metrics, (enum dane_finding)finding, passed != 0);
+			for (int n = 0; n < METRIC_COUNT; n++)
+				assert_int_equal(atomic_load(&metrics.values[n]),
+					finding != DANE_NOT_LOOKED &&
+						strcmp(metrics_name((enum metric)n), name) == 0);
+		}
+}
+
 static void test_a_duration_is_in_the_first_bucket_that_holds_it(void **state)
 {
 	static const enum metric histograms[] = { METRIC_DELIVERY_TIME, METRIC_SYNC_TIME };
@@ -279,6 +325,8 @@ int main(void)
 		cmocka_unit_test(test_every_metric_has_a_row_of_its_own),
 		cmocka_unit_test(test_each_tls_version_and_group_is_counted_as_itself),
 		cmocka_unit_test(test_each_level_has_a_row_of_its_own),
+		cmocka_unit_test(test_each_source_of_a_policy_is_counted_as_itself),
+		cmocka_unit_test(test_each_result_of_dane_is_counted_as_itself),
 		cmocka_unit_test(test_a_duration_is_in_the_first_bucket_that_holds_it),
 		cmocka_unit_test(test_sessions_are_counted_by_listener_and_by_tls),
 		cmocka_unit_test(test_listeners_beyond_the_room_share_a_place),
