@@ -15,11 +15,11 @@
 #include "config/config.h"
 #include "deliver/account.h"
 #include "deliver/dsn.h"
+#include "deliver/leg.h"
 #include "deliver/link.h"
 #include "deliver/send.h"
+#include "deliver/stop.h"
 #include "lookup/route.h"
-#include "lookup/tls_facts.h"
-#include "policy/tls_decide.h"
 #include "report/metrics.h"
 
 /* A link that was opened while a better server was down is not kept for ever; and after a quarter of an hour without any server there is
@@ -64,15 +64,15 @@ struct attempt {
 	const struct deliver_house *house;
 	const struct lease *lease;
 	struct outcome *outcome;
-	struct tls_decision decision;
+	struct legs legs;
+	struct route_means means; /* its deadline: no further server is tried after that */
 	struct route *route;
 	struct link **link;
-	int64_t until;	/* no further server is tried after that */
-	bool tried;	/* a server: `failure` says what came of the last one, unless it was reached */
-	bool connected; /* one took the connection */
-	bool reached;	/* one could be sent to */
-	bool reachable; /* one failed only for what this mail demands */
-	struct failure failure;
+	enum tls_level level; /* of the last server that was dialled */
+	bool tried;	      /* a server: `failure` says what came of the last one, unless it was reached */
+	bool connected;	      /* one took the connection */
+	bool reachable;	      /* one failed only for what this mail demands */
+	struct failure *failure;
 };
 
 static bool is_open(const struct outcome *outcome, size_t index)
@@ -99,91 +99,44 @@ static bool unfinished(const struct outcome *outcome)
 	return false;
 }
 
-/* The outcome is about to name another connection: what was settled over the one it names now shall keep it. */
-static void keep_leg(struct outcome *outcome)
-{
-	bool used = false;
-
-	for (size_t i = 0; i < outcome->recipient_count; i++)
-		used = used || (!is_open(outcome, i) && outcome->recipients[i].leg == 0);
-	if (!used || outcome->leg_count == ENVELOPE_LEGS_MAX)
-		return;
-	if (outcome->legs == NULL)
-		outcome->legs = text_must(talloc_zero_array(outcome, struct outcome_leg, ENVELOPE_LEGS_MAX));
-	outcome->legs[outcome->leg_count++] = (struct outcome_leg){
-		.dcid = outcome->dcid, .host = outcome->host, .address = outcome->address, .tls = outcome->tls
-	};
-	for (size_t i = 0; i < outcome->recipient_count; i++)
-		if (!is_open(outcome, i) && outcome->recipients[i].leg == 0)
-			outcome->recipients[i].leg = outcome->leg_count;
-}
-
-static void name_leg(struct outcome *outcome, const char *dcid, const char *host, const char *address,
-	const struct evidence *evidence)
-{
-	keep_leg(outcome);
-	outcome->dcid = text_copy(outcome, text_of(dcid));
-	outcome->host = text_copy(outcome, text_of(host));
-	outcome->address = text_copy(outcome, text_of(address));
-	outcome->tls = evidence_json(outcome, evidence);
-}
-
 static void drop(struct link **link)
 {
 	link_close(*link);
 	*link = NULL;
 }
 
-static struct link_target target_of(const struct attempt *a, const struct route_stop *stop)
-{
-	return deliver_target(a->house, a->route, a->lease->destination, stop, &a->decision);
-}
-
-struct link_target deliver_target(const struct deliver_house *house, const struct route *route,
-	const char *destination, const struct route_stop *stop, const struct tls_decision *decision)
-{
-	const struct config_route *rule = route->rule;
-
-	return (struct link_target){ .generation = house->config->generation,
-		.destination = destination,
-		.host = stop->host,
-		.literal = stop->literal,
-		.address = stop->address,
-		.source = stop->source == NULL ? (struct ip){ 0 } : *stop->source,
-		.helo = rule == NULL || rule->helo == NULL ? house->config->hostname : rule->helo,
-		.implicit_tls = rule != NULL && rule->implicit_tls,
-		.decision = *decision,
-		.profile = config_tls_profile_for(house->config, text_of(route->domain)),
-		.account = account_of(house->accounts, rule) };
-}
-
-/* The open link may carry the mail when it would be opened in the same way today. A better server that was down gets its chance after a while. */
-static bool may_reuse(const struct attempt *a)
+/* The stop of the open link, when that may carry the mail: it would be opened in the same way today. A better server that was down gets its chance after a while. NULL when
+ * it may not. */
+static struct stop *reusable(const struct attempt *a)
 {
 	const struct link *link = *a->link;
-	struct route_stop stop;
+	struct route_stop place;
 
 	if (link == NULL || link->broken || clock_mono_ms() - link->opened > REUSE_MS ||
-		!route_leads_to(a->route, link->target.host, &link->target.address, &stop))
-		return false;
-	struct link_target target = target_of(a, &stop);
-	return link_fits(link, &target);
+		!route_leads_to(a->route, link->target.host, &link->target.address, &place))
+		return NULL;
+	struct stop *stop = stop_new(a->outcome, a->house, &a->means, a->route, &place);
+	struct link_target target = stop_target(a->house, stop, a->lease->destination);
+	return link_fits(link, &target) && stop_may_dial(a->house, stop, a->lease->destination, a->failure)
+		       ? stop
+		       : NULL;
 }
 
 /* Send to the recipients without a final answer over the open link. False when no other server shall be tried for those that still have none. */
-static bool send_over(struct attempt *a)
+static bool send_over(struct attempt *a, const struct stop *stop)
 {
 	struct link *link = *a->link;
 	struct outcome *outcome = a->outcome;
 	bool untouched;
 
-	name_leg(outcome, link->dcid, link->target.host, link->address, &link->conn->evidence);
+	leg_use(&a->legs, link, stop);
 	for (size_t i = 0; i < outcome->recipient_count; i++)
 		if (outcome->recipients[i].state == OUTCOME_DEFERRED) {
 			outcome->recipients[i].reply = NULL;
 			outcome->recipients[i].leg = 0;
 		}
-	a->tried = a->connected = a->reached = true;
+	a->tried = a->connected = true;
+	a->level = stop->found->facts.level;
 	int r = send_mail(link, a->lease, outcome, &untouched);
 	bool uncertain = link->uncertain;
 	for (size_t i = 0; i < outcome->recipient_count; i++)
@@ -197,74 +150,74 @@ static bool send_over(struct attempt *a)
 	return !uncertain;
 }
 
-/* False when no server shall be tried any more. */
-static bool try_stop(struct attempt *a, const struct route_stop *stop)
+/* The same at a server that is dialled for it. */
+static bool try_stop(struct attempt *a, const struct route_stop *place)
 {
-	struct link_target target = target_of(a, stop);
-	char address[IP_TEXT_MAX];
+	const char *destination = a->lease->destination;
+	struct stop *stop = stop_new(a->outcome, a->house, &a->means, a->route, place);
+	struct link_target target = stop_target(a->house, stop, destination);
 
-	drop(a->link);
-	if (link_open(a->house, &target, a->until, a->link, &a->failure) == 0)
-		return send_over(a);
+	if (stop_may_dial(a->house, stop, destination, a->failure)) {
+		drop(a->link);
+		a->level = stop->found->facts.level;
+		if (link_open(a->house, &target, a->means.deadline, a->link, a->failure) == 0)
+			return send_over(a, stop);
+		if (a->failure->may_list && stop_go_without_tls(a->house, stop, a->failure)) {
+			leg_fail(&a->legs, stop, a->failure);
+			return try_stop(a, place);
+		}
+	}
 	a->tried = true;
-	a->connected = a->connected || a->failure.connected;
-	a->reachable = a->reachable || !a->failure.unreachable;
-	if (!a->reached)
-		name_leg(a->outcome, a->failure.dcid, stop->host, ip_format_port(&stop->address, address),
-			&a->failure.evidence);
-	return !a->failure.final;
+	a->connected = a->connected || a->failure->connected;
+	a->reachable = a->reachable || !a->failure->unreachable;
+	leg_fail(&a->legs, stop, a->failure);
+	return !a->failure->final;
 }
 
 /* The open link first, then one server after the other until each recipient has a final answer. What one says later is tried at the next
  * (conformance 2.09). */
 static void try_all(struct attempt *a)
 {
-	struct route_stop stop;
+	struct stop *open = reusable(a);
+	struct route_stop place;
 	bool more = true;
 
-	if (may_reuse(a))
-		more = send_over(a);
-	while (more && unfinished(a->outcome) && route_next(a->route, &stop))
-		more = try_stop(a, &stop);
+	if (open != NULL)
+		more = send_over(a, open);
+	while (more && unfinished(a->outcome) && route_next(a->route, &place))
+		more = try_stop(a, &place);
+	leg_end(&a->legs);
 }
 
 /* Who never was sent to learns why. */
 static void explain(struct attempt *a)
 {
 	bool permanent = false;
-	const char *reply = a->tried ? a->failure.reply : route_end(a->route, &permanent);
+	const char *reply = a->tried ? a->failure->reply : route_end(a->route, &permanent);
 
 	settle_rest(a->outcome, permanent ? OUTCOME_BOUNCED : OUTCOME_DEFERRED, reply);
-	a->outcome->unreachable = !a->reached && !a->reachable && !permanent;
+	a->outcome->unreachable = !a->legs.reached && !a->reachable && !permanent;
 }
 
-/* False when no server took a connection. */
-static bool transact(const struct deliver_house *house, struct link **link, const struct lease *lease,
-	const struct tls_decision *decision, struct outcome *outcome)
+/* The level of the destination, for docs/metrics.md; none when no server took a connection. */
+static enum tls_level transact(const struct deliver_house *house, struct link **link,
+	const struct lease *lease, struct outcome *outcome)
 {
-	const int64_t until = clock_mono_ms() + ATTEMPT_MS;
-	const struct route_means means = { .config = house->config,
-		.resolver = house->resolver,
-		.stop_fd = house->stop_fd,
-		.deadline = until };
 	struct attempt a = { .house = house,
 		.lease = lease,
 		.outcome = outcome,
-		.decision = *decision,
-		.link = link,
-		.until = until };
+		.legs = { .outcome = outcome },
+		.failure = text_must(talloc_zero(outcome, struct failure)),
+		.means = { .config = house->config,
+			.resolver = house->resolver,
+			.stop_fd = house->stop_fd,
+			.deadline = clock_mono_ms() + ATTEMPT_MS },
+		.link = link };
 
-	if (decision->conflict) {
-		char *reply = text_must(talloc_asprintf(
-			outcome, "450 4.7.5 TLS: %s, but %s", decision->reason, decision->against));
-
-		settle_rest(outcome, OUTCOME_DEFERRED, reply);
-		return false;
-	}
-	a.route = route_new(outcome, &means, lease->domain, next_hop_of(lease));
+	a.route = route_new(outcome, &a.means, lease->domain, next_hop_of(lease));
 	try_all(&a);
 	explain(&a);
-	return a.connected;
+	return a.connected ? a.level : TLS_LEVEL_NONE;
 }
 
 /* What is still deferred when the mail is too old becomes final. */
@@ -336,13 +289,10 @@ static void leave(const struct lease *lease, struct outcome *outcome)
 struct outcome *deliver_attempt(
 	const struct deliver_house *house, struct link **link, const struct lease *lease, const void *owner)
 {
-	struct tls_facts facts =
-		tls_facts_gather(house->config, lease->domain, next_hop_of(lease)[0] != '\0');
-	struct tls_decision decision = tls_decide(&facts);
 	struct outcome *outcome = outcome_new(lease, owner);
 	const int64_t start = clock_mono_ms();
 
-	bool connected = false;
+	enum tls_level level = TLS_LEVEL_NONE;
 	outcome->untried = lease->untried;
 	const bool left = !lease->expired && send_check(lease, outcome);
 	if (lease->expired)
@@ -350,10 +300,10 @@ struct outcome *deliver_attempt(
 	else if (left && lease->untried)
 		leave(lease, outcome);
 	else if (left)
-		connected = transact(house, link, lease, &decision, outcome);
+		level = transact(house, link, lease, outcome);
 	const int64_t age_ms = lease->age_ms + clock_mono_ms() - start;
 	expire(house->config, age_ms, outcome);
 	dsn_add(house->config, lease, age_ms, outcome);
-	report(house, lease, outcome, age_ms, connected ? facts.level : TLS_LEVEL_NONE);
+	report(house, lease, outcome, age_ms, level);
 	return outcome;
 }

@@ -4,17 +4,14 @@
 #include "queue/envelope.h"
 
 struct accounts;
+struct clear_hosts;
 struct config;
 struct crl_set;
 struct crl_told;
 struct link;
-struct link_target;
 struct metrics;
 struct peer;
-struct route;
-struct route_stop;
 struct tls_context;
-struct tls_decision;
 struct tls_sessions;
 struct trust;
 
@@ -26,9 +23,10 @@ struct deliver_house {
 	struct tls_context *tls;		   /* where no profile is named */
 	struct tls_context *const *tls_by_profile; /* as `tls_profiles`; NULL where no destination names it */
 	struct tls_sessions *sessions;		   /* NULL = none are kept */
-	const struct trust *trust;	 /* who vouches for servers that are verified; NULL = none is */
-	const struct crl_set *crls;	 /* NULL = revocation is not checked */
-	struct crl_told *told;		 /* of issuers without a list */
+	const struct trust *trust;  /* who vouches for servers that are verified; NULL = none is */
+	const struct crl_set *crls; /* NULL = revocation is not checked */
+	struct crl_told *told;	    /* of issuers without a list, and of demands that exclude each other */
+	struct clear_hosts *clear_hosts; /* the temporary list; of the role, over generations */
 	const struct accounts *accounts; /* NULL = no route logs in */
 	struct metrics *metrics;
 	uint64_t incarnation;
@@ -42,7 +40,3 @@ struct outcome *deliver_attempt(
 
 /* The id of the next outbound connection, owned by `owner`. */
 char *deliver_next_dcid(const struct deliver_house *house, const void *owner);
-
-/* What to open for `stop` on `route` to `destination`; borrows from all of them. */
-struct link_target deliver_target(const struct deliver_house *house, const struct route *route,
-	const char *destination, const struct route_stop *stop, const struct tls_decision *decision);

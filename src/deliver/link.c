@@ -122,9 +122,20 @@ static struct digest account_id(const struct account *account)
 	return account == NULL ? (struct digest){ 0 } : account->id;
 }
 
-static bool same_demand(const struct tls_decision *a, const struct tls_decision *b)
+static bool same_name(const char *a, const char *b)
 {
-	return a->tls == b->tls && a->checks == b->checks;
+	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+/* What was found out about the certificate was found out for a domain, where its name counts. */
+static bool same_demand(const struct link_target *one, const struct link_target *two)
+{
+	const struct tls_decision *a = &one->decision, *b = &two->decision;
+	const bool named = (a->checks | a->proofs) & (TLS_CHECK_DOMAIN | TLS_CHECK_HOSTED);
+
+	return a->tls == b->tls && a->checks == b->checks && a->recorded == b->recorded &&
+	       a->proofs == b->proofs && (!named || strcmp(one->domain, two->domain) == 0) &&
+	       memcmp(one->dane_id.bytes, two->dane_id.bytes, sizeof one->dane_id.bytes) == 0;
 }
 
 bool link_fits(const struct link *link, const struct link_target *target)
@@ -136,7 +147,9 @@ bool link_fits(const struct link *link, const struct link_target *target)
 	       strcmp(own->host, target->host) == 0 && own->literal == target->literal &&
 	       same_address(&own->address, &target->address) && same_address(&own->source, &target->source) &&
 	       strcmp(own->helo, target->helo) == 0 && own->implicit_tls == target->implicit_tls &&
-	       same_demand(&own->decision, &target->decision) && own->profile == target->profile &&
+	       same_demand(own, target) && same_name(own->sni, target->sni) &&
+	       own->profile == target->profile && own->certificate == target->certificate &&
+	       own->authorities == target->authorities &&
 	       memcmp(link->account_id.bytes, id.bytes, sizeof id.bytes) == 0;
 }
 
@@ -146,6 +159,10 @@ void link_fail(struct failure *failure, const struct link *link, const char *sta
 	snprintf(failure->reply, sizeof failure->reply, "%s %s%s%s", status, what,
 		detail[0] == '\0' ? "" : ": ", detail);
 	failure->connected = link->conn != NULL;
+	failure->judged = link->judged;
+	failure->outcome = link->outcome;
+	failure->made = link->made;
+	failure->passed = link->passed;
 	if (failure->connected)
 		failure->evidence = link->conn->evidence;
 }
@@ -242,7 +259,9 @@ static struct link *link_new(
 
 	link->target = *target;
 	link->target.destination = text_copy(link, text_of(target->destination));
+	link->target.domain = text_copy(link, text_of(target->domain));
 	link->target.host = text_copy(link, text_of(target->host));
+	link->target.sni = target->sni == NULL ? NULL : text_copy(link, text_of(target->sni));
 	link->target.helo = text_copy(link, text_of(target->helo));
 	link->dcid = deliver_next_dcid(house, link);
 	link->timeouts = house->config->delivery.timeouts;
@@ -282,6 +301,7 @@ static int set_up(const struct deliver_house *house, struct link *link, struct f
 	if (r == 0)
 		r = log_in(link, failure);
 	link->target.account = NULL;
+	link->target.dane = NULL;
 	return r;
 }
 
@@ -299,6 +319,7 @@ int link_open(const struct deliver_house *house, const struct link_target *targe
 			log_str("destination", target->destination), log_str("host", target->host),
 			log_str("address", link->address), log_str("tls", link->conn->evidence.obtained),
 			log_str("protocol", link->conn->evidence.protocol),
+			log_str("cipher", link->conn->evidence.cipher),
 			log_str("reason", link->conn->evidence.reason));
 		*ret_link = link;
 		return 0;

@@ -9,27 +9,36 @@
 #include "wire/smtp_reply.h"
 
 struct account;
+struct dane_lookup_result;
 struct deliver_house;
 
 /* Where a link leads and what is demanded of it. Mail may use an open one only when all of this is equal (conformance 2.15). */
 struct link_target {
 	uint64_t generation;	 /* of the configuration, which says whom we trust */
 	const char *destination; /* the next hop as configured, or the domain */
+	const char *domain;	 /* of the recipients */
 	const char *host;	 /* the server by its name */
 	bool literal;		 /* which is no name but an address */
+	const char *sni;	 /* the name that the handshake asks for; NULL = none */
 	struct ip address;	 /* with the port */
 	struct ip source;	 /* to connect from; family 0 = the system chooses */
 	const char *helo;	 /* what EHLO says */
 	bool implicit_tls;	 /* TLS from the first byte */
 	struct tls_decision decision;
+	const struct dane_lookup_result *dane;	  /* what it is compared with; NULL = nothing */
+	struct digest dane_id;			  /* of all that this comparison depends on; zero = nothing */
 	const struct config_tls_profile *profile; /* of the handshake; NULL = none is named */
-	const struct account *account;		  /* to log in with; NULL = none */
+	const struct config_certificate *certificate; /* shown to servers that ask for one; NULL = none */
+	const struct config_authorities
+		*authorities;	       /* who may vouch for it, instead of those of all; NULL = those */
+	const struct account *account; /* to log in with; NULL = none */
 };
 
 struct link {
 	struct conn *conn;
-	struct link_target target; /* its texts belong to the link; its account is only for the opening */
-	struct digest account_id;  /* whom it is logged in as; all zero = nobody */
+	struct link_target
+		target; /* its texts belong to the link; its account and its records are only for the opening */
+	struct digest account_id; /* whom it is logged in as; all zero = nobody */
 	char *dcid;
 	char address[IP_TEXT_MAX]; /* target.address as text */
 	int64_t opened;		   /* clock_mono_ms() */
@@ -37,8 +46,12 @@ struct link {
 	struct smtp_reply offers;  /* the last EHLO reply; code 0 = the peer knows HELO only */
 	struct config_timeouts timeouts;
 	unsigned mails; /* sent over it */
-	bool broken;	/* nothing more can be sent */
-	bool uncertain; /* it broke after a whole message was sent, which may have arrived */
+	bool judged;	/* TLS was asked for, or was there first: what came of it is in the next two lines */
+	enum tls_outcome outcome;
+	unsigned made, passed; /* sets of enum tls_check: those that were looked at, and those that held */
+	bool may_list;	       /* as in struct failure */
+	bool broken;	       /* nothing more can be sent */
+	bool uncertain;	       /* it broke after a whole message was sent, which may have arrived */
 };
 
 /* Why there is no link, or how a mail failed: text for tracking and DSN, and what it means. */
@@ -47,7 +60,11 @@ struct failure {
 	bool unreachable;		      /* the destination as a whole */
 	bool final;			      /* no other address shall be tried now */
 	bool connected;			      /* the peer took the connection */
-	struct evidence evidence;	      /* of the attempt that failed */
+	bool judged;			      /* as in struct link, and the next two lines */
+	enum tls_outcome outcome;
+	unsigned made, passed;
+	bool may_list;		  /* the handshake failed, and the host may go on the temporary list */
+	struct evidence evidence; /* of the attempt that failed */
 	char dcid[48];
 };
 

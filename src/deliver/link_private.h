@@ -17,7 +17,6 @@ int link_protect(const struct deliver_house *house, struct link *link, bool esmt
 /* The same before the greeting. */
 int link_protect_first(const struct deliver_house *house, struct link *link, struct failure *failure);
 
-/* The handshake is done: may the server be believed? The set of enum tls_check that held. `name`: what it was asked for, NULL = nothing. With the reason in `detail` (`size`
- * bytes) when one did not. */
-unsigned link_verify(
-	const struct deliver_house *house, struct link *link, const char *name, char *detail, size_t size);
+/* The handshake is done: look at the certificate for all that is demanded and recorded. `made` and `passed` of the link and the evidence say what came of it; with the reason
+ * in `detail` (`size` bytes; else untouched) if something that counts did not hold. */
+void link_verify(const struct deliver_house *house, struct link *link, char *detail, size_t size);

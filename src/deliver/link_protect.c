@@ -4,6 +4,7 @@
 #include <talloc.h>
 
 #include "base/base.h"
+#include "base/digest.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "config/config.h"
@@ -14,14 +15,19 @@
 
 /* Everything that the handshake and what came of it depends on (conformance 2.16). The profiles and the authorities are those of the generation, to
  * which the kept sessions belong. */
-static char *session_key(const void *owner, const struct link_target *target, const char *name)
+static char *session_key(const void *owner, const struct link_target *target)
 {
-	char address[IP_TEXT_MAX];
+	const struct tls_decision *decision = &target->decision;
+	const bool named = (decision->checks | decision->proofs) & (TLS_CHECK_DOMAIN | TLS_CHECK_HOSTED);
+	char address[IP_TEXT_MAX], dane[DIGEST_HEX_MAX];
 
-	return text_must(
-		talloc_asprintf(owner, "%s|%s|%d|%s|%u|%s", ip_format_port(&target->address, address),
-			name == NULL ? "" : name, target->implicit_tls, target->decision.level,
-			target->decision.checks, target->profile == NULL ? "" : target->profile->name));
+	return text_must(talloc_asprintf(owner, "%s|%s|%s|%d|%s|%u|%u|%s|%s|%s|%u|%s",
+		ip_format_port(&target->address, address), target->sni == NULL ? "" : target->sni,
+		target->host, target->implicit_tls, decision->level, decision->checks, decision->proofs,
+		named ? target->domain : "", target->profile == NULL ? "" : target->profile->name,
+		target->certificate == NULL ? "" : target->certificate->name,
+		target->authorities == NULL ? 0 : target->authorities->line,
+		target->dane == NULL ? "" : digest_hex(&target->dane_id, dane)));
 }
 
 static struct tls_context *context_of(
@@ -32,28 +38,28 @@ static struct tls_context *context_of(
 
 /* The handshake, and the look at the certificate; what came of it, with what is wrong in `detail`. */
 static enum tls_outcome shake_hands(
-	const struct deliver_house *house, struct link *link, unsigned *ret_passed, char *detail, size_t size)
+	const struct deliver_house *house, struct link *link, char *detail, size_t size)
 {
 	const struct link_target *target = &link->target;
-	const char *name = target->literal ? NULL : target->host;
-	const struct tls_peer peer = { .name = name,
+	const struct tls_peer peer = { .name = target->sni,
 		.verify = target->decision.checks != 0,
 		.sessions = house->sessions,
-		.key = session_key(link, target, name) };
+		.key = session_key(link, target) };
 	int r = conn_tls_connect(link->conn, context_of(house, target->profile), &peer);
 
 	if (r == 0) {
-		*ret_passed = peer.verify ? link_verify(house, link, name, detail, size) : 0;
+		link_verify(house, link, detail, size);
 		return TLS_OUTCOME_UP;
 	}
+	link->may_list = target->decision.may_list && r != ERR_STOPPED;
 	metrics_count(house->metrics, METRIC_TLS_OUT_FAILED);
 	snprintf(detail, size, "%s", r == ERR_TLS ? link->conn->evidence.reason : err_text(r));
 	return TLS_OUTCOME_HANDSHAKE_FAILED;
 }
 
 /* Try to start TLS on a greeted connection; what came of it, with the peer's words or the TLS error in `detail`. */
-static enum tls_outcome start_tls(const struct deliver_house *house, struct link *link, bool esmtp,
-	unsigned *ret_passed, char *detail, size_t size)
+static enum tls_outcome start_tls(
+	const struct deliver_house *house, struct link *link, bool esmtp, char *detail, size_t size)
 {
 	struct smtp_reply reply;
 
@@ -72,7 +78,7 @@ static enum tls_outcome start_tls(const struct deliver_house *house, struct link
 		return TLS_OUTCOME_HANDSHAKE_FAILED;
 	}
 	if (r == 0)
-		return shake_hands(house, link, ret_passed, detail, size);
+		return shake_hands(house, link, detail, size);
 	metrics_count(house->metrics, METRIC_TLS_OUT_FAILED);
 	snprintf(detail, size, "%s", err_text(r));
 	return TLS_OUTCOME_HANDSHAKE_FAILED;
@@ -80,7 +86,7 @@ static enum tls_outcome start_tls(const struct deliver_house *house, struct link
 
 /* What came of TLS is what was demanded, or not: 0 to go on, or a negative error with the failure. The evidence is kept. */
 static int judge(const struct deliver_house *house, struct link *link, enum tls_outcome outcome,
-	unsigned passed, const char *detail, struct failure *failure)
+	const char *detail, struct failure *failure)
 {
 	static const enum metric policies[] = { [TLS_STEP_CLEAR] = METRIC_POLICY_CLEAR,
 		[TLS_STEP_SEND] = METRIC_POLICY_ENCRYPTED,
@@ -90,9 +96,11 @@ static int judge(const struct deliver_house *house, struct link *link, enum tls_
 	const char *why, *result = tls_decide_word(outcome);
 	char reason[EVIDENCE_REASON_MAX];
 
+	link->judged = true;
+	link->outcome = outcome;
 	if (result == NULL)
 		result = evidence->verification.result;
-	enum tls_step step = tls_decide_step(decision, outcome, passed, &why);
+	enum tls_step step = tls_decide_step(decision, outcome, link->passed, &why);
 	snprintf(reason, sizeof reason, "%s; %s%s%.100s", decision->reason, why,
 		detail[0] == '\0' ? "" : ": ", detail);
 	evidence_explain(evidence, reason);
@@ -109,11 +117,13 @@ static int judge(const struct deliver_house *house, struct link *link, enum tls_
 			log_str("destination", link->target.destination), log_str("host", link->target.host),
 			log_str("reason", reason), log_str("result", result));
 		link_fail(failure, link, "450 4.7.5", "TLS", reason);
+		failure->may_list = link->may_list;
 		failure->unreachable = false; /* other domains behind this next hop may ask for less */
 		return ERR_TLS;
 	case TLS_STEP_SEND:
 		break;
 	}
+	evidence->obtained = tls_decide_obtained(decision, link->passed);
 	metrics_count_tls(house->metrics, METRIC_TLS_OUT, evidence->protocol, evidence->group);
 	return 0;
 }
@@ -121,7 +131,6 @@ static int judge(const struct deliver_house *house, struct link *link, enum tls_
 int link_protect(const struct deliver_house *house, struct link *link, bool esmtp, struct failure *failure)
 {
 	char detail[SMTP_REPLY_TEXT_MAX] = "";
-	unsigned passed = 0;
 
 	if (link->target.decision.tls == TLS_NEVER) {
 		metrics_count(house->metrics, METRIC_POLICY_CLEAR);
@@ -129,16 +138,15 @@ int link_protect(const struct deliver_house *house, struct link *link, bool esmt
 		return 0;
 	}
 
-	enum tls_outcome outcome = start_tls(house, link, esmtp, &passed, detail, sizeof detail);
-	return judge(house, link, outcome, passed, detail, failure);
+	enum tls_outcome outcome = start_tls(house, link, esmtp, detail, sizeof detail);
+	return judge(house, link, outcome, detail, failure);
 }
 
 int link_protect_first(const struct deliver_house *house, struct link *link, struct failure *failure)
 {
 	char detail[SMTP_REPLY_TEXT_MAX] = "";
-	unsigned passed = 0;
 
 	conn_set_deadline(link->conn, link_deadline(link, link->timeouts.starttls_ms));
-	enum tls_outcome outcome = shake_hands(house, link, &passed, detail, sizeof detail);
-	return judge(house, link, outcome, passed, detail, failure);
+	enum tls_outcome outcome = shake_hands(house, link, detail, sizeof detail);
+	return judge(house, link, outcome, detail, failure);
 }

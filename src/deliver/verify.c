@@ -11,10 +11,10 @@
 #include "config/config.h"
 #include "deliver/deliver.h"
 #include "deliver/link.h"
+#include "deliver/stop.h"
 #include "ipc/frame.h"
 #include "ipc/peer.h"
 #include "lookup/route.h"
-#include "lookup/tls_facts.h"
 #include "queue/envelope.h"
 
 enum { STEP_MS = 20000, ALL_MS = 40000 }; /* `front` waits 45 s */
@@ -59,21 +59,23 @@ static void ask_link(struct link *link, const char *recipient, const void *scrat
 }
 
 /* A link to the first server that can be reached; NULL with the reply of `finding`. */
-static struct link *open_link(const struct deliver_house *house, struct route *route,
-	const struct tls_decision *decision, int64_t until, struct finding *finding)
+static struct link *open_link(const struct deliver_house *house, const struct route_means *means,
+	struct route *route, struct finding *finding)
 {
 	const char *destination = finding->host;
 	struct failure failure = { .final = false };
-	struct route_stop stop;
+	struct route_stop place;
 	struct link *link;
 	bool permanent;
 
 	finding->reply = "";
-	while (!failure.final && route_next(route, &stop)) {
-		struct link_target target = deliver_target(house, route, destination, &stop, decision);
+	while (!failure.final && route_next(route, &place)) {
+		const struct stop *stop = stop_new(route, house, means, route, &place);
+		struct link_target target = stop_target(house, stop, destination);
 
-		finding->host = stop.host;
-		if (link_open(house, &target, until, &link, &failure) == 0)
+		finding->host = place.host;
+		if (stop_may_dial(house, stop, destination, &failure) &&
+			link_open(house, &target, means->deadline, &link, &failure) == 0)
 			return link;
 		finding->reply = text_copy(route, text_of(failure.reply));
 	}
@@ -85,21 +87,13 @@ static struct link *open_link(const struct deliver_house *house, struct route *r
 static struct finding verify(const struct deliver_house *house, const char *recipient, const void *scratch)
 {
 	const char *domain = text_copy_lower(scratch, envelope_domain(recipient));
-	const int64_t until = clock_mono_ms() + ALL_MS;
 	const struct route_means means = { .config = house->config,
 		.resolver = house->resolver,
 		.stop_fd = house->stop_fd,
-		.deadline = until };
+		.deadline = clock_mono_ms() + ALL_MS };
 	struct finding finding = { RECIPIENT_LATER, route_destination(house->config, domain), "" };
-	struct tls_facts facts = tls_facts_gather(house->config, domain, false);
-	struct tls_decision decision = tls_decide(&facts);
-	if (decision.conflict) {
-		finding.reply = text_must(talloc_asprintf(
-			scratch, "450 4.7.5 TLS: %s, but %s", decision.reason, decision.against));
-		return finding;
-	}
 	struct route *route = route_new(scratch, &means, domain, "");
-	struct link *link = open_link(house, route, &decision, until, &finding);
+	struct link *link = open_link(house, &means, route, &finding);
 
 	if (link == NULL)
 		return finding;

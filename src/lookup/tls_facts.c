@@ -1,30 +1,80 @@
-/* Gathering is here, deciding is in policy: this file may look things up, that one may not. */
 #include "lookup/tls_facts.h"
 
-#include "config/config.h"
+#include <talloc.h>
 
-struct tls_facts tls_facts_gather(const struct config *config, const char *domain, bool rerouted)
+#include "base/base.h"
+#include "config/config.h"
+#include "lookup/dane.h"
+#include "lookup/route.h"
+
+static enum tls_level_from said_by(const struct config_destination *entry)
 {
-	static const enum tls_level levels[] = {
-		[CONFIG_TLS_NONE] = TLS_LEVEL_NONE,
+	if (entry == NULL)
+		return TLS_FROM_NOBODY;
+	return text_equal(text_of(entry->domain), TEXT("default")) ? TLS_FROM_DEFAULT : TLS_FROM_DESTINATION;
+}
+
+static void add_destination(struct tls_facts *facts, const struct config *config, const struct route *route)
+{
+	static const enum tls_level levels[] = { [CONFIG_TLS_NONE] = TLS_LEVEL_NONE,
 		[CONFIG_TLS_PREFERRED] = TLS_LEVEL_PREFERRED,
 		[CONFIG_TLS_REQUIRED] = TLS_LEVEL_REQUIRED,
-		[CONFIG_TLS_PREFERRED_VERIFY] = TLS_LEVEL_PREFERRED,
-		[CONFIG_TLS_REQUIRED_VERIFY] = TLS_LEVEL_REQUIRED,
-		[CONFIG_TLS_REQUIRED_VERIFY_HOSTED] = TLS_LEVEL_REQUIRED,
-	};
-	const struct config_destination *destination;
-	const enum config_tls tls = config_tls_for(config, text_of(domain), &destination);
-	const struct config_route *route = rerouted ? NULL : config_route_for(config, text_of(domain));
-	/* Until the decision knows the verifying levels, those that need a good certificate need one for the host. */
-	struct tls_facts facts = { .level = levels[tls],
-		.implicit = route != NULL && route->implicit_tls,
-		.credentials =
-			(route != NULL && route->username != NULL) || tls >= CONFIG_TLS_REQUIRED_VERIFY };
+		[CONFIG_TLS_PREFERRED_VERIFY] = TLS_LEVEL_PREFERRED_VERIFY,
+		[CONFIG_TLS_REQUIRED_VERIFY] = TLS_LEVEL_REQUIRED_VERIFY,
+		[CONFIG_TLS_REQUIRED_VERIFY_HOSTED] = TLS_LEVEL_REQUIRED_VERIFY_HOSTED };
+	static const enum dane_setting settings[] = { [CONFIG_DANE_NONE] = DANE_SETTING_NONE,
+		[CONFIG_DANE_OPPORTUNISTIC] = DANE_SETTING_OPPORTUNISTIC,
+		[CONFIG_DANE_MANDATORY] = DANE_SETTING_MANDATORY,
+		[CONFIG_DANE_AUDIT] = DANE_SETTING_AUDIT };
+	static const enum dane_insecure_mx insecure[] = { [CONFIG_INSECURE_MX_DANE] = DANE_INSECURE_MX_DANE,
+		[CONFIG_INSECURE_MX_ENCRYPT] = DANE_INSECURE_MX_ENCRYPT,
+		[CONFIG_INSECURE_MX_MAY] = DANE_INSECURE_MX_MAY };
+	const struct config_destination *entry;
 
-	if (destination == NULL)
-		return facts;
-	facts.level_from = text_equal(text_of(destination->domain), TEXT("default")) ? TLS_FROM_DEFAULT
-										     : TLS_FROM_DESTINATION;
-	return facts;
+	facts->level = levels[config_tls_for(config, text_of(route->domain), &entry)];
+	facts->level_from = said_by(entry);
+	facts->dane = settings[config_dane_for(config, text_of(route->domain), &entry)];
+	facts->dane_insecure_mx = insecure[config->tls.dane_insecure_mx];
+}
+
+static bool is_listed(const struct config *config, enum config_list list, const struct route *route,
+	const struct route_stop *stop)
+{
+	return config_listed(config, list, &stop->address, stop->literal ? NULL : stop->host,
+		       text_of(route->domain)) != NULL;
+}
+
+static void add_dane(struct tls_findings *found, const struct route_means *means, const struct route *route,
+	const struct route_stop *stop)
+{
+	const struct config_tls_settings *settings = &means->config->tls;
+	const unsigned options =
+		(settings->dane_pkix_usages == CONFIG_PKIX_USAGES_ENFORCE ? (unsigned)DANE_OPTION_PKIX_USAGES
+									  : 0u) |
+		(settings->dane_insecure_mx == CONFIG_INSECURE_MX_MAY ? 0u
+								      : (unsigned)DANE_OPTION_INSECURE_MX);
+
+	found->dane = text_must(talloc_zero(found, struct dane_lookup_result));
+	*found->dane = dane_look_up(found, means, route, stop, options);
+	found->facts.dane_found = found->dane->finding;
+}
+
+struct tls_findings *tls_facts_gather(const void *owner, const struct route_means *means,
+	const struct route *route, const struct route_stop *stop)
+{
+	struct tls_findings *found = text_must(talloc_zero(owner, struct tls_findings));
+	struct tls_facts *facts = &found->facts;
+	const struct config *config = means->config;
+	const struct config_route *rule = route->rule;
+
+	add_destination(facts, config, route);
+	facts->implicit = rule != NULL && rule->implicit_tls;
+	facts->credentials = rule != NULL && rule->username != NULL;
+	facts->allow_listed = is_listed(config, CONFIG_STARTTLS_NEVER, route, stop);
+	facts->required_listed = is_listed(config, CONFIG_STARTTLS_REQUIRED, route, stop);
+	facts->retry_without_tls = config->tls.retry_without_tls;
+	facts->mx_secure = route->security == DNS_SECURE;
+	if (facts->dane != DANE_SETTING_NONE)
+		add_dane(found, means, route, stop);
+	return found;
 }

@@ -1,9 +1,18 @@
 #pragma once
-/* The facts on which tls_decide() decides; lookups (TLSA, MTA-STS) join later. */
+/* What is known about one host before it is dialled, as tls_decide() wants it. This file may look things up, that one may not. */
 
 #include "policy/tls_decide.h"
 
-struct config;
+struct dane_lookup_result;
+struct route;
+struct route_means;
+struct route_stop;
 
-/* What is demanded for mail to `domain`. `rerouted`: it does not go where its route says, so the route demands nothing. */
-struct tls_facts tls_facts_gather(const struct config *config, const char *domain, bool rerouted);
+struct tls_findings {
+	struct tls_facts facts;		 /* but for temporary_listed, which the caller knows */
+	struct dane_lookup_result *dane; /* NULL = it was not asked for */
+};
+
+/* What is known about `stop` for mail that goes along `route`; owned by `owner`, with texts of the configuration. Never NULL. */
+struct tls_findings *tls_facts_gather(const void *owner, const struct route_means *means,
+	const struct route *route, const struct route_stop *stop);

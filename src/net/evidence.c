@@ -53,19 +53,42 @@ static json_t *verification_json(const struct evidence_verification *verificatio
 {
 	if (verification->result[0] == '\0')
 		return json_null();
-	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "result", word(verification->result), "reason",
-		word(verification->reason), "matched", word(verification->matched), "authority",
-		word(verification->authority), "checked", list(verification->checked), "unchecked",
-		list(verification->unchecked));
+	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "check", word(verification->check), "result",
+		word(verification->result), "reason", word(verification->reason), "matched",
+		word(verification->matched), "authority", word(verification->authority), "checked",
+		list(verification->checked), "unchecked", list(verification->unchecked));
 }
 
-char *evidence_json(const void *owner, const struct evidence *evidence)
+static json_t *checks_json(const struct evidence *evidence)
+{
+	json_t *json = json_object();
+
+	for (size_t i = 0; i < evidence->check_count; i++) {
+		const struct evidence_check *check = &evidence->checks[i];
+
+		json_object_set_new(json, check->check,
+			json_pack("{s:o, s:o, s:o}", "result", word(check->result), "reason",
+				word(check->reason), "matched", word(check->matched)));
+	}
+	return json;
+}
+
+json_t *evidence_object(const struct evidence *evidence)
 {
 	json_t *json = json_pack("{s:o, s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:o}", "desired",
 		word(evidence->desired), "obtained", word(evidence->obtained), "protocol",
 		word(evidence->protocol), "cipher", word(evidence->cipher), "group", word(evidence->group),
 		"resumed", evidence->resumed, "peer", peer_json(evidence), "verification",
 		verification_json(&evidence->verification), "reason", word(evidence->reason));
+
+	if (evidence->check_count > 0)
+		json_object_set_new(json, "checks", checks_json(evidence));
+	return json;
+}
+
+char *evidence_json(const void *owner, const struct evidence *evidence)
+{
+	json_t *json = evidence_object(evidence);
 	char *dumped = text_must(json_dumps(json, JSON_COMPACT));
 	char *copy = text_copy(owner, text_of(dumped));
 

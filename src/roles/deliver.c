@@ -21,6 +21,7 @@
 #include "config/bundle.h"
 #include "config/config.h"
 #include "deliver/account.h"
+#include "deliver/clear_hosts.h"
 #include "deliver/link.h"
 #include "deliver/verify.h"
 #include "ipc/channel.h"
@@ -54,6 +55,7 @@ struct deliver {
 	struct role *role;
 	struct peer *queue, *resolver, *upkeep;
 	struct crl_told *told;
+	struct clear_hosts *clear_hosts;
 	struct metrics metrics;
 	pthread_mutex_t lock; /* guards what follows */
 	pthread_cond_t ended;
@@ -428,6 +430,7 @@ static struct generation *generation_new(
 		.tls_by_profile = by_profile,
 		.trust = trust_of(generation, config, bundle),
 		.told = d->told,
+		.clear_hosts = d->clear_hosts,
 		.sessions = tls_sessions_new(),
 		.accounts = accounts,
 		.metrics = &d->metrics,
@@ -504,6 +507,7 @@ int role_deliver(struct role *role)
 	d->resolver = peer_new(d, 64);
 	d->upkeep = peer_new(d, 64);
 	d->told = crl_told_new(d);
+	d->clear_hosts = clear_hosts_new(d, clock_mono_ms());
 	pthread_mutex_init(&d->lock, NULL);
 	thread_condition(&d->ended);
 	pthread_cond_init(&d->asked, NULL);

@@ -100,7 +100,9 @@ def test_2_12_2_13_no_credentials_for_an_unverified_server(start, make_peer, wha
     gateway = start(peer, configuration={"destinations": [{"domain": "default", "tls": level}]}, **route)
     send(gateway)
     attempt = attempt_of(gateway.tracked("deferred", sender="alice@sender.test"))
-    assert attempt["reply"].startswith("450 4.7.5 TLS: credentials are sent only to a verified server; ")
+    says = "TLS is required by destination `default`" if level == "required" else "credentials are sent only to a verified server"
+    assert attempt["reply"].startswith(f"450 4.7.5 TLS: {says}; ")  # F1: the destination's word comes first
+    assert "credentials are sent only to a verified server" in [demand["reason"] for demand in attempt["tls"]["policy"]["demands"]]
     assert reason in attempt["reply"], attempt["reply"]
     for session in peer.sessions:
         assert session.account is None and not {"AUTH", "MAIL"} & set(session.verbs())

@@ -266,7 +266,7 @@ static void test_tls_carries_lines_both_ways_and_leaves_its_evidence(void **stat
 		.unchecked = "dates names" };
 	json = evidence_json(NULL, &verified);
 	assert_non_null(strstr(json,
-		"\"verification\":{\"result\":\"certificate-expired\",\"reason\":\"too old?\",\"matched\":null,"
+		"\"verification\":{\"check\":null,\"result\":\"certificate-expired\",\"reason\":\"too old?\",\"matched\":null,"
 		"\"authority\":null,\"checked\":[\"chain\"],\"unchecked\":[\"dates\",\"names\"]}"));
 	talloc_free(json);
 	pair_free(&pair);

@@ -15,11 +15,17 @@
 static const struct account one = { .username = "u", .password = TEXT("p"), .id = { .bytes = { 1 } } },
 			    other = { .username = "u", .password = TEXT("q"), .id = { .bytes = { 2 } } };
 
+static const struct config_tls_profile profile;
+static const struct config_certificate certificate;
+static const struct config_authorities authorities;
+
 static struct link_target target_new(void)
 {
 	struct link_target target = { .generation = 3,
 		.destination = "mx:a.test",
+		.domain = "a.test",
 		.host = "m.a.test",
+		.sni = "m.a.test",
 		.helo = "gw.good.test",
 		.decision = { .tls = TLS_MAY, .level = "preferred", .reason = "one" },
 		.account = &one };
@@ -32,6 +38,7 @@ static struct link_target target_new(void)
 enum change {
 	NOTHING,
 	REASON,
+	DOMAIN,
 	GENERATION,
 	DESTINATION,
 	HOST,
@@ -45,6 +52,14 @@ enum change {
 	MUST,
 	NEVER,
 	VERIFY,
+	RECORDED,
+	PROOFS,
+	DANE,
+	SNI,
+	NO_SNI,
+	PROFILE,
+	CERTIFICATE,
+	AUTHORITIES,
 	ACCOUNT,
 	NO_ACCOUNT,
 	CHANGES,
@@ -58,6 +73,9 @@ static void change(struct link_target *target, enum change what)
 		break;
 	case REASON:
 		target->decision.reason = "two";
+		break;
+	case DOMAIN: /* nobody looked whether the server's certificate is for it */
+		target->domain = "b.test";
 		break;
 	case GENERATION:
 		target->generation = 4;
@@ -98,6 +116,30 @@ static void change(struct link_target *target, enum change what)
 	case VERIFY:
 		target->decision.checks = TLS_CHECK_HOST;
 		break;
+	case RECORDED:
+		target->decision.recorded = TLS_CHECK_DOMAIN;
+		break;
+	case PROOFS:
+		target->decision.proofs = TLS_CHECK_DOMAIN;
+		break;
+	case DANE:
+		target->dane_id.bytes[5] = 1;
+		break;
+	case SNI:
+		target->sni = "n.a.test";
+		break;
+	case NO_SNI:
+		target->sni = NULL;
+		break;
+	case PROFILE:
+		target->profile = &profile;
+		break;
+	case CERTIFICATE:
+		target->certificate = &certificate;
+		break;
+	case AUTHORITIES:
+		target->authorities = &authorities;
+		break;
 	case ACCOUNT:
 		target->account = &other;
 		break;
@@ -117,7 +159,7 @@ static void test_2_15_each_part_of_the_key_counts(void **state)
 		struct link_target target = target_new();
 
 		change(&target, (enum change)what);
-		if (link_fits(&link, &target) != (what <= REASON))
+		if (link_fits(&link, &target) != (what <= DOMAIN))
 			fail_msg("change %d", what);
 	}
 }
@@ -134,11 +176,36 @@ static void test_2_15_a_connection_without_login_is_for_mail_without_login(void 
 	assert_true(link_fits(&link, &target));
 }
 
+/* One server for two domains: its certificate was looked at for one of them. */
+static void test_2_17_another_domain_uses_the_connection_only_when_its_name_does_not_count(void **state)
+{
+	static const unsigned checks[] = { TLS_CHECK_DANE, TLS_CHECK_HOST, TLS_CHECK_DOMAIN, TLS_CHECK_HOSTED,
+		TLS_CHECK_HOST | TLS_CHECK_DOMAIN };
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(checks); i++) {
+		const bool named = checks[i] & (TLS_CHECK_DOMAIN | TLS_CHECK_HOSTED);
+
+		for (int proof = 0; proof < 2; proof++) {
+			struct link link = { .target = target_new(), .account_id = one.id };
+			struct link_target target = target_new();
+
+			*(proof ? &link.target.decision.proofs : &link.target.decision.checks) = checks[i];
+			*(proof ? &target.decision.proofs : &target.decision.checks) = checks[i];
+			assert_true(link_fits(&link, &target));
+			target.domain = "b.test";
+			assert_int_equal(link_fits(&link, &target), !named);
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_2_15_each_part_of_the_key_counts),
 		cmocka_unit_test(test_2_15_a_connection_without_login_is_for_mail_without_login),
+		cmocka_unit_test(
+			test_2_17_another_domain_uses_the_connection_only_when_its_name_does_not_count),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

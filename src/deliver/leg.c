@@ -1,0 +1,174 @@
+#include "deliver/leg.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+#include <talloc.h>
+
+#include "base/base.h"
+#include "deliver/stop.h"
+#include "lookup/dane.h"
+#include "queue/envelope.h"
+#include "report/tls_record.h"
+#include "report/track.h"
+
+enum { EARLIER_MAX = 8, RECORDS_MAX = 16, RECORD_TEXT_MAX = 160 };
+
+static bool is_open(const struct outcome *outcome, size_t index)
+{
+	return outcome->recipients[index].reply == NULL;
+}
+
+/* The outcome is about to name another connection: what was settled over the one it names now shall keep it. */
+static void keep(struct outcome *outcome)
+{
+	bool used = false;
+
+	for (size_t i = 0; i < outcome->recipient_count; i++)
+		used = used || (!is_open(outcome, i) && outcome->recipients[i].leg == 0);
+	if (!used || outcome->leg_count == ENVELOPE_LEGS_MAX)
+		return;
+	if (outcome->legs == NULL)
+		outcome->legs = text_must(talloc_zero_array(outcome, struct outcome_leg, ENVELOPE_LEGS_MAX));
+	outcome->legs[outcome->leg_count++] = (struct outcome_leg){
+		.dcid = outcome->dcid, .host = outcome->host, .address = outcome->address, .tls = outcome->tls
+	};
+	for (size_t i = 0; i < outcome->recipient_count; i++)
+		if (!is_open(outcome, i) && outcome->recipients[i].leg == 0)
+			outcome->recipients[i].leg = outcome->leg_count;
+}
+
+static void name(
+	struct outcome *outcome, const char *dcid, const char *host, const char *address, const char *tls)
+{
+	keep(outcome);
+	outcome->dcid = text_copy(outcome, text_of(dcid));
+	outcome->host = text_copy(outcome, text_of(host));
+	outcome->address = text_copy(outcome, text_of(address));
+	outcome->tls = tls;
+}
+
+/* `failed` (NULL = nothing) is not what the outcome names. */
+static void put_aside(struct legs *legs, const char *failed)
+{
+	if (failed == NULL || legs->count == EARLIER_MAX)
+		return;
+	legs->count++;
+	legs->earlier =
+		text_must(legs->earlier == NULL ? talloc_strdup(legs->outcome, failed)
+						: talloc_asprintf_append(legs->earlier, ",%s", failed));
+}
+
+static char *text_of_json(const void *owner, json_t *json)
+{
+	char *dumped = text_must(json_dumps(json, JSON_COMPACT));
+	char *copy = text_copy(owner, text_of(dumped));
+
+	free(dumped);
+	json_decref(json);
+	return copy;
+}
+
+/* What the DNS said, in the words of zone files; long records are cut. */
+static json_t *records_json(const struct dane_lookup_result *dane)
+{
+	json_t *records = json_array();
+
+	for (size_t i = 0; i < MIN(dane->count, (size_t)RECORDS_MAX); i++) {
+		const struct tlsa_record *record = &dane->records[i];
+		char text[RECORD_TEXT_MAX];
+		size_t len = (size_t)snprintf(
+			text, sizeof text, "%u %u %u ", record->usage, record->selector, record->matching);
+
+		for (size_t n = 0; n < record->data.len && len + 2 < sizeof text; n++, len += 2)
+			snprintf(text + len, sizeof text - len, "%02x", (uint8_t)record->data.at[n]);
+		json_array_append_new(records, json_string(text));
+	}
+	return records;
+}
+
+static json_t *facts_json(const struct tls_findings *found)
+{
+	const struct dane_lookup_result *dane = found->dane;
+	json_t *json = tls_record_facts(&found->facts), *part = json_object_get(json, "dane");
+
+	if (dane == NULL)
+		return json;
+	json_object_set_new(part, "base", dane->base == NULL ? json_null() : json_string(dane->base));
+	json_object_set_new(part, "records", records_json(dane));
+	json_object_set_new(part, "left_out", json_integer((json_int_t)dane->left_out));
+	json_object_set_new(part, "why", dane->why[0] == '\0' ? json_null() : track_string(dane->why));
+	json_object_set_new(part, "ttl", json_integer(dane->ttl_s));
+	return json;
+}
+
+static json_t *evidence_of(const struct stop *stop, const struct evidence *evidence, bool judged,
+	enum tls_outcome outcome, unsigned made, unsigned passed)
+{
+	json_t *json = evidence_object(evidence);
+
+	json_object_set_new(json, "policy", tls_record_policy(&stop->decision));
+	json_object_set_new(json, "facts", facts_json(stop->found));
+	json_object_set_new(
+		json, "connection", judged ? tls_record_connection(outcome, made, passed) : json_null());
+	return json;
+}
+
+/* What was found out about the certificate for another domain says nothing of this mail's, where nothing depends on it. */
+static json_t *evidence_of_link(const struct stop *stop, const struct link *link)
+{
+	const bool own = strcmp(link->target.domain, stop->route->domain) == 0;
+	const unsigned of_domain = TLS_CHECK_DOMAIN | TLS_CHECK_HOSTED, known = own ? ~0u : ~of_domain;
+	json_t *json = evidence_of(stop, &link->conn->evidence, link->judged, link->outcome,
+		link->made & known, link->passed & known);
+	json_t *checks = json_object_get(json, "checks");
+
+	for (unsigned check = 1; checks != NULL && check <= TLS_CHECK_ALL; check <<= 1)
+		if (!(check & known))
+			json_object_del(checks, tls_demand_check_word((enum tls_check)check));
+	return json;
+}
+
+void leg_use(struct legs *legs, const struct link *link, const struct stop *stop)
+{
+	struct outcome *outcome = legs->outcome;
+
+	put_aside(legs, legs->last);
+	legs->last = NULL;
+	legs->reached = true;
+	name(outcome, link->dcid, link->target.host, link->address,
+		text_of_json(outcome, evidence_of_link(stop, link)));
+}
+
+void leg_fail(struct legs *legs, const struct stop *stop, const struct failure *failure)
+{
+	struct outcome *outcome = legs->outcome;
+	json_t *tls = evidence_of(
+		stop, &failure->evidence, failure->judged, failure->outcome, failure->made, failure->passed);
+	char address[IP_TEXT_MAX];
+
+	ip_format_port(&stop->place.address, address);
+	char *entry = text_of_json(
+		outcome, json_pack("{s:s, s:s, s:s, s:o, s:O}", "host", stop->place.host, "address", address,
+				 "dcid", failure->dcid, "reply", track_string(failure->reply), "tls", tls));
+	if (legs->reached) {
+		put_aside(legs, entry);
+		json_decref(tls);
+		return;
+	}
+	put_aside(legs, legs->last);
+	legs->last = entry;
+	name(outcome, failure->dcid, stop->place.host, address, text_of_json(outcome, tls));
+}
+
+void leg_end(struct legs *legs)
+{
+	struct outcome *outcome = legs->outcome;
+
+	if (legs->earlier == NULL || outcome->tls[0] == '\0')
+		return;
+	outcome->tls = text_must(talloc_asprintf(outcome, "%.*s,\"earlier\":[%s]}",
+		(int)strlen(outcome->tls) - 1, outcome->tls, legs->earlier));
+}
