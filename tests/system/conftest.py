@@ -87,7 +87,7 @@ def sink(make_sink):
 def make_peer(pki):
     """make_peer(starttls=..., ...) -> a scripted SMTP server (peer.Peer)."""
     with contextlib.ExitStack() as stack:
-        yield lambda **options: stack.enter_context(scripted.Peer(pki, **options))
+        yield lambda **options: stack.enter_context(scripted.Peer(**{"pki": pki, **options}))
 
 
 @pytest.fixture
