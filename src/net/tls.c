@@ -129,6 +129,8 @@ struct tls_context *tls_context_client(const void *owner)
 	struct tls_context *context = context_new(owner, TLS_client_method());
 
 	SSL_CTX_set_verify(context->native, SSL_VERIFY_NONE, NULL);
+	if (SSL_CTX_dane_enable(context->native) != 1)
+		abort();
 	tls_sessions_attach(context->native);
 	return context;
 }

@@ -28,7 +28,8 @@ void tls_thread_end(void);
 /* A context for accepting on listener `name` (resumption is bound to it); as the profile TLS-Server.Standard. Owned by `owner`. */
 struct tls_context *tls_context_server(const void *owner, const char *name);
 
-/* A context for delivery; the peer's certificate is recorded, and shown by conn_tls_chain() to who verifies it. Owned by `owner`. */
+/* A context for delivery; the peer's certificate is recorded, and shown by conn_tls_chain() to who verifies it. pki/dane may borrow it. Owned by
+ * `owner`. */
 struct tls_context *tls_context_client(const void *owner);
 
 /* Whom a client wants to talk to. */

@@ -14,6 +14,7 @@
 #include <talloc.h>
 
 #include "base/base.h"
+#include "net/tls.h"
 #include "pki/peer_chain.h"
 #include "pki/trust.h"
 #include "pki/verify_names.h"
@@ -181,15 +182,28 @@ static STACK_OF(X509) * bounded(const STACK_OF(X509) * chain)
 	return some;
 }
 
+/* With DANE enabled; the caller gives the reference back. */
+static SSL_CTX *context_of(const struct dane_verify_facts *facts)
+{
+	SSL_CTX *context = facts->client == NULL ? text_must(SSL_CTX_new(TLS_client_method()))
+						 : tls_context_native(facts->client);
+
+	if (facts->client != NULL)
+		SSL_CTX_up_ref(context);
+	else
+		SSL_CTX_dane_enable(context);
+	return context;
+}
+
 static void match(const struct dane_verify_facts *facts, const struct tlsa_record *const *records,
 	size_t count, struct verify_verdict *verdict)
 {
-	SSL_CTX *house = text_must(SSL_CTX_new(TLS_client_method()));
+	SSL_CTX *house = context_of(facts);
 	X509_STORE *nobody = text_must(X509_STORE_new());
 	X509_STORE *store = is_pkix(records[0]) && facts->trust != NULL ? trust_native(facts->trust) : nobody;
 	X509_STORE_CTX *context = text_must(X509_STORE_CTX_new());
 	STACK_OF(X509) *chain = bounded(facts->chain);
-	SSL *ssl = SSL_CTX_dane_enable(house) == 1 ? with_records(house, records, count) : NULL;
+	SSL *ssl = with_records(house, records, count);
 
 	if (ssl == NULL || X509_STORE_CTX_init(context, store, sk_X509_value(facts->chain, 0), chain) != 1) {
 		verify_refuse(verdict, VERIFY_FAILURE, "the TLSA records could not be used", 0, NULL);

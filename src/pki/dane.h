@@ -7,6 +7,7 @@
 
 #include "pki/verify.h"
 
+struct tls_context;
 struct tlsa_record;
 
 enum { DANE_RECORDS_MAX = 100 }; /* more usable ones are not verified with, and nothing matches */
@@ -20,8 +21,10 @@ struct dane_verify_facts {
 		*names; /* for usages 0 to 2: the certificate is to be for one of these (A-labels) */
 	size_t name_count;
 	const struct trust *trust; /* for usages 0 and 1; NULL = nobody */
-	bool pkix_usages;	   /* enforce usages 0 and 1; else they are unusable */
-	int64_t now_ms;		   /* clock_wall_ms() */
+	const struct tls_context
+		*client;  /* of deliveries (net/tls.h), to save the making of one; NULL = one is made */
+	bool pkix_usages; /* enforce usages 0 and 1; else they are unusable */
+	int64_t now_ms;	  /* clock_wall_ms() */
 };
 
 /* Why nothing can match the record (static), or NULL: it is usable. As tlsa_flaw(), and it sees also whether the data of matching type 0 is a

@@ -327,6 +327,7 @@ static void test_2_16_a_resumed_session_is_verified_anew(void **state)
 			facts.count = 1;
 			facts.names = &name;
 			facts.name_count = 1;
+			facts.client = step % 2 ? client : NULL;
 			assert_int_equal(meet(server, client, &peer, &conn, &facts, &verdict), 0);
 			if (versions[i] == TLS1_3_VERSION) /* a ticket is used once */
 				assert_int_equal(conn->evidence.resumed, steps[step].resumed);
