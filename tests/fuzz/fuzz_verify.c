@@ -16,6 +16,7 @@
 #include "pki/peer_chain.h"
 #include "pki/crl_set.h"
 #include "pki/trust.h"
+#include "pki/verify_server.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -80,6 +81,31 @@ static void check_verdict(const struct verify_facts *facts, const struct verify_
 	must((verdict->matched[0] != '\0') == (facts->host_count > 0 || facts->address.family != 0));
 }
 
+/* One chain, three questions: what is wrong with the chain is wrong for each, and a name more never makes it worse. */
+static void check_questions(const struct verify_facts *facts)
+{
+	static const enum tls_check checks[] = { TLS_CHECK_HOST, TLS_CHECK_DOMAIN, TLS_CHECK_HOSTED };
+	const struct verify_server with_ptr = { .domain = "foo.bar.test",
+		.host = "mx.good.test",
+		.route = "gw.good.test",
+		.ptr = "a-1.good.test" };
+	struct verify_server server = with_ptr;
+	struct verified *verified = verify_open(NULL, facts);
+
+	server.ptr = NULL;
+	for (size_t i = 0; i < COUNT(checks); i++) {
+		struct verify_verdict verdict, more;
+
+		verify_server_ask(verified, checks[i], &server, &verdict);
+		verify_server_ask(verified, checks[i], &with_ptr, &more);
+		must_be_printable(verdict.reason, sizeof verdict.reason);
+		must(verdict.result != VERIFY_FINE || verdict.matched[0] != '\0');
+		must(verdict.result != VERIFY_FINE || more.result == VERIFY_FINE);
+		must(verdict.result == more.result || verify_server_wants_ptr(verified, checks[i], &verdict));
+	}
+	talloc_free(verified);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const char *const hosts[] = { "mx.good.test", "foo.bar.test" };
@@ -123,6 +149,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct verify_verdict verdict;
 	verify_peer(&facts, &verdict);
 	check_verdict(&facts, &verdict);
+	check_questions(&facts);
 	peer_chain_free(chain);
 	talloc_free(scratch);
 	return 0;

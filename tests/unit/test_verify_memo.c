@@ -150,8 +150,8 @@ static void test_2_16_everything_that_the_verdict_depends_on_is_in_the_key(void 
 	servers[1].host = NULL;
 	servers[2].route = NULL;
 	ip_parse(TEXT("192.0.2.1"), &servers[3].address);
-	servers[4].domain = "good.test12:mx.good.test"; /* one name that looks like two */
-	servers[4].host = NULL;
+	servers[4].domain = "good.testm"; /* the same letters, divided otherwise */
+	servers[4].host = "x.good.test";
 	servers[5].domain = NULL;
 	for (size_t i = 0; i < COUNT(servers); i++)
 		keys[count++] = key_of(&facts[0], TLS_CHECK_DOMAIN, &servers[i]);
