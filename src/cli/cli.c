@@ -44,10 +44,17 @@ static const struct command {
 		"print the effective configuration, or the manual of all keys", JSON_OPTION },
 	{ "crl", cli_crl, "VERB ... [--json]",
 		"list, show, update lists of revoked certificates: see crl --help", NULL },
+	{ "dane", cli_dane, "verify DOMAIN [--host HOST[:PORT]] [--json]",
+		"whether DANE vouches for the servers of a domain: see dane --help", NULL },
 	{ "dns", cli_dns, "NAME [TYPE] [--json]",
 		"what the DNS says, as the running gateway sees it, and whether DNSSEC vouches for it",
 		"  NAME           a name, or an address, which is asked for its names\n"
 		"  TYPE           A (unless said), AAAA, CNAME, MX, PTR, TLSA or TXT\n" JSON_OPTION },
+	{ "explain", cli_explain, "DOMAIN [--live] [--json]",
+		"where mail to a domain would go, what is demanded of TLS there, and why",
+		"  DOMAIN         of the recipients\n"
+		"  --live         dial each server, too, and judge its TLS as a delivery would; no mail is sent\n" JSON_OPTION
+		"exit 0: mail would be sent as it is demanded; 1: it would not; 75: not known now\n" },
 	{ "log", cli_log, "follow [--json]", "the end of the log file, and what is added to it",
 		"  --json         the lines as JSON\n" },
 	{ "queue", cli_queue, "VERB ... [--json]",
@@ -70,6 +77,8 @@ static const struct command {
 		"roles, listeners, log, certificates, queue and counters of the running gateway",
 		JSON_OPTION },
 	{ "stop", cli_stop, "[--json]", "finish what is under way and end", JSON_OPTION },
+	{ "tls", cli_tls, "VERB ... [--json]",
+		"verify the servers of a domain; the temporary list: see tls --help", NULL },
 	{ "track", cli_track, "[FILTER]... [--json]",
 		"what happened to a mail, and how both legs were protected",
 		"A FILTER is one of these; each is taken once, and with several all must match:\n"

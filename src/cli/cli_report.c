@@ -13,7 +13,7 @@
 #include "cli/cli_verbs.h"
 #include "report/tls_report.h"
 
-enum { ROWS = 30, PROGRESS_MS = 5000 };
+enum { ROWS = 30 };
 
 struct options {
 	const char *since, *until, *domain, *limit;
@@ -126,10 +126,8 @@ static uint64_t add_page(struct tls_report *report, struct text lines)
 	return count;
 }
 
-/* Long work shows that it goes on; standard output has the report only. */
 static int read_all(struct cli_tracking *tracking, const struct store_query *query, struct tls_report *report)
 {
-	int64_t told = clock_mono_ms();
 	uint64_t count = 0;
 	int r = 1;
 
@@ -141,11 +139,7 @@ static int read_all(struct cli_tracking *tracking, const struct store_query *que
 		if (r > 0)
 			count += add_page(report, lines);
 		talloc_free(page);
-		if (clock_mono_ms() - told > PROGRESS_MS) {
-			told = clock_mono_ms();
-			fprintf(stderr, "postern: %llu records are counted so far\n",
-				(unsigned long long)count);
-		}
+		cli_tracking_progress(tracking, count);
 	}
 	return r < 0 ? CLI_FAILED : CLI_FINE;
 }

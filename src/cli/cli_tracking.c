@@ -8,7 +8,7 @@
 #include "base/err.h"
 #include "report/track.h"
 
-enum { ASK_MS = 5000 };
+enum { ASK_MS = 5000, PROGRESS_MS = 5000 };
 
 static int open_store(const struct cli_gateway *gateway, const void *owner, struct cli_tracking *tracking)
 {
@@ -40,7 +40,7 @@ int cli_tracking_open(const char *file, const void *owner, struct cli_tracking *
 {
 	struct cli_gateway gateway;
 
-	*ret_tracking = (struct cli_tracking){ .channel = -1 };
+	*ret_tracking = (struct cli_tracking){ .channel = -1, .told = clock_mono_ms() };
 	if (!cli_find(file, owner, &gateway))
 		return CLI_FAILED;
 	return cli_is_running(&gateway) ? open_channel(&gateway, owner, ret_tracking)
@@ -78,6 +78,14 @@ bool cli_tracking_line(struct text *lines, struct text *ret_line)
 	*ret_line = text_first(*lines, end);
 	*lines = text_from(*lines, end + 1);
 	return true;
+}
+
+void cli_tracking_progress(struct cli_tracking *tracking, uint64_t count)
+{
+	if (clock_mono_ms() - tracking->told <= PROGRESS_MS)
+		return;
+	tracking->told = clock_mono_ms();
+	fprintf(stderr, "postern: %llu records are read so far\n", (unsigned long long)count);
 }
 
 bool cli_tracking_time(const char *command, const char *option, const char *text, int64_t *ret_ms)

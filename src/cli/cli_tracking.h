@@ -8,6 +8,7 @@ struct cli_tracking {
 	int channel;	     /* to `queue`; -1 = `store` is read */
 	struct store *store; /* owned by the owner of the whole; else NULL */
 	struct store_cursor cursor;
+	int64_t told; /* clock_mono_ms() of the last word about progress */
 };
 
 /* Find the records of the gateway of configuration `file`. CLI_FINE, or another exit status after saying what is wrong. What it opens belongs to `owner`, and
@@ -21,6 +22,9 @@ int cli_tracking_next(struct cli_tracking *tracking, const void *owner, const st
 
 /* The first of `lines`, without its end, which are then the others; false when there is none. */
 bool cli_tracking_line(struct text *lines, struct text *ret_line);
+
+/* Now and then say on standard error that `count` records were read: long work shows that it goes on. */
+void cli_tracking_progress(struct cli_tracking *tracking, uint64_t count);
 
 /* A time on the command line (`text` NULL = none is given); false after saying what is wrong with it, for `command`. */
 bool cli_tracking_time(const char *command, const char *option, const char *text, int64_t *ret_ms);

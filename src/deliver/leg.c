@@ -89,8 +89,9 @@ static json_t *records_json(const struct dane_lookup_result *dane)
 	return records;
 }
 
-static json_t *facts_json(const struct tls_findings *found)
+json_t *leg_facts(const struct stop *stop)
 {
+	const struct tls_findings *found = stop->found;
 	const struct dane_lookup_result *dane = found->dane;
 	json_t *json = tls_record_facts(&found->facts), *part = json_object_get(json, "dane");
 
@@ -99,6 +100,7 @@ static json_t *facts_json(const struct tls_findings *found)
 	json_object_set_new(part, "base", dane->base == NULL ? json_null() : json_string(dane->base));
 	json_object_set_new(part, "records", records_json(dane));
 	json_object_set_new(part, "left_out", json_integer((json_int_t)dane->left_out));
+	json_object_set_new(part, "flaw", dane->flaw == NULL ? json_null() : json_string(dane->flaw));
 	json_object_set_new(part, "why", dane->why[0] == '\0' ? json_null() : track_string(dane->why));
 	json_object_set_new(part, "ttl", json_integer(dane->ttl_s));
 	return json;
@@ -110,7 +112,7 @@ static json_t *evidence_of(const struct stop *stop, const struct evidence *evide
 	json_t *json = evidence_object(evidence);
 
 	json_object_set_new(json, "policy", tls_record_policy(&stop->decision));
-	json_object_set_new(json, "facts", facts_json(stop->found));
+	json_object_set_new(json, "facts", leg_facts(stop));
 	json_object_set_new(
 		json, "connection", judged ? tls_record_connection(outcome, made, passed) : json_null());
 	return json;

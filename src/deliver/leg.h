@@ -3,6 +3,8 @@
 
 #include <stdbool.h>
 
+#include <jansson.h>
+
 #include "deliver/link.h"
 
 struct outcome;
@@ -25,3 +27,6 @@ void leg_fail(struct legs *legs, const struct stop *stop, const struct failure *
 
 /* No more is tried: the evidence of the last leg gets what failed before (`earlier`: [{host, address, dcid, reply, tls}], eight at most). */
 void leg_end(struct legs *legs);
+
+/* The facts that were found out at `stop`, as they stand in the evidence; the caller's. */
+json_t *leg_facts(const struct stop *stop);

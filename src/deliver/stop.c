@@ -49,6 +49,18 @@ struct stop *stop_new(const void *owner, const struct deliver_house *house, cons
 	return stop;
 }
 
+void stop_demand_dane(struct stop *stop, const struct deliver_house *house, const struct route_means *means)
+{
+	struct tls_findings *found = stop->found;
+
+	if (found->dane == NULL) {
+		tls_facts_look_up_dane(found, means, stop->route, &stop->place);
+		drop_flawed(house, found);
+	}
+	found->facts.dane = DANE_SETTING_MANDATORY;
+	stop->decision = tls_decide(&found->facts);
+}
+
 struct link_target stop_target(
 	const struct deliver_house *house, const struct stop *stop, const char *destination)
 {

@@ -19,6 +19,9 @@ struct stop {
 struct stop *stop_new(const void *owner, const struct deliver_house *house, const struct route_means *means,
 	const struct route *route, const struct route_stop *place);
 
+/* Decide anew as if DANE were mandatory for the domain, which an operator wants to know. */
+void stop_demand_dane(struct stop *stop, const struct deliver_house *house, const struct route_means *means);
+
 /* What to open there for the next hop `destination`; borrows from both and from the configuration. */
 struct link_target stop_target(
 	const struct deliver_house *house, const struct stop *stop, const char *destination);

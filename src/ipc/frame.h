@@ -42,6 +42,8 @@ enum frame_kind {
 	FRAME_BACKUP,
 	/* asks to deliver */
 	FRAME_VERIFY,
+	FRAME_EXPLAIN,
+	FRAME_CLEAR_HOSTS, /* the temporary list */
 	/* asks to resolver */
 	FRAME_DNS,
 	/* asks to keys */
@@ -60,6 +62,7 @@ enum frame_kind {
 	FRAME_CONTROL_QUEUE,	/* hand me a channel to queue */
 	FRAME_CONTROL_RESOLVER, /* hand me a channel to resolver */
 	FRAME_CONTROL_UPKEEP,	/* hand me a channel to upkeep */
+	FRAME_CONTROL_DELIVER,	/* hand me a channel to deliver */
 	FRAME_CONTROL_LISTS,	/* take the lists of revoked certificates into use that were fetched */
 	FRAME_KIND_END,
 };

@@ -14,7 +14,7 @@ static enum tls_level_from said_by(const struct config_destination *entry)
 	return text_equal(text_of(entry->domain), TEXT("default")) ? TLS_FROM_DEFAULT : TLS_FROM_DESTINATION;
 }
 
-static void add_destination(struct tls_facts *facts, const struct config *config, const struct route *route)
+static void add_destination(struct tls_facts *facts, const struct config *config, struct text domain)
 {
 	static const enum tls_level levels[] = { [CONFIG_TLS_NONE] = TLS_LEVEL_NONE,
 		[CONFIG_TLS_PREFERRED] = TLS_LEVEL_PREFERRED,
@@ -31,21 +31,25 @@ static void add_destination(struct tls_facts *facts, const struct config *config
 		[CONFIG_INSECURE_MX_MAY] = DANE_INSECURE_MX_MAY };
 	const struct config_destination *entry;
 
-	facts->level = levels[config_tls_for(config, text_of(route->domain), &entry)];
+	facts->level = levels[config_tls_for(config, domain, &entry)];
 	facts->level_from = said_by(entry);
-	facts->dane = settings[config_dane_for(config, text_of(route->domain), &entry)];
+	facts->dane = settings[config_dane_for(config, domain, &entry)];
 	facts->dane_insecure_mx = insecure[config->tls.dane_insecure_mx];
 }
 
-static bool is_listed(const struct config *config, enum config_list list, const struct route *route,
-	const struct route_stop *stop)
+void tls_facts_configured(const struct config *config, const char *domain, const char *host,
+	const struct ip *address, struct tls_facts *facts)
 {
-	return config_listed(config, list, &stop->address, stop->literal ? NULL : stop->host,
-		       text_of(route->domain)) != NULL;
+	const struct text name = text_of(domain);
+
+	add_destination(facts, config, name);
+	facts->allow_listed = config_listed(config, CONFIG_STARTTLS_NEVER, address, host, name) != NULL;
+	facts->required_listed = config_listed(config, CONFIG_STARTTLS_REQUIRED, address, host, name) != NULL;
+	facts->retry_without_tls = config->tls.retry_without_tls;
 }
 
-static void add_dane(struct tls_findings *found, const struct route_means *means, const struct route *route,
-	const struct route_stop *stop)
+void tls_facts_look_up_dane(struct tls_findings *found, const struct route_means *means,
+	const struct route *route, const struct route_stop *stop)
 {
 	const struct config_tls_settings *settings = &means->config->tls;
 	const unsigned options =
@@ -67,14 +71,11 @@ struct tls_findings *tls_facts_gather(const void *owner, const struct route_mean
 	const struct config *config = means->config;
 	const struct config_route *rule = route->rule;
 
-	add_destination(facts, config, route);
+	tls_facts_configured(config, route->domain, stop->literal ? NULL : stop->host, &stop->address, facts);
 	facts->implicit = rule != NULL && rule->implicit_tls;
 	facts->credentials = rule != NULL && rule->username != NULL;
-	facts->allow_listed = is_listed(config, CONFIG_STARTTLS_NEVER, route, stop);
-	facts->required_listed = is_listed(config, CONFIG_STARTTLS_REQUIRED, route, stop);
-	facts->retry_without_tls = config->tls.retry_without_tls;
 	facts->mx_secure = route->security == DNS_SECURE;
 	if (facts->dane != DANE_SETTING_NONE)
-		add_dane(found, means, route, stop);
+		tls_facts_look_up_dane(found, means, route, stop);
 	return found;
 }

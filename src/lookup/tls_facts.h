@@ -3,7 +3,9 @@
 
 #include "policy/tls_decide.h"
 
+struct config;
 struct dane_lookup_result;
+struct ip;
 struct route;
 struct route_means;
 struct route_stop;
@@ -15,4 +17,13 @@ struct tls_findings {
 
 /* What is known about `stop` for mail that goes along `route`; owned by `owner`, with texts of the configuration. Never NULL. */
 struct tls_findings *tls_facts_gather(const void *owner, const struct route_means *means,
+	const struct route *route, const struct route_stop *stop);
+
+/* The part of it that the configuration says of a server for mail to `domain`: level, DANE setting, lists. `host`: NULL = an address stands for it; of `address`
+ * family 0 = not known. All else in *facts stays. */
+void tls_facts_configured(const struct config *config, const char *domain, const char *host,
+	const struct ip *address, struct tls_facts *facts);
+
+/* Ask for what DANE says of `stop`, whatever the configuration makes of it. */
+void tls_facts_look_up_dane(struct tls_findings *found, const struct route_means *means,
 	const struct route *route, const struct route_stop *stop);

@@ -1,4 +1,4 @@
-/* The command line's socket: status, reload, stop, lists into use, and a channel to `queue`, `resolver` or `upkeep`. One client at a time, each within a deadline. */
+/* The command line's socket: status, reload, stop, lists into use, and a channel to `queue`, `resolver`, `upkeep` or `deliver`. One client at a time, each within a deadline. */
 #include <stdlib.h>
 #include <sys/socket.h>
 
@@ -299,6 +299,9 @@ void master_serve_control(struct master *master)
 		break;
 	case FRAME_CONTROL_UPKEEP:
 		put_channel(&master->children[CHILD_UPKEEP], peer.uid, answer);
+		break;
+	case FRAME_CONTROL_DELIVER:
+		put_channel(&master->children[CHILD_DELIVER], peer.uid, answer);
 		break;
 	case FRAME_CONTROL_LISTS:
 		put_lists(master, answer);

@@ -95,3 +95,8 @@ bool peer_chain_never_revoked(const X509 *certificate)
 	return promised && X509_get_ext_by_NID(certificate, NID_crl_distribution_points, -1) < 0 &&
 	       !names_responder(certificate) && X509_check_ca((X509 *)(uintptr_t)certificate) == 0;
 }
+
+X509 *peer_chain_at(const struct stack_st_X509 *chain, int index)
+{
+	return sk_X509_value(chain, index); /* which looks whether there is one */
+}

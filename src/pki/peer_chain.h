@@ -22,6 +22,9 @@ struct stack_st_X509 *peer_chain_read(struct text bytes);
 void peer_chain_free(struct stack_st_X509 *chain);
 void peer_chain_freep(struct stack_st_X509 **chain);
 
+/* The one at `index`, borrowed; NULL behind the last. A NULL chain has none. */
+X509 *peer_chain_at(const struct stack_st_X509 *chain, int index);
+
 /* The subject for a person, most specific part first (`CN=a,O=b`), printable ASCII, cut to PEER_CHAIN_SUBJECT_MAX bytes; returns ret_text. */
 char *peer_chain_subject(const X509 *certificate, char *ret_text);
 

@@ -22,6 +22,8 @@
 #include "config/config.h"
 #include "deliver/account.h"
 #include "deliver/clear_hosts.h"
+#include "deliver/clear_hosts_ask.h"
+#include "deliver/explain.h"
 #include "deliver/link.h"
 #include "deliver/verify.h"
 #include "ipc/channel.h"
@@ -199,11 +201,13 @@ static struct lease *record(
 	return next;
 }
 
+/* NULL before the first is used. */
 static struct generation *generation_hold(struct deliver *d)
 {
 	pthread_mutex_lock(&d->lock);
 	struct generation *generation = d->current;
-	atomic_fetch_add(&generation->users, 1);
+	if (generation != NULL)
+		atomic_fetch_add(&generation->users, 1);
 	pthread_mutex_unlock(&d->lock);
 	return generation;
 }
@@ -265,17 +269,18 @@ static void *worker_run(void *argument)
 	return NULL;
 }
 
-/* A control socket from `front`, or a channel that came over it. */
+/* A control socket from `front`, a channel that came over it, or one of the command line's. */
 struct served {
 	struct deliver *deliver;
 	int fd;
+	bool by_operator;
 };
 
-static void start_served(struct deliver *d, int fd, void *(*run)(void *))
+static void start_served(struct deliver *d, int fd, bool by_operator, void *(*run)(void *))
 {
 	struct served *served = text_must(talloc_zero(NULL, struct served));
 
-	*served = (struct served){ .deliver = d, .fd = fd };
+	*served = (struct served){ .deliver = d, .fd = fd, .by_operator = by_operator };
 	pthread_mutex_lock(&d->lock);
 	d->served++;
 	pthread_mutex_unlock(&d->lock);
@@ -296,8 +301,20 @@ static void end_served(struct served *served)
 	pthread_mutex_unlock(&d->lock);
 }
 
-/* `front` asks whether a recipient exists. */
-static void *verify_run(void *argument)
+/* `front` asks whether a recipient exists; an operator what would become of mail. NULL = that is none of theirs. */
+static struct frame *answer_to(
+	const struct served *served, const struct deliver_house *house, struct frame *ask)
+{
+	if (ask->kind == FRAME_VERIFY && !served->by_operator)
+		return verify_answer(house, ask, ask);
+	if (ask->kind == FRAME_EXPLAIN && served->by_operator)
+		return explain_answer(house, ask, ask);
+	if (ask->kind == FRAME_CLEAR_HOSTS && served->by_operator)
+		return clear_hosts_ask_answer(house->clear_hosts, ask, ask);
+	return NULL;
+}
+
+static void *channel_run(void *argument)
 {
 	struct served *served = argument;
 	struct frame *ask;
@@ -306,8 +323,7 @@ static void *verify_run(void *argument)
 	while (r == 0 &&
 		channel_receive(served, served->fd, served->deliver->role->stop_fd, IO_FOREVER, &ask) == 0) {
 		struct generation *generation = generation_hold(served->deliver);
-		struct frame *answer =
-			ask->kind == FRAME_VERIFY ? verify_answer(&generation->house, ask, ask) : NULL;
+		struct frame *answer = generation == NULL ? NULL : answer_to(served, &generation->house, ask);
 
 		r = answer == NULL ? ERR_FORMAT : channel_send(served->fd, answer, clock_mono_ms() + 10000);
 		generation_release(generation);
@@ -324,7 +340,7 @@ static void *control_run(void *argument)
 	int fd;
 
 	while ((fd = peer_accept(control, control->fd, control->deliver->role->stop_fd, &frame)) > 0)
-		start_served(control->deliver, fd, verify_run);
+		start_served(control->deliver, fd, false, channel_run);
 	end_served(control);
 	return NULL;
 }
@@ -533,8 +549,10 @@ int role_deliver(struct role *role)
 				peer_connect(d->resolver, event.fd);
 			else if (strcmp(event.peer, "upkeep") == 0)
 				peer_connect(d->upkeep, event.fd);
+			else if (strcmp(event.peer, "cli") == 0)
+				start_served(d, event.fd, true, channel_run);
 			else
-				start_served(d, event.fd, control_run);
+				start_served(d, event.fd, false, control_run);
 			break;
 		case ROLE_STATS:
 			role_stats(role, &d->metrics);

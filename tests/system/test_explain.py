@@ -1,0 +1,94 @@
+"""`postern explain`: where mail would go, what is demanded there, what would come of it; nothing is sent."""
+
+import json
+
+import pytest
+
+import harness
+
+
+def explain(gateway, domain, *arguments):
+    """(exit status, answer)"""
+    done = gateway.command("explain", domain, *arguments, "--json", timeout=120)
+    return done.returncode, json.loads(done.stdout) if done.stdout else done.stderr
+
+
+def words(server):
+    """What is demanded of the certificate; and the sources in their order."""
+    return server["policy"]["checks"], [demand["source"] for demand in server["policy"]["demands"]]
+
+
+@pytest.mark.parametrize("level,starttls,want", [
+    ("preferred", "good", (0, "encrypted")),
+    ("preferred", "absent", (0, "clear")),
+    ("preferred", "broken", (1, "nothing")),
+    ("none", "good", (0, "clear")),
+    ("required", "good", (0, "encrypted")),
+    ("required", "absent", (1, "nothing")),
+    ("required", "refused", (1, "nothing")),
+])
+def test_what_a_delivery_would_do(make_gateway, make_peer, level, starttls, want):
+    peer = make_peer(starttls=starttls)
+    gateway = make_gateway(next_hop=peer.address, delivery_tls=level)
+    status, answer = explain(gateway, "good.test", "--live")
+    (server,) = answer["servers"]
+    assert (status, server["live"]["sent"]) == want, server
+    assert answer["verdict"] == ("met" if status == 0 else "not-met")
+    assert server["address"] == peer.address and answer["way"]["destination"] == peer.address
+    assert (server["facts"]["level"], server["facts"]["level_from"]) == (level, "default")
+    assert server["policy"]["reason"] and server["live"]["reason"]
+    if want[1] == "encrypted":
+        tls = server["live"]["tls"]
+        assert tls["protocol"] == "TLSv1.3" and tls["cipher"] and tls["group"]
+        assert [c["subject"] for c in server["live"]["chain"]] == ["CN=gw.good.test,O=Test"]
+        assert "gw.good.test" in server["live"]["chain"][0]["names"]
+    for session in peer.wait_sessions():
+        assert set(session.verbs()) <= {"EHLO", "STARTTLS", "QUIT"}
+    assert peer.messages == [] and gateway.track(since="1h") == [], "nothing is sent, and there is no mail"
+
+    text = gateway.command("explain", "someone@GOOD.test", "--live")
+    assert text.returncode == status
+    assert "mail would be sent " + {"encrypted": "in TLS, not verified", "clear": "in clear", "nothing": "not at all"}[want[1]] in text.stdout
+    assert server["policy"]["reason"] in text.stdout and peer.address in text.stdout
+
+
+def test_without_live_nobody_is_dialled(make_gateway, make_peer):
+    peer = make_peer()
+    gateway = make_gateway(next_hop=peer.address, delivery_tls="required")
+    status, answer = explain(gateway, "good.test")
+    (server,) = answer["servers"]
+    assert status == 0 and server["live"] is None and server["policy"]["tls"] == "must"
+    assert peer.sessions == []
+    assert "because " + server["policy"]["reason"] in gateway.command("explain", "good.test").stdout
+
+
+def test_an_entry_for_the_domain_and_a_reload(make_gateway, make_peer):
+    peer = make_peer()
+    options = {"next_hop": peer.address, "destinations": [{"domain": "default", "tls": "preferred"}, {"domain": ".good.test", "tls": "required"}]}
+    gateway = make_gateway(**options, accepted_domains=["sub.good.test"], routes=[{"domain": "default", "next_hop": peer.address}])
+    assert explain(gateway, "sub.good.test")[1]["servers"][0]["facts"]["level_from"] == "destination"
+    assert explain(gateway, "other.test")[1]["servers"][0]["facts"]["level_from"] == "default"
+    generation = explain(gateway, "sub.good.test")[1]["generation"]
+    gateway.configure(harness.settings(**{**options, "destinations": [{"domain": "sub.good.test", "tls": "none"}]}, accepted_domains=["sub.good.test"],
+        routes=[{"domain": "default", "next_hop": peer.address}]))
+    assert gateway.command("reload").returncode == 0
+    status, answer = explain(gateway, "sub.good.test")
+    assert status == 0 and answer["generation"] == generation + 1 and answer["servers"][0]["policy"]["tls"] == "never"
+
+
+def test_what_is_not_known_now_is_75(make_gateway):
+    gateway = make_gateway(next_hop=harness.free_address())
+    status, answer = explain(gateway, "good.test", "--live")
+    assert status == 75 and answer["verdict"] == "temporary" and "cannot connect" in answer["servers"][0]["live"]["reply"]
+    assert explain(gateway, "good.test")[0] == 0, "the plan itself is fine"
+    gateway.stop()
+    status, error = explain(gateway, "good.test")
+    assert status == 75 and "no gateway is running" in error
+
+
+def test_explain_says_what_is_wrong(make_gateway):
+    gateway = make_gateway(start=False)
+    for arguments in ([], ["a.test", "b.test"], ["a.test", "--alive"]):
+        assert gateway.command("explain", *arguments).returncode == 2
+    done = gateway.command("explain", "--help")
+    assert done.returncode == 0 and "--live" in done.stdout and "75" in done.stdout
