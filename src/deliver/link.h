@@ -25,9 +25,10 @@ struct link_target {
 	const char *helo;	 /* what EHLO says */
 	bool implicit_tls;	 /* TLS from the first byte */
 	struct tls_decision decision;
-	const struct dane_lookup_result *dane;	  /* what it is compared with; NULL = nothing */
-	struct digest dane_id;			  /* of all that this comparison depends on; zero = nothing */
-	const struct config_tls_profile *profile; /* of the handshake; NULL = none is named */
+	const struct dane_lookup_result *dane; /* what it is compared with; NULL = nothing */
+	struct digest dane_id;		       /* of all that this comparison depends on; zero = nothing */
+	enum dane_finding dane_found;
+	const struct config_tls_profile *profile;     /* of the handshake; NULL = none is named */
 	const struct config_certificate *certificate; /* shown to servers that ask for one; NULL = none */
 	const struct config_authorities
 		*authorities;	       /* who may vouch for it, instead of those of all; NULL = those */

@@ -1,5 +1,6 @@
 /* STARTTLS and the handshake. What to do when TLS is missing or fails is never decided here: tls_decide_step() says it. */
 #include <stdio.h>
+#include <string.h>
 
 #include <talloc.h>
 
@@ -84,13 +85,23 @@ static enum tls_outcome start_tls(
 	return TLS_OUTCOME_HANDSHAKE_FAILED;
 }
 
+static void count(const struct deliver_house *house, const struct link *link, enum tls_step step)
+{
+	const struct tls_decision *decision = &link->target.decision;
+	const bool verified = strcmp(tls_decide_obtained(decision, link->passed), "verified") == 0;
+	const enum metrics_policy sent = verified ? METRICS_POLICY_VERIFIED : METRICS_POLICY_ENCRYPTED;
+
+	metrics_count_policy(house->metrics, decision->decided_by,
+		step == TLS_STEP_CLEAR	? METRICS_POLICY_CLEAR
+		: step == TLS_STEP_DROP ? METRICS_POLICY_REFUSED
+					: sent);
+	metrics_count_dane(house->metrics, link->target.dane_found, link->passed & TLS_CHECK_DANE);
+}
+
 /* What came of TLS is what was demanded, or not: 0 to go on, or a negative error with the failure. The evidence is kept. */
 static int judge(const struct deliver_house *house, struct link *link, enum tls_outcome outcome,
 	const char *detail, struct failure *failure)
 {
-	static const enum metric policies[] = { [TLS_STEP_CLEAR] = METRIC_POLICY_CLEAR,
-		[TLS_STEP_SEND] = METRIC_POLICY_ENCRYPTED,
-		[TLS_STEP_DROP] = METRIC_POLICY_REFUSED };
 	const struct tls_decision *decision = &link->target.decision;
 	struct evidence *evidence = &link->conn->evidence;
 	const char *why, *result = tls_decide_word(outcome);
@@ -104,7 +115,7 @@ static int judge(const struct deliver_house *house, struct link *link, enum tls_
 	snprintf(reason, sizeof reason, "%s; %s%s%.100s", decision->reason, why,
 		detail[0] == '\0' ? "" : ": ", detail);
 	evidence_explain(evidence, reason);
-	metrics_count(house->metrics, policies[step]);
+	count(house, link, step);
 	switch (step) {
 	case TLS_STEP_CLEAR:
 		log_event(LOG_WARN, "tls_downgrade", log_str("dcid", link->dcid),
@@ -133,7 +144,7 @@ int link_protect(const struct deliver_house *house, struct link *link, bool esmt
 	char detail[SMTP_REPLY_TEXT_MAX] = "";
 
 	if (link->target.decision.tls == TLS_NEVER) {
-		metrics_count(house->metrics, METRIC_POLICY_CLEAR);
+		metrics_count_policy(house->metrics, link->target.decision.decided_by, METRICS_POLICY_CLEAR);
 		evidence_explain(&link->conn->evidence, link->target.decision.reason);
 		return 0;
 	}

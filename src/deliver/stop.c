@@ -14,6 +14,7 @@
 #include "lookup/dane.h"
 #include "pki/crl_told.h"
 #include "pki/dane.h"
+#include "report/metrics.h"
 
 /* Some records look usable to all but OpenSSL: what they hold is no certificate and no key. */
 static void drop_flawed(const struct deliver_house *house, struct tls_findings *found)
@@ -88,6 +89,7 @@ struct link_target stop_target(
 		.decision = stop->decision,
 		.dane = has_records ? dane : NULL,
 		.dane_id = has_records ? dane->digest : none,
+		.dane_found = stop->found->facts.dane_found,
 		.profile = config_tls_profile_for(config, domain),
 		.certificate = config_client_certificate_for(config, domain),
 		.authorities = config_authorities_for(config, domain),
@@ -110,6 +112,7 @@ bool stop_may_dial(const struct deliver_house *house, const struct stop *stop, c
 	struct failure *ret_failure)
 {
 	const struct tls_decision *decision = &stop->decision;
+	const enum dane_finding found = stop->found->facts.dane_found;
 	char reason[EVIDENCE_REASON_MAX], address[IP_TEXT_MAX];
 
 	if (!decision->conflict && decision->hold == TLS_GO)
@@ -120,6 +123,9 @@ bool stop_may_dial(const struct deliver_house *house, const struct stop *stop, c
 		.evidence = { .desired = decision->level, .obtained = "none" } };
 	snprintf(ret_failure->reply, sizeof ret_failure->reply, "450 4.7.5 TLS: %s", reason);
 	evidence_explain(&ret_failure->evidence, reason);
+	metrics_count_policy(house->metrics, decision->decided_by, METRICS_POLICY_REFUSED);
+	if (dane_result(found, true) != DANE_RESULT_OK) /* which of the others holds it up is not its fault */
+		metrics_count_dane(house->metrics, found, false);
 	if (decision->conflict)
 		tell_of_conflict(house, stop, destination, reason);
 	log_event(LOG_WARN, "tls_host_skipped", log_str("destination", destination),

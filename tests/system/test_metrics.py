@@ -11,6 +11,7 @@ import urllib.request
 
 import pytest
 
+import dns
 import harness
 import smtp
 
@@ -125,7 +126,7 @@ def test_page_follows_the_format_and_has_every_metric(paged):
         | {name for name, _ in samples} >= set(types), "a family without a sample"
     assert {"build_info", "config_generation", "role_up", "role_restarts_total", "cert_expiry_seconds",
         "connections_total", "mails_accepted_total", "rejected_total", "tls_handshake_total", "delivery_total",
-        "delivery_duration_seconds", "policy_total", "queue_messages", "queue_oldest_seconds", "queue_corrupt_mails", "spool_fsync_seconds",
+        "delivery_duration_seconds", "policy_total", "dane_result_total", "queue_messages", "queue_oldest_seconds", "queue_corrupt_mails", "spool_fsync_seconds",
         "notes_dropped_total"} <= names
     manual = (harness.ROOT / "docs/metrics.md").read_text()
     assert {f"postern_{name}" for name in names} == set(re.findall(r"^\| `(postern_\w+)` \|", manual, re.M))
@@ -223,6 +224,30 @@ def test_deliveries_are_counted_by_level_and_connections_by_policy(make_gateway,
     assert total(gateway, "policy_total") == 1
     assert total(gateway, "tls_handshake_total", dir="out", result="ok") == (policy == "encrypted")
     assert value(gateway, "delivery_duration_seconds_count") == (result == "delivered")
+
+
+# The TLSA record of the host, the zone -> result of DANE, who decided, policy
+DANE_LEGS = [("TLSA 3 0 1 {own}", dns.SIGNED, "ok", "dane", "verified"), ("TLSA 3 0 1 {other}", dns.SIGNED, "failed", "dane", "refused"),
+    ("TLSA 0 0 1 {own}", dns.SIGNED, "unusable", "dane", "encrypted"), (None, dns.SIGNED, "not_applicable", "local", "encrypted"),
+    ("TLSA 3 0 1 {own}", dns.INSECURE, "insecure", "local", "encrypted"),
+    ("CNAME mx1.bogus.test.", dns.SIGNED, "tempfail", "dane", "refused")]
+
+
+@pytest.mark.parametrize("record,kind,result,source,policy", DANE_LEGS, ids=[leg[2] for leg in DANE_LEGS])
+def test_dane_is_counted_by_result_and_policies_by_who_decided(make_gateway, make_peer, pki, record, kind, result, source, policy):
+    port = int(make_peer(starttls="good").address.rpartition(":")[2])
+    record = "" if record is None else f"_{port}._tcp.mx1 " + record.format(own=pki.fingerprint(), other="ab" * 32)
+    with dns.Server({"good.test": dns.Zone(f"@ MX 10 mx1\nmx1 A 127.0.0.1\n{record}", kind),
+            "bogus.test": dns.Zone("mx1 TLSA 3 0 1 " + "ab" * 32, dns.BOGUS)}) as server:
+        gateway = make_gateway(dns=server.settings(), routes=None, accepted_domains=None, metrics=PAGE,
+            listeners=[{"name": "inbound", "type": "private", "address": "127.0.0.1:0", "certificate": "main", "policy": "out"}],
+            mail_flow_policies=[{"name": "out", "action": "relay", "tls": "preferred"}],
+            delivery={"retry": ["1h"], "port": port})
+        smtp.submit(gateway.address(), "alice@sender.test", "bob@good.test", harness.message())
+        harness.wait_for("it is counted", lambda: total(gateway, "delivery_total") == 1)
+        assert value(gateway, "dane_result_total", result=result) == total(gateway, "dane_result_total") == 1
+        assert value(gateway, "policy_total", source=source, result=policy) == total(gateway, "policy_total") == 1
+        assert total(gateway, "delivery_total", result="delivered") == (policy != "refused")
 
 
 def test_a_delivery_without_a_connection_has_no_level_and_no_policy(make_gateway):
