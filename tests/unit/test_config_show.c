@@ -321,7 +321,7 @@ static void put_all(const char *directory)
 	talloc_free(pki);
 	put(directory, "relay.yaml", RELAY RECIPIENTS);
 	put(directory, "people", "bob@good.test\n");
-	put(directory, "ta.test", "test. IN DS 1 13 2 00ff\n");
+	put(directory, "ta.test", ". IN DS 1 13 2 00ff\n");
 	put(directory, "pki/server.pem", "the chain");
 	put(directory, "pki/server.key", "the key");
 	put(directory, "pki/ca.pem", "the authorities");
