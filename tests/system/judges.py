@@ -1,8 +1,9 @@
 """The scene of the judges: signed zones, a validating resolver, receivers, and who is asked about them.
 
     judges.py FILE        asks all judges about all cases and writes their verdicts to FILE (JSON); POSTERN names the binary
+    judges.py --page FILE prints docs/judges.md from such a file
 
-It starts itself again in namespaces of its own (network, mounts, processes): everything listens on port 25 of loopback, names are
+The first starts itself again in namespaces of its own (network, mounts, processes): everything listens on port 25 of loopback, names are
 resolved at 127.0.0.1:53, and whatever is left ends with it. Needs root, NSD, ldnsutils, Unbound, Postfix, and Exim (unpacked).
 """
 
@@ -28,7 +29,7 @@ import harness  # noqa: E402
 import peer  # noqa: E402
 import smtp  # noqa: E402
 import unpacked  # noqa: E402
-from judges_cases import CASES, FINGER_LEVELS, LEVELS, Certificate  # noqa: E402
+from judges_cases import CASES, FINGER_LEVELS, KINDS, LEVELS, Certificate  # noqa: E402
 
 ZONES = (dns.SIGNED, dns.NSEC3, dns.BOGUS, dns.EXPIRED, dns.INSECURE)
 MATCH = {"verify": "hostname nexthop", "secure": "nexthop"}  # the names that Postern accepts at the same levels
@@ -37,7 +38,9 @@ DEADLY = "no-data"  # Debian 12's Postfix dies of a TLSA record of 3 bytes
 
 
 def main(arguments):
-    if arguments[0] == "--inside":
+    if arguments[0] == "--page":
+        print(page(json.loads(pathlib.Path(arguments[1]).read_text())), end="")
+    elif arguments[0] == "--inside":
         loopback_up()
         pathlib.Path(arguments[1]).write_text(json.dumps(ask(), indent=1) + "\n")
     else:
@@ -238,7 +241,7 @@ stub-zone:
 
     def _start_exim(self):
         """One Exim; a file for each address holds the certificate."""
-        binary = unpacked.package("exim4-daemon-heavy", "exim") / "usr/sbin/exim4"
+        self.exim = unpacked.package("exim4-daemon-heavy", "exim") / "usr/sbin/exim4"
         ours = [one for one in self.listeners if one[1] == "exim"]
         base, chains = self.folder / "exim", self.folder / "exim-keys"
         for folder in (base, base / "spool", chains):
@@ -254,8 +257,8 @@ stub-zone:
             choice = f"${{if and{{{{eq{{$received_ip_address}}{{{address}}}}}{{!eq{{$tls_sni}}{{{sni}}}}}}}{{{chains}/wrong}}{{{choice}}}}}"
         for path in chains.iterdir():
             os.chown(path, self.exim_user.pw_uid, -1)
-        (base / "exim.conf").write_text(EXIM.format(exim=binary, run=base, choice=choice, addresses=" ; ".join(one[0] for one in ours)))
-        self._spawn("exim", binary, "-C", base / "exim.conf", "-bdf")
+        (base / "exim.conf").write_text(EXIM.format(exim=self.exim, run=base, choice=choice, addresses=" ; ".join(one[0] for one in ours)))
+        self._spawn("exim", self.exim, "-C", base / "exim.conf", "-bdf")
         self._wait_greeting(ours[-1][0], "exim")
 
     def _start_peer(self, address, how, name, _):
@@ -334,6 +337,42 @@ bounce_notice_recipient = nobody
             return False
 
 
+    def ask_postern(self):
+        """A gateway for each level, all at once: {case: {level: verdict}}."""
+        pki = harness.Pki(self.folder / "pki")
+        gateways = {level: self._gateway(pki, entry) for level, entry in LEVELS.items()}
+        for gateway in gateways.values():
+            gateway.start(wait=False)
+        verdicts = {}
+        for level, gateway in gateways.items():
+            harness.wait_for(lambda: f"the gateway of {level} is ready\n" + gateway.stderr(), gateway.is_ready)
+            smtp.submit(gateway.address(), f"{level}@judge.test", [f"x@{case.domain}" for case in CASES], harness.message())
+        for level, gateway in gateways.items():
+            for domain, verdict in postern_verdicts(self._wait_attempts(gateway)).items():
+                verdicts.setdefault(domain, {})[level] = verdict
+        for gateway in gateways.values():
+            gateway.stop()
+        return {case.name: verdicts[case.domain] for case in CASES}
+
+    def _gateway(self, pki, entry):
+        return harness.Gateway(pki, harness.settings(dns=self.names.settings(), routes=None, accepted_domains=None,
+            authorities={"system": False, "custom": str(self.keys.folder / "root.pem")}, destinations=[{"domain": "default", **entry}],
+            listeners=[{"name": "inbound", "type": "private", "address": "127.0.0.1:0", "certificate": "main", "policy": "out"}],
+            mail_flow_policies=[{"name": "out", "action": "relay", "tls": "preferred"}], delivery={"retry": ["1h"], "port": 25}))
+
+    @staticmethod
+    def _wait_attempts(gateway):
+        """The recipients of the mail as tracking has them, when each was tried."""
+        seen = []
+
+        def all_tried():
+            seen[:] = [r for record in gateway.track() for r in record["recipients"]]
+            return len(seen) == len(CASES) and all(r["attempts"] for r in seen)
+        harness.wait_for(lambda: f"{len(CASES)} recipients are tried: {[r['address'] for r in seen if not r['attempts']]}\n"
+            + gateway.stderr()[-3000:], all_tried, patience=120)
+        return seen
+
+
 POSTFIX = """\
 compatibility_level = 3.6
 queue_directory = {b}/spool
@@ -410,9 +449,67 @@ def postfix_verdicts(log):
     return {case.name: {**(dead if case.name == DEADLY else {}), **verdicts.get(case.domain, {})} for case in CASES}
 
 
+def postern_verdicts(recipients):
+    """{domain: verdict} of one level's mail, of what tracking says."""
+    verdicts = {}
+    for recipient in recipients:
+        attempt = recipient["attempts"][-1]
+        obtained = (attempt.get("tls") or {}).get("obtained")
+        word = {"none": "clear", "verified": "verified"}.get(obtained, "encrypted") if recipient["state"] == "delivered" else recipient["state"]
+        verdicts[recipient["address"].split("@")[1]] = {"verdict": word, "why": attempt}
+    return verdicts
+
+
 def ask():
     scene = Scene()
-    return {"postfix": postfix_verdicts(scene.ask_postfix()), "finger": scene.ask_finger()}
+    versions = {"Postfix and posttls-finger": harness.run("postconf", "-dh", "mail_version").stdout.strip(),
+        "Exim": re.search(r"version (\S+)", harness.run(scene.exim, "-bV").stdout).group(1),
+        "NSD": re.search(r"version (\S+)", harness.run("nsd", "-v").stderr).group(1),
+        "Unbound": re.search(r"Version (\S+)", harness.run("unbound", "-V").stdout).group(1)}
+    return {"versions": versions, "postern": scene.ask_postern(), "postfix": postfix_verdicts(scene.ask_postfix()), "finger": scene.ask_finger()}
+
+
+# The page
+
+
+def cell(results, case, level):
+    """Postern's verdict, and those of the judges that differ."""
+    said = {judge: results[judge][case.name].get(level, {}).get("verdict") for judge in ("postern", "postfix", "finger")}
+    ours = said["postern"]
+    others = [f"{name}: {said[judge]}" for judge, name in (("postfix", "Postfix"), ("finger", "finger"))
+        if said[judge] not in (None, ours, *(["not verified"] if ours != "verified" else []))]
+    return ours + (f" ({', '.join(others)})" if others else "")
+
+
+def page(results):
+    lines = PAGE.format(versions=", ".join(f"{name} {version}" for name, version in results["versions"].items()), cases=len(CASES),
+        verdicts=len(CASES) * len(LEVELS)).splitlines()
+    lines += [f"| `{level}` | `{json.dumps(entry)[1:-1].replace(chr(34), '')}` |" for level, entry in LEVELS.items()]
+    lines += ["", "## Where they differ", "", *(f"* {words}" for words in KINDS.values())]
+    lines += ["", "## The cases", "", "| case | what is special | " + " | ".join(LEVELS) + " |", "|---" * (2 + len(LEVELS)) + "|"]
+    lines += [f"| {case.domain} | {case.about} | " + " | ".join(cell(results, case, level) for level in LEVELS) + " |" for case in CASES]
+    return "\n".join(lines) + "\n"
+
+
+PAGE = """\
+# Judges
+
+What Postern makes of {cases} mail domains at six levels, beside what a Postfix that sends and posttls-finger make of them: {verdicts} verdicts.
+`tests/system/test_judges.py` asks all of them; this page is made from one run by
+
+    tests/system/judges.py verdicts.json && tests/system/judges.py --page verdicts.json > docs/judges.md
+
+Asked were {versions}.
+
+`verified`: delivered, and the server's certificate was what the level demands. `encrypted`: delivered in TLS, whoever answers. `clear`: delivered
+without TLS. `deferred`: not delivered, tried again later. A cell holds Postern's verdict, and those of others where they differ. posttls-finger is asked
+about the last four levels, and says only whether a server could be verified: what it could not verify agrees with everything but `verified`. At
+`verify` all of them accept the host's name and the mail domain, at `secure` the mail domain alone. One authority is trusted; where nothing else is
+said, the server's certificate is signed by another one.
+
+| level of Postfix | entry of `destinations` |
+|---|---|
+"""
 
 
 if __name__ == "__main__":
