@@ -34,6 +34,8 @@ from judges_cases import CASES, FINGER_LEVELS, KINDS, LEVELS, Certificate  # noq
 ZONES = (dns.SIGNED, dns.NSEC3, dns.BOGUS, dns.EXPIRED, dns.INSECURE)
 MATCH = {"verify": "hostname nexthop", "secure": "nexthop"}  # the names that Postern accepts at the same levels
 FINGER_AT_ONCE = 6
+TRIED = r"to=<x@.* status="
+VALID, ELSEWHERE = (-60, 90), "nameConstraints=critical,permitted;DNS:elsewhere.test\n"
 DEADLY = "no-data"  # Debian 12's Postfix dies of a TLSA record of 3 bytes
 
 
@@ -64,26 +66,34 @@ def loopback_up():
 class Keys:
     """The authorities and the servers' certificates: NAME.pem, NAME.key below `folder`. Reading them gives what TLSA records are made of."""
 
-    AUTHORITIES = {"root": None, "middle": "root", "private": None, "below": "private", "late": "private", "other": None}
+    # name -> signer, more of its basic constraints, more extensions, days of its life
+    AUTHORITIES = {"root": ("self", "", "", VALID), "middle": ("root", "", "", VALID), "private": ("self", "", "", VALID),
+        "below": ("private", "", "", VALID), "late": ("private", "", "", (-60, -2)), "other": ("self", "", "", VALID),
+        "ended": ("self", "", "", (-60, -2)), "shallow": ("private", ",pathlen:0", "", VALID), "deep": ("shallow", "", "", VALID),
+        "fake": ("private", None, "", VALID), "bound": ("private", "", ELSEWHERE, VALID), "bound-root": ("root", "", ELSEWHERE, VALID)}
+    KINDS = {"ec": ("ec", "ec_paramgen_curve:P-256"), "rsa-1024": ("rsa:1024",), "rsa-4096": ("rsa:4096",), "ed25519": ("ed25519",)}
 
     def __init__(self, folder):
         self.folder = folder
         folder.mkdir()
-        for name, signer in self.AUTHORITIES.items():
-            self._make(name, f"/O=Test/CN={name}", "basicConstraints=critical,CA:true\nkeyUsage=critical,keyCertSign,cRLSign\n", signer or "self",
-                (-60, -2) if name == "late" else (-60, 90))
+        for name, (signer, constraints, more, days) in self.AUTHORITIES.items():
+            rights = f"CA:true{constraints}\nkeyUsage=critical,keyCertSign,cRLSign\n"
+            if constraints is None:
+                rights = "CA:false\nkeyUsage=digitalSignature\n"
+            self._make(name, f"/O=Test/CN={name}", f"basicConstraints=critical,{rights}{more}", signer, days)
 
     def _openssl(self, *arguments):
         done = harness.run("openssl", *arguments, cwd=self.folder)
         assert done.returncode == 0, done.stderr
 
-    def _make(self, name, subject, extensions, signer, days):
-        self._openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", f"{name}.key", "-out", f"{name}.csr",
-            "-subj", subject)
+    def _make(self, name, subject, extensions, signer, days, kind="ec", digest="sha256"):
+        algorithm, *options = self.KINDS[kind]
+        self._openssl("req", "-newkey", algorithm, *(word for option in options for word in ("-pkeyopt", option)), "-nodes", "-keyout", f"{name}.key",
+            "-out", f"{name}.csr", "-subj", subject)
         (self.folder / f"{name}.ext").write_text(extensions)
         dates = [time.strftime("%Y%m%d%H%M%SZ", time.gmtime(time.time() + day * 86400)) for day in days]
         (self.folder / f"{name}.cnf").write_text(f"[ca]\ndefault_ca=a\n[a]\ndatabase={name}.index\nnew_certs_dir=.\nrand_serial=yes\n"
-            "default_md=sha256\npolicy=p\nunique_subject=no\n[p]\ncommonName=optional\norganizationName=optional\n")
+            f"default_md={digest}\npolicy=p\nunique_subject=no\n[p]\ncommonName=optional\norganizationName=optional\n")
         (self.folder / f"{name}.index").write_text("")
         by = ["-selfsign", "-keyfile", f"{name}.key"] if signer == "self" else ["-cert", f"{signer}.pem", "-keyfile", f"{signer}.key"]
         self._openssl("ca", "-batch", "-notext", "-config", f"{name}.cnf", "-in", f"{name}.csr", "-out", f"{name}.pem", "-startdate", dates[0],
@@ -93,7 +103,8 @@ class Keys:
         """One file with key and chain as a receiver sends it."""
         names = ",".join(f"DNS:{n.format(**words)}" for n in certificate.names)
         self._make(name, f"/O=Test/CN={certificate.cn.format(**words)}", "basicConstraints=critical,CA:false\n"
-            + f"extendedKeyUsage={certificate.usage}\n" + (f"subjectAltName={names}\n" if names else ""), certificate.signer, certificate.days)
+            + f"extendedKeyUsage={certificate.usage}\n" + (f"subjectAltName={names}\n" if names else ""), certificate.signer, certificate.days,
+            certificate.key, certificate.digest)
         files = [f"{name}.key", f"{name}.pem", *(f"{other}.pem" for other in certificate.send)]
         (self.folder / f"{name}.all").write_text("".join((self.folder / f).read_text() for f in files))
 
@@ -129,7 +140,7 @@ class Scene:
         self.exim_user = unpacked.account("Debian-exim")
         self.keys = Keys(self.folder / "keys")
         self.zones = {zone: [] for zone in ZONES}
-        self.listeners = []  # (address, how, name of the certificate, name that the client must ask for)
+        self.listeners = []  # (address, how, name of the certificate, name that the client must ask for, more options)
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(self._prepare, range(len(CASES)), CASES))
         self._write_zones()
@@ -148,10 +159,10 @@ class Scene:
         for at, host in enumerate(case.hosts):
             name = f"{case.name}-{at}"
             mx = self._name_of(case, at, words)
-            self.keys.server(name, host.certificate, {**words, "mx": mx})
+            self.keys.server(name, host.certificate, {**words, "mx": mx, "MX": mx.upper(), "D": case.domain.upper()})
             data[f"tlsa{at or ''}"] = [self.keys.tlsa(text, name) for text in host.tlsa]
-            self.listeners.append((words[f"a{at or ''}"], host.by, name, mx if host.sni else None))
-        text = case.records or "".join(
+            self.listeners.append((words[f"a{at or ''}"], host.by, name, mx if host.sni else None, host.options))
+        text = case.records if case.records is not None else "".join(
             f"{{d}}. MX {10 * at + 10} {{mx{at or ''}}}.\n{{mx{at or ''}}}. A {{a{at or ''}}}\n"
             + (f"_25._tcp.{{mx{at or ''}}}. TLSA {{tlsa{at or ''}}}\n" if host.tlsa else "") for at, host in enumerate(case.hosts))
         for zone, records in {case.zone: text, **case.more}.items():
@@ -236,7 +247,8 @@ stub-zone:
     def _start_postfix(self):
         ours = [one for one in self.listeners if one[1] == "postfix"]
         self.postfix("receiver", "default_transport = discard:\nsmtpd_tls_security_level = may\n",
-            [f"{address}:25 inet n - n - 2 smtpd\n  -o smtpd_tls_chain_files={self.keys.folder}/{name}.all" for address, _, name, _ in ours])
+            [f"{address}:25 inet n - n - 2 smtpd" + "".join(f"\n  -o {option}" for option in (
+                f"smtpd_tls_chain_files={self.keys.folder}/{name}.all", *options)) for address, _, name, _, options in ours])
         self._wait_greeting(ours[-1][0], "receiver")
 
     def _start_exim(self):
@@ -247,9 +259,9 @@ stub-zone:
         for folder in (base, base / "spool", chains):
             folder.mkdir()
             os.chown(folder, self.exim_user.pw_uid, self.exim_user.pw_gid)
-        for address, _, name, sni in ours:
+        for address, _, name, sni, _ in ours:
             shutil.copy(self.keys.folder / f"{name}.all", chains / address)
-        names = [(address, sni) for address, _, _, sni in ours if sni]
+        names = [(address, sni) for address, _, _, sni, _ in ours if sni]
         choice = f"{chains}/$received_ip_address"
         for address, sni in names:
             self.keys.server("wrong", Certificate(names=("wrong.test",)), {"mx": "wrong.test"})
@@ -261,7 +273,7 @@ stub-zone:
         self._spawn("exim", self.exim, "-C", base / "exim.conf", "-bdf")
         self._wait_greeting(ours[-1][0], "exim")
 
-    def _start_peer(self, address, how, name, _):
+    def _start_peer(self, address, how, name, *_):
         files = {"server": self.keys.folder / f"{name}.all", "key": None}
         return peer.Peer(type("Pki", (), files), address=(address, 25), starttls="good" if how == "helo" else how, esmtp=how != "helo")
 
@@ -297,10 +309,10 @@ stub-zone:
         self._submit([case for case in CASES if case.name != DEADLY])
         count = len(LEVELS) * (len(CASES) - 1)
         harness.wait_for(lambda: f"Postfix is through with {count} recipients\n" + log.read_text()[-3000:],
-            lambda: log.read_text().count(" status=") >= count, patience=120)
+            lambda: len(re.findall(TRIED, log.read_text())) >= count, patience=120)
         self._submit([case for case in CASES if case.name == DEADLY])  # the last, since what it does to Postfix holds up the other mail
         harness.wait_for(lambda: "Postfix is through with the last\n" + log.read_text()[-3000:],
-            lambda: log.read_text().count(" status=") + log.read_text().count("killed by signal") >= count + len(LEVELS), patience=120)
+            lambda: len(re.findall(TRIED, log.read_text())) + log.read_text().count("killed by signal") >= count + len(LEVELS), patience=120)
         return log.read_text()
 
     @staticmethod
@@ -348,7 +360,7 @@ bounce_notice_recipient = nobody
             harness.wait_for(lambda: f"the gateway of {level} is ready\n" + gateway.stderr(), gateway.is_ready)
             smtp.submit(gateway.address(), f"{level}@judge.test", [f"x@{case.domain}" for case in CASES], harness.message())
         for level, gateway in gateways.items():
-            for domain, verdict in postern_verdicts(self._wait_attempts(gateway)).items():
+            for domain, verdict in postern_verdicts(self._wait_attempts(gateway, level)).items():
                 verdicts.setdefault(domain, {})[level] = verdict
         for gateway in gateways.values():
             gateway.stop()
@@ -361,12 +373,12 @@ bounce_notice_recipient = nobody
             mail_flow_policies=[{"name": "out", "action": "relay", "tls": "preferred"}], delivery={"retry": ["1h"], "port": 25}))
 
     @staticmethod
-    def _wait_attempts(gateway):
+    def _wait_attempts(gateway, level):
         """The recipients of the mail as tracking has them, when each was tried."""
         seen = []
 
         def all_tried():
-            seen[:] = [r for record in gateway.track() for r in record["recipients"]]
+            seen[:] = [r for record in gateway.track(sender=f"{level}@judge.test") for r in record["recipients"]]
             return len(seen) == len(CASES) and all(r["attempts"] for r in seen)
         harness.wait_for(lambda: f"{len(CASES)} recipients are tried: {[r['address'] for r in seen if not r['attempts']]}\n"
             + gateway.stderr()[-3000:], all_tried, patience=120)
@@ -466,7 +478,8 @@ def ask():
         "Exim": re.search(r"version (\S+)", harness.run(scene.exim, "-bV").stdout).group(1),
         "NSD": re.search(r"version (\S+)", harness.run("nsd", "-v").stderr).group(1),
         "Unbound": re.search(r"Version (\S+)", harness.run("unbound", "-V").stdout).group(1)}
-    return {"versions": versions, "postern": scene.ask_postern(), "postfix": postfix_verdicts(scene.ask_postfix()), "finger": scene.ask_finger()}
+    return {"versions": versions, "postern": scene.ask_postern(), "postfix": postfix_verdicts(scene.ask_postfix()),
+        "finger": scene.ask_finger()}
 
 
 # The page

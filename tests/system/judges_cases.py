@@ -18,19 +18,21 @@ LEVELS = {
 
 FINGER_LEVELS = ("verify", "secure", "dane", "dane-only")  # of which posttls-finger has something to say
 
-VERDICTS = {"V": "verified", "E": "encrypted", "C": "clear", "D": "deferred"}
+VERDICTS = {"V": "verified", "E": "encrypted", "C": "clear", "D": "deferred", "B": "bounced"}
 
 
 @dataclass
 class Certificate:
     """A server's certificate. In the texts {mx} is the host, {d} the mail domain. Signers: root (trusted by every judge), middle (below root),
-    private (trusted by nobody), below (an authority below private), late (the same, expired), self. `send` are what follows it."""
+    private (trusted by nobody), self, and others that are described by the cases that use them (Keys.AUTHORITIES). `send` are what follows it."""
     names: tuple = ("{mx}",)
     cn: str = "{mx}"
     signer: str = "private"
     send: tuple = ()
     days: tuple = (-1, 90)
     usage: str = "serverAuth"
+    key: str = "ec"
+    digest: str = "sha256"   # of the signature
 
 
 @dataclass
@@ -40,6 +42,7 @@ class Host:
     by: str = "postfix"
     tlsa: tuple = ()         # "3 1 1 leaf": of which certificate (leaf, its signers, other), or "# hex" for raw RDATA
     name: str = "mx"         # "" for the mail domain itself
+    options: tuple = ()      # more of Postfix
     sni: bool = False        # shows its certificate only to a client that names the host, and another one else
 
 
@@ -112,6 +115,12 @@ CASES = (
     ee("ee-or-ta", "3 1 1 wrong, 2 0 1 of the authority right", "VV", OTHER, "2 0 1 private", send=("private",)),
     ee("ee-sixty", "60 records, one of them right (by TCP)", "VV", *["3 1 1 made%d" % n for n in range(59)], LEAF),
 
+    ee("ee-ed25519", "3 1 1 of an Ed25519 key", "VV", LEAF, key="ed25519"),
+    ee("ee-rsa-4096", "3 0 0: a whole certificate with an RSA key of 4096 bits", "VV", "3 0 0 leaf", key="rsa-4096"),
+    ee("ee-rsa-1024", "3 1 1 of an RSA key of 1024 bits", "DD", LEAF, key="rsa-1024"),
+    ee("ee-sha1", "3 1 1, the certificate is signed with SHA-1", "VV", LEAF, digest="sha1"),
+    ee("ee-bound", "3 1 1, its authority may not sign for this name", "VV", LEAF, signer="bound", send=("bound",)),
+
     # An authority's
     ee("ta-201", "2 0 1 of the root, which is sent", "VV", "2 0 1 private", send=("private",)),
     ee("ta-201-exim", "the same at Exim", "VV", "2 0 1 private", send=("private",), by="exim"),
@@ -139,6 +148,16 @@ CASES = (
     ee("ta-client-usage", "the certificate is only for clients", "DD", "2 0 1 private", usage="clientAuth", send=("private",)),
     ee("ta-of-leaf", "2 1 1 of the server's own key", "DD", "2 1 1 leaf"),
     ee("ta-other", "2 0 1 of another authority, the server's is trusted", "EEVDDD", "2 0 1 private", signer="root", send=("root",)),
+    ee("ta-ended", "2 0 1 of the root, which is expired", "DD", "2 0 1 ended", signer="ended", send=("ended",)),
+    ee("ta-deep", "2 0 1 of the root; an authority below one that may have none", "DD", "2 0 1 private", signer="deep",
+        send=("deep", "shallow", "private")),
+    ee("ta-fake", "2 0 1 of the root; the issuer is no authority", "DD", "2 0 1 private", signer="fake", send=("fake", "private")),
+    ee("ta-bound", "2 0 1 of the root; the issuer may not sign for this name", "DD", "2 0 1 private", signer="bound",
+        send=("bound", "private")),
+    ee("ta-sha1", "2 0 1 of the root; the certificate is signed with SHA-1", "DD", "2 0 1 private", send=("private",), digest="sha1"),
+    ee("ta-upper-case", "2 0 1; the host's name in capitals", "VV", "2 0 1 private", names=("{MX}",), send=("private",)),
+    ee("ta-late-or-ee", "2 0 1 of the root and 3 1 1 wrong; the certificate is expired", "DD", "2 0 1 private", OTHER, days=(-30, -2),
+        send=("private",)),
 
     # Records that cannot be used
     ee("pkix-ee", "1 1 1 of the server's key: not for mail", "ED", "1 1 1 leaf"),
@@ -163,6 +182,9 @@ CASES = (
     clear("refused", "no TLSA, STARTTLS is answered 454", "CDDDCD", "refused"),
     clear("broken", "no TLSA, the handshake fails", "DDDDDD", "broken"),
     clear("helo", "no TLSA, EHLO is answered 502", "CDDDCD", "helo"),
+    Case("old-tls", "no TLSA, TLS 1.1 at most", "DDDDDD", (Host(options=("smtpd_tls_protocols=<=TLSv1.1",)),)),
+    Case("anonymous", "no TLSA, a server without certificate", "DDDDDD",
+        (Host(options=("smtpd_tls_chain_files=", "smtpd_tls_cert_file=none", "smtpd_tls_protocols=<=TLSv1.2")),)),
     clear("ee-no-starttls", "TLSA, STARTTLS is not offered", "CDDDDD", "absent", LEAF),
     clear("ee-refused", "TLSA, STARTTLS is answered 454", "CDDDDD", "refused", LEAF),
     clear("ee-broken", "TLSA, the handshake fails", "DDDDDD", "broken", LEAF),
@@ -196,6 +218,11 @@ CASES = (
     # Aliases
     Case("tlsa-alias", "the TLSA is an alias in a signed zone", "VV", (Host(tlsa=(LEAF,)),),
         records=MX + HOST + "_25._tcp.{mx}. CNAME tlsa.{d}.\ntlsa.{d}. TLSA {tlsa}"),
+    Case("tlsa-wildcard", "the TLSA stands at *._tcp", "VV", (Host(tlsa=(LEAF,)),), records=MX + HOST + "*._tcp.{mx}. TLSA {tlsa}"),
+    Case("tlsa-wildcard-nsec3", "the same in a zone with NSEC3", "VV", (Host(tlsa=(LEAF,)),), "nsec3",
+        records=MX + HOST + "*._tcp.{mx}. TLSA {tlsa}"),
+    Case("tlsa-loop", "the TLSA is an alias of itself", "DD", records=MX + HOST + "_25._tcp.{mx}. CNAME _25._tcp.{mx}."),
+    Case("host-wildcard", "the host's address stands at *.domain, and there is no TLSA", "ED", records=MX + "*.{d}. A {a}"),
     Case("tlsa-alias-insecure", "the TLSA is an alias into an unsigned zone", "ED", (Host(tlsa=(OTHER,)),),
         records=MX + HOST + "_25._tcp.{mx}. CNAME tlsa.insecure.test.", more={"insecure": "tlsa TLSA {tlsa}"}),
     Case("alias", "the host is an alias, all signed, TLSA at the target", "VV", (Host(tlsa=(LEAF,)),),
@@ -234,6 +261,7 @@ CASES = (
     Case("second-right", "TLSA of the first host wrong, of the second right", "VV", (Host(tlsa=(OTHER,)), Host(tlsa=(LEAF,), name="mx1"))),
     Case("second-plain", "TLSA of the first host wrong, the second has none", "ED", (Host(tlsa=(OTHER,)), Host(name="mx1"))),
     Case("first-plain", "the first host has no TLSA, the second has the right one", "EEDDEV", (Host(), Host(tlsa=(LEAF,), name="mx1"))),
+    Case("nowhere", "the domain does not exist", "BBBBBB", records=""),
     Case("both-wrong", "TLSA of both hosts wrong", "DD", (Host(tlsa=(OTHER,)), Host(tlsa=(OTHER,), name="mx1"))),
     Case("sni", "the right certificate only for who names the host", "VV", (Host(by="exim", tlsa=(LEAF,), sni=True),)),
 
@@ -250,6 +278,8 @@ CASES = (
     pkix("names-cn-host", "the host stands in the CN alone", "D", "D", names=()),
     pkix("names-cn-domain", "the domain stands in the CN alone", "D", "D", names=(), cn="{d}"),
     pkix("names-cn-beside-san", "the domain stands in the CN, another name in the SAN", "D", "D", names=("www.elsewhere.test",), cn="{d}"),
+    pkix("names-upper-case", "certificate with both names in capitals", "V", "V", names=("{MX}", "{D}")),
+    pkix("names-below-domain", "certificate with a name below the domain, as a wildcard in its middle", "D", "D", names=("mx.*.test",), cn="x"),
     pkix("chain-middle", "certificate of an authority below the trusted one, which is sent", "V", "V", names=("{mx}", "{d}"), signer="middle",
         send=("middle",)),
     pkix("chain-hole", "the same, not sent", "D", "D", names=("{mx}", "{d}"), signer="middle"),
@@ -257,6 +287,11 @@ CASES = (
     pkix("chain-self", "self-signed", "D", "D", names=("{mx}", "{d}"), signer="self", by="exim"),
     pkix("chain-expired", "expired", "D", "D", names=("{mx}", "{d}"), days=(-30, -2)),
     pkix("chain-not-yet", "not valid yet", "D", "D", names=("{mx}", "{d}"), days=(2, 30)),
+    pkix("chain-bound", "its authority may not sign for these names", "D", "D", names=("{mx}", "{d}"), signer="bound-root",
+        send=("bound-root",)),
+    pkix("chain-sha1", "signed with SHA-1", "D", "D", names=("{mx}", "{d}"), digest="sha1"),
+    pkix("chain-rsa-1024", "an RSA key of 1024 bits", "D", "D", names=("{mx}", "{d}"), key="rsa-1024"),
+    pkix("chain-ed25519", "an Ed25519 key", "V", "V", names=("{mx}", "{d}"), key="ed25519"),
     pkix("chain-client-usage", "only for clients", "D", "D", names=("{mx}", "{d}"), usage="clientAuth"),
 )
 
@@ -265,9 +300,13 @@ CASES = (
 KINDS = {
     "cn": "Postfix takes the CN of a certificate without dNSName; Postern never does for DANE, and else only by `tls.cn_fallback`.",
     "dies": "Postfix's client ends by signal 6 when a TLSA record has nothing behind its three first bytes.",
+    "old": "Where no certificate has to hold, Postfix takes TLS 1.1 and suites without a certificate; Postern takes neither.",
+    "weak": "Postfix believes RSA keys of 1024 bits; Postern none below 2048 where a certificate has to hold.",
     "first": "posttls-finger looks at the first host that answers only.",
 }
 CN_DANE = ("cn", {"dane": "verified", "dane-only": "verified"})
+OLD = ("old", {"may": "encrypted", "encrypt": "encrypted", "dane": "encrypted"})
+WEAK_DANE, WEAK = ("weak", {"dane": "verified", "dane-only": "verified"}), ("weak", {"verify": "verified", "secure": "verified"})
 DIES = ("dies", {"dane": "dies", "dane-only": "dies"})
 DIFFERENCES = {
     ("postfix", "ta-cn-only"): CN_DANE,
@@ -278,6 +317,12 @@ DIFFERENCES = {
     ("finger", "names-cn-host"): ("cn", {"verify": "verified"}),
     ("finger", "names-cn-domain"): ("cn", {"verify": "verified", "secure": "verified"}),
     ("finger", "no-data"): DIES,
+    ("postfix", "old-tls"): OLD,
+    ("postfix", "anonymous"): OLD,
+    ("postfix", "ee-rsa-1024"): WEAK_DANE,
+    ("finger", "ee-rsa-1024"): WEAK_DANE,
+    ("postfix", "chain-rsa-1024"): WEAK,
+    ("finger", "chain-rsa-1024"): WEAK,
     ("finger", "second-right"): ("first", {"dane": "not verified", "dane-only": "not verified"}),
     ("finger", "first-plain"): ("first", {"dane-only": "not verified"}),
 }

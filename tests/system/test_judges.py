@@ -73,7 +73,7 @@ def test_3_03_B76_without_secure_records_dane_does_not_apply(verdicts):
 
 @inside
 def test_3_04_a_failed_lookup_is_never_no_record(verdicts):
-    holds(verdicts, "bogus-tlsa bogus-tlsa-then-plain")
+    holds(verdicts, "bogus-tlsa bogus-tlsa-then-plain tlsa-loop")
 
 
 @inside
@@ -118,7 +118,7 @@ def test_3_16_a_signed_alias_of_an_unsigned_name(verdicts):
 
 @inside
 def test_3_18_records_behind_an_alias(verdicts):
-    holds(verdicts, "tlsa-alias tlsa-alias-insecure bogus-tlsa")
+    holds(verdicts, "tlsa-alias tlsa-alias-insecure bogus-tlsa tlsa-wildcard tlsa-wildcard-nsec3")
 
 
 @inside
@@ -138,7 +138,8 @@ def test_3_21_3_22_B70_what_nobody_can_use_does_not_count(verdicts):
 
 @inside
 def test_3_23_B68_the_key_alone_counts_for_usage_3(verdicts):
-    holds(verdicts, "ee-301 ee-312 ee-302 ee-310 ee-300 ee-self-signed ee-expired ee-other-name ee-client-usage")
+    holds(verdicts, "ee-301 ee-312 ee-302 ee-310 ee-300 ee-self-signed ee-expired ee-other-name ee-client-usage "
+        "ee-ed25519 ee-rsa-4096 ee-rsa-1024 ee-sha1 ee-bound")
 
 
 @inside
@@ -149,7 +150,7 @@ def test_3_24_B68_the_authority_must_be_sent_or_be_in_the_dns(verdicts):
 
 @inside
 def test_3_25_everything_of_a_chain_counts_for_usage_2(verdicts):
-    holds(verdicts, "ta-other-name ta-expired ta-not-yet ta-late ta-client-usage")
+    holds(verdicts, "ta-other-name ta-expired ta-not-yet ta-late ta-client-usage ta-ended ta-deep ta-fake ta-bound ta-sha1 ta-late-or-ee")
 
 
 @inside
@@ -169,7 +170,7 @@ def test_3_28_only_the_strongest_digest_counts(verdicts):
 
 @inside
 def test_3_29_B71_names_that_usage_2_takes(verdicts):
-    holds(verdicts, "ta-domain-name domain-alias domain-alias-name alias-ta ta-wildcard ta-other-name")
+    holds(verdicts, "ta-domain-name domain-alias domain-alias-name alias-ta ta-wildcard ta-other-name ta-upper-case")
 
 
 @inside
@@ -209,12 +210,18 @@ def test_B44_B45_B46_B49_B50_names_that_the_verifying_levels_take(verdicts):
 
 @inside
 def test_B51_wildcards(verdicts):
-    holds(verdicts, "names-wildcard-host names-wildcard-domain names-wildcard-two names-partial-wildcard")
+    holds(verdicts, "names-wildcard-host names-wildcard-domain names-wildcard-two names-partial-wildcard names-below-domain")
+
+
+@inside
+def test_3_35_B48_old_protocols_suites_without_certificates_and_weak_signatures(verdicts):
+    holds(verdicts, "old-tls anonymous chain-sha1 chain-rsa-1024")
 
 
 @inside
 def test_B46_chains_that_the_verifying_levels_take(verdicts):
-    holds(verdicts, "chain-middle chain-hole chain-private chain-self chain-expired chain-not-yet chain-client-usage")
+    holds(verdicts, "chain-middle chain-hole chain-private chain-self chain-expired chain-not-yet chain-client-usage "
+        "chain-bound chain-ed25519")
 
 
 @pytest.mark.hygiene
