@@ -210,6 +210,7 @@ static enum tls_level transact(const struct deliver_house *house, struct link **
 		.failure = text_must(talloc_zero(outcome, struct failure)),
 		.means = { .config = house->config,
 			.resolver = house->resolver,
+			.cache = house->dns_cache,
 			.stop_fd = house->stop_fd,
 			.deadline = clock_mono_ms() + ATTEMPT_MS },
 		.link = link };

@@ -6,6 +6,7 @@
 struct accounts;
 struct clear_hosts;
 struct config;
+struct dns_cache;
 struct crl_set;
 struct crl_told;
 struct link;
@@ -19,6 +20,7 @@ struct trust;
 struct deliver_house {
 	const struct config *config;
 	struct peer *resolver;			   /* for lookup/dns.h */
+	struct dns_cache *dns_cache;		   /* of its answers */
 	struct peer *upkeep;			   /* for pki/ocsp_ask.h */
 	struct tls_context *tls;		   /* where no profile is named */
 	struct tls_context *const *tls_by_profile; /* as `tls_profiles`; NULL where no destination names it */

@@ -12,6 +12,7 @@
 #include "deliver/link_private.h"
 #include "lookup/dane.h"
 #include "lookup/dns.h"
+#include "lookup/dns_cache.h"
 #include "pki/crl_source.h"
 #include "pki/crl_told.h"
 #include "pki/dane.h"
@@ -115,8 +116,8 @@ static const char *look_up_ptr(struct look *look)
 {
 	const struct link *link = look->link;
 	char *name = dns_reverse_name(look->verified, &look->server.address);
-	const struct dns_answer *answer = dns_ask(look->house->resolver, look->verified, name, DNS_PTR,
-		look->house->stop_fd, link_deadline(link, PTR_MS));
+	const struct dns_answer *answer = dns_cache_ask(look->house->dns_cache, look->house->resolver,
+		look->verified, name, DNS_PTR, look->house->stop_fd, link_deadline(link, PTR_MS));
 
 	return answer->count == 0 ? NULL : answer->records[0].name;
 }

@@ -89,6 +89,7 @@ static struct finding verify(const struct deliver_house *house, const char *reci
 	const char *domain = text_copy_lower(scratch, envelope_domain(recipient));
 	const struct route_means means = { .config = house->config,
 		.resolver = house->resolver,
+		.cache = house->dns_cache,
 		.stop_fd = house->stop_fd,
 		.deadline = clock_mono_ms() + ALL_MS };
 	struct finding finding = { RECIPIENT_LATER, route_destination(house->config, domain), "" };

@@ -14,6 +14,7 @@
 #include "base/base.h"
 #include "base/clock.h"
 #include "lookup/dns.h"
+#include "lookup/dns_cache.h"
 #include "lookup/route.h"
 
 enum { QUESTION_MS = 30000 };
@@ -31,8 +32,8 @@ static const struct dns_answer *ask(const struct look *look, const char *name, e
 {
 	struct dane_lookup_result *result = look->result;
 	int64_t deadline = MIN(look->means->deadline, clock_mono_ms() + QUESTION_MS);
-	const struct dns_answer *answer =
-		dns_ask(look->means->resolver, look->owner, name, type, look->means->stop_fd, deadline);
+	const struct dns_answer *answer = dns_cache_ask(look->means->cache, look->means->resolver,
+		look->owner, name, type, look->means->stop_fd, deadline);
 
 	if (answer->result == DNS_FAILED)
 		result->why = text_must(

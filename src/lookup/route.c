@@ -15,6 +15,7 @@
 #include "base/interfaces.h"
 #include "config/config.h"
 #include "lookup/dns.h"
+#include "lookup/dns_cache.h"
 #include "lookup/dns_mx.h"
 
 /* One attempt is bounded: ten connections of at most 30 s each, and hosts with a hundred addresses do not hide the next one. */
@@ -61,8 +62,8 @@ static struct dns_answer *ask(struct route *route, const char *name, enum dns_ty
 {
 	struct route_private *p = route->private;
 	int64_t deadline = MIN(p->means->deadline, clock_mono_ms() + QUESTION_MS);
-	struct dns_answer *answer =
-		dns_ask(p->means->resolver, route, name, type, p->means->stop_fd, deadline);
+	struct dns_answer *answer = dns_cache_ask(
+		p->means->cache, p->means->resolver, route, name, type, p->means->stop_fd, deadline);
 
 	if (answer->result == DNS_FAILED)
 		p->why = text_must(talloc_asprintf(route, "%s of %s: %s%s",

@@ -13,6 +13,7 @@
 
 struct config;
 struct config_route;
+struct dns_cache;
 struct peer;
 
 /* The name by which queue and deliver know the destination of `domain`: the next hop of its route, or the domain itself when no route
@@ -23,6 +24,7 @@ const char *route_destination(const struct config *config, const char *domain);
 struct route_means {
 	const struct config *config;
 	struct peer *resolver;
+	struct dns_cache *cache; /* of its answers; NULL = none */
 	int stop_fd;
 	int64_t deadline; /* clock_mono_ms(): no lookup takes longer */
 };

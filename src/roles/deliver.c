@@ -28,6 +28,7 @@
 #include "deliver/verify.h"
 #include "ipc/channel.h"
 #include "ipc/peer.h"
+#include "lookup/dns_cache.h"
 #include "net/tls.h"
 #include "net/tls_sessions.h"
 #include "pki/crl_source.h"
@@ -441,6 +442,7 @@ static struct generation *generation_new(
 	atomic_init(&generation->users, 1);
 	generation->house = (struct deliver_house){ .config = config,
 		.resolver = d->resolver,
+		.dns_cache = dns_cache_new(generation),
 		.upkeep = d->upkeep,
 		.tls = tls,
 		.tls_by_profile = by_profile,
