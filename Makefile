@@ -10,7 +10,7 @@ PYTEST = /usr/bin/python3 -m pytest -p no:cacheprovider -q -rfEs
 C_FILES = $(shell find src tests bench -name '*.[ch]')
 
 .PHONY: help build run check test crash crash-mutants salvage format clean packages test-packages asan bench bench-tools bench-start bench-idle \
-	bench-relay bench-quick bench-queue
+	bench-relay bench-quick bench-dane bench-queue
 
 help:
 	@echo 'make build          optimised binary at build/postern'
@@ -23,6 +23,7 @@ help:
 	@echo 'make bench          start, idle sessions, and relay beside Postfix: hours, can be interrupted; writes docs/performance.md'
 	@echo 'make bench-relay    relay alone (CELLS, BENCH_OPTIONS), printed only; so bench-start, bench-idle'
 	@echo 'make bench-quick    system calls of one relayed mail: a number to compare before and after a change'
+	@echo 'make bench-dane     what DANE costs, printed only'
 	@echo 'make bench-queue    figures of the queue; bench/README.md says what they mean'
 	@echo 'make format         clang-format all C files'
 	@echo 'make clean          remove build/'
@@ -85,6 +86,9 @@ bench-relay: bench-tools
 
 bench-quick: bench-tools
 	@bench/quick.py $(BENCH_OPTIONS)
+
+bench-dane: bench-tools
+	@bench/dane.py $(BENCH_OPTIONS)
 
 bench-queue: bench-tools
 	@bench/bench_queue.py $(FIGURES)
