@@ -34,6 +34,7 @@ from judges_cases import CASES, FINGER_LEVELS, KINDS, LEVELS, Certificate  # noq
 ZONES = (dns.SIGNED, dns.NSEC3, dns.BOGUS, dns.EXPIRED, dns.INSECURE)
 MATCH = {"verify": "hostname nexthop", "secure": "nexthop"}  # the names that Postern accepts at the same levels
 FINGER_AT_ONCE = 6
+COMMANDS = 4  # the commands are asked about every fourth domain
 TRIED = r"to=<x@.* status="
 VALID, ELSEWHERE = (-60, 90), "nameConstraints=critical,permitted;DNS:elsewhere.test\n"
 DEADLY = "no-data"  # Debian 12's Postfix dies of a TLSA record of 3 bytes
@@ -359,12 +360,22 @@ bounce_notice_recipient = nobody
         for level, gateway in gateways.items():
             harness.wait_for(lambda: f"the gateway of {level} is ready\n" + gateway.stderr(), gateway.is_ready)
             smtp.submit(gateway.address(), f"{level}@judge.test", [f"x@{case.domain}" for case in CASES], harness.message())
+        self.commands = self._ask_commands(gateways["dane-only"])
         for level, gateway in gateways.items():
             for domain, verdict in postern_verdicts(self._wait_attempts(gateway, level)).items():
                 verdicts.setdefault(domain, {})[level] = verdict
         for gateway in gateways.values():
             gateway.stop()
         return {case.name: verdicts[case.domain] for case in CASES}
+
+    @staticmethod
+    def _ask_commands(gateway):
+        """`dane verify` about every fourth domain: {case: {"code", "last"}}."""
+        def one(case):
+            done = gateway.command("dane", "verify", case.domain)
+            return case.name, {"code": done.returncode, "last": done.stdout.splitlines()[-1:], "why": done.stdout + done.stderr}
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+            return dict(pool.map(one, CASES[::COMMANDS]))
 
     def _gateway(self, pki, entry):
         return harness.Gateway(pki, harness.settings(dns=self.names.settings(), routes=None, accepted_domains=None,
@@ -478,8 +489,11 @@ def ask():
         "Exim": re.search(r"version (\S+)", harness.run(scene.exim, "-bV").stdout).group(1),
         "NSD": re.search(r"version (\S+)", harness.run("nsd", "-v").stderr).group(1),
         "Unbound": re.search(r"Version (\S+)", harness.run("unbound", "-V").stdout).group(1)}
-    return {"versions": versions, "postern": scene.ask_postern(), "postfix": postfix_verdicts(scene.ask_postfix()),
-        "finger": scene.ask_finger()}
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        postern, postfix = pool.submit(scene.ask_postern), pool.submit(scene.ask_postfix)
+        log = postfix.result()
+        return {"versions": versions, "postfix": postfix_verdicts(log), "finger": scene.ask_finger(), "postern": postern.result(),
+            "commands": scene.commands}
 
 
 # The page

@@ -224,6 +224,17 @@ def test_B46_chains_that_the_verifying_levels_take(verdicts):
         "chain-bound chain-ed25519")
 
 
+@inside
+def test_B79_dane_verify_says_what_becomes_of_mail(verdicts):
+    """Asked of the gateway with mandatory DANE, about every fourth domain."""
+    assert len(verdicts["commands"]) > len(CASES) / 5
+    for name, said in verdicts["commands"].items():
+        case = next(case for case in CASES if case.name == name)
+        verified = case.wanted()["dane-only"] == "verified"
+        assert (said["code"] == 0) == verified and said["code"] in (0, 1, 75), said["why"]
+        assert said["last"] == [f"DANE {'SUCCESS' if verified else 'FAILED'} for {case.domain}"], said["why"]
+
+
 @pytest.mark.hygiene
 def test_the_cases_are_well_formed():
     assert len({case.domain for case in CASES}) == len(CASES) >= 60
