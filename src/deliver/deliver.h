@@ -15,6 +15,7 @@ struct peer;
 struct tls_context;
 struct tls_sessions;
 struct trust;
+struct verify_memo;
 
 /* What deliveries need of the house; borrowed while they run. */
 struct deliver_house {
@@ -26,6 +27,7 @@ struct deliver_house {
 	struct tls_context *const *tls_by_profile; /* as `tls_profiles`; NULL where no destination names it */
 	struct tls_sessions *sessions;		   /* NULL = none are kept */
 	const struct trust *trust;  /* who vouches for servers that are verified; NULL = none is */
+	struct verify_memo *memo;   /* of what is only recorded; NULL = nothing is remembered */
 	const struct crl_set *crls; /* NULL = revocation is not checked */
 	struct crl_told *told;	    /* of issuers without a list, and of demands that exclude each other */
 	struct clear_hosts *clear_hosts; /* the temporary list; of the role, over generations */

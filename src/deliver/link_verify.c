@@ -18,6 +18,7 @@
 #include "pki/dane.h"
 #include "pki/ocsp_ask.h"
 #include "pki/trust.h"
+#include "pki/verify_memo.h"
 #include "pki/verify_server.h"
 #include "report/metrics.h"
 
@@ -75,7 +76,8 @@ struct look {
 	const struct deliver_house *house;
 	struct link *link;
 	struct verify_facts facts;
-	struct verified *verified;
+	struct digest chain;	   /* for house->memo */
+	struct verified *verified; /* NULL = nobody needed it yet */
 	struct verify_server server;
 	bool has_status; /* OCSP was asked: `status` */
 	struct ocsp_answer status;
@@ -108,7 +110,27 @@ static void look_begin(struct look *look, const struct deliver_house *house, str
 					      : target->domain,
 			.host = target->literal ? NULL : target->host,
 			.address = target->address } };
-	look->verified = verify_open(link, &look->facts);
+	look->chain = verify_memo_chain(&look->facts);
+}
+
+static const struct verified *verified_of(struct look *look)
+{
+	if (look->verified == NULL)
+		look->verified = verify_open(look->link, &look->facts);
+	return look->verified;
+}
+
+/* What is only recorded, and asks nobody: as it was a minute ago, or anew. */
+static void record_name(struct look *look, enum tls_check check, struct verify_verdict *verdict)
+{
+	struct verify_memo *memo = look->house->memo;
+	struct digest key = verify_memo_key(&look->chain, check, &look->server);
+
+	if (memo != NULL && verify_memo_find(memo, &key, clock_mono_ms(), verdict))
+		return;
+	verify_server_ask(verified_of(look), check, &look->server, verdict);
+	if (memo != NULL)
+		verify_memo_keep(memo, &key, clock_mono_ms(), &look->facts, verdict);
 }
 
 /* The name of the server's address, by the DNS; NULL when it has none, or it is not known. */
@@ -138,12 +160,10 @@ static void ask_for_status(struct look *look, struct verify_verdict *verdict)
 	verify_add_ocsp(&look->facts, issuer == NULL ? NULL : &look->status, verdict);
 }
 
-/* By an authority, and for the name that `check` is about. What only is recorded asks nobody. */
-static void verify_name(struct look *look, enum tls_check check, bool counts, struct verify_verdict *verdict)
+/* By an authority, and for the name that `check` is about. */
+static void verify_name(struct look *look, enum tls_check check, struct verify_verdict *verdict)
 {
-	verify_server_ask(look->verified, check, &look->server, verdict);
-	if (!counts)
-		return;
+	verify_server_ask(verified_of(look), check, &look->server, verdict);
 	if (look->server.ptr == NULL && verify_server_wants_ptr(look->verified, check, verdict)) {
 		look->server.ptr = look_up_ptr(look);
 		if (look->server.ptr != NULL)
@@ -164,6 +184,7 @@ static void verify_records(
 		.names = dane == NULL ? NULL : dane->names,
 		.name_count = dane == NULL ? 0 : dane->name_count,
 		.trust = house->trust,
+		.client = house->tls,
 		.pkix_usages = house->config->tls.dane_pkix_usages == CONFIG_PKIX_USAGES_ENFORCE,
 		.now_ms = clock_wall_ms() };
 
@@ -209,8 +230,10 @@ void link_verify(const struct deliver_house *house, struct link *link, char *det
 			continue;
 		if (check == TLS_CHECK_DANE)
 			verify_records(house, link, &verdict);
+		else if (counting & check)
+			verify_name(&look, (enum tls_check)check, &verdict);
 		else
-			verify_name(&look, (enum tls_check)check, counting & check, &verdict);
+			record_name(&look, (enum tls_check)check, &verdict);
 		link->made |= check;
 		if (verdict.result == VERIFY_FINE)
 			link->passed |= check;

@@ -46,16 +46,17 @@ struct verify_memo *verify_memo_new(const void *owner)
 
 struct digest verify_memo_chain(const struct verify_facts *facts)
 {
+	const int count = MAX(sk_X509_num(facts->chain), 0);
 	const struct {
 		const void *trust, *crls;
-		int purpose, revocation, cn_fallback, fqdn, weak, count;
-	} how = { facts->trust, facts->crls, (int)facts->purpose, (int)facts->revocation, facts->cn_fallback,
-		facts->fqdn, facts->weak, MAX(sk_X509_num(facts->chain), 0) };
-	size_t size = sizeof how + (size_t)how.count * DIGEST_SIZE;
+		int purpose, revocation, ocsp, cn_fallback, fqdn, weak; /* without a gap */
+	} how = { facts->trust, facts->crls, (int)facts->purpose, (int)facts->revocation, (int)facts->ocsp,
+		facts->cn_fallback, facts->fqdn, facts->weak };
+	size_t size = sizeof how + (size_t)count * DIGEST_SIZE;
 	unsigned char *all = text_must(talloc_zero_size(NULL, size));
 
 	memcpy(all, &how, sizeof how);
-	for (int i = 0; i < how.count; i++)
+	for (int i = 0; i < count; i++)
 		X509_digest(sk_X509_value(facts->chain, i), EVP_sha256(),
 			all + sizeof how + (size_t)i * DIGEST_SIZE, NULL);
 	struct digest digest = digest_of((struct text){ (const char *)all, size });
@@ -74,9 +75,10 @@ struct digest verify_memo_key(
 	const struct digest *chain, enum tls_check check, const struct verify_server *server)
 {
 	char hex[DIGEST_HEX_MAX], address[IP_TEXT_MAX];
-	char *text = text_must(talloc_asprintf(
-		NULL, "%s %d %s ", digest_hex(chain, hex), check, ip_format(&server->address, address)));
+	char *text = text_must(talloc_asprintf(NULL, "%s %d ", digest_hex(chain, hex), check));
 
+	if (server->domain == NULL || server->host == NULL) /* else the address does not count */
+		text = put_name(text, ip_format(&server->address, address));
 	text = put_name(text, server->domain);
 	text = put_name(text, server->host);
 	text = put_name(text, server->route);

@@ -34,6 +34,7 @@
 #include "pki/crl_source.h"
 #include "pki/crl_told.h"
 #include "pki/trust.h"
+#include "pki/verify_memo.h"
 #include "queue/queue.h"
 #include "report/metrics.h"
 #include "roles/role.h"
@@ -447,6 +448,7 @@ static struct generation *generation_new(
 		.tls = tls,
 		.tls_by_profile = by_profile,
 		.trust = trust_of(generation, config, bundle),
+		.memo = verify_memo_new(generation),
 		.told = d->told,
 		.clear_hosts = d->clear_hosts,
 		.sessions = tls_sessions_new(),

@@ -131,7 +131,7 @@ static void test_2_16_everything_that_the_verdict_depends_on_is_in_the_key(void 
 	struct trust *trust = trust_new(*state);
 	struct verify_server usual = { .domain = "good.test", .host = "mx.good.test", .route = "gw.test" };
 	struct verify_facts facts[] = { facts_of(), facts_of(), facts_of(), facts_of(), facts_of(),
-		facts_of(), facts_of(), facts_of() };
+		facts_of(), facts_of(), facts_of(), facts_of() };
 	struct verify_server servers[] = { usual, usual, usual, usual, usual, usual };
 	struct digest keys[1 + COUNT(facts) + COUNT(servers)];
 	size_t count = 0;
@@ -143,12 +143,14 @@ static void test_2_16_everything_that_the_verdict_depends_on_is_in_the_key(void 
 	facts[5].weak = true;
 	facts[6].revocation = REVOCATION_STRICT;
 	facts[7].chain = NULL;
+	facts[8].ocsp = OCSP_STRICT;
 	for (size_t i = 0; i < COUNT(facts); i++)
 		keys[count++] = key_of(&facts[i], TLS_CHECK_DOMAIN, &usual);
 	keys[count++] = key_of(&facts[0], TLS_CHECK_HOSTED, &usual);
 	servers[0].domain = "other.test";
 	servers[1].host = NULL;
 	servers[2].route = NULL;
+	servers[3].host = NULL;
 	ip_parse(TEXT("192.0.2.1"), &servers[3].address);
 	servers[4].domain = "good.testm"; /* the same letters, divided otherwise */
 	servers[4].host = "x.good.test";
@@ -161,7 +163,8 @@ static void test_2_16_everything_that_the_verdict_depends_on_is_in_the_key(void 
 				fail_msg("keys %zu and %zu", i, j);
 	facts[1] = facts_of();
 	facts[1].now_ms += 1000;
-	usual.ptr = "a-1.isp.test";
+	usual.ptr = "a-1.isp.test"; /* nobody asks for it */
+	ip_parse(TEXT("192.0.2.1"), &usual.address);
 	keys[1] = key_of(&facts[1], TLS_CHECK_DOMAIN, &usual);
 	assert_true(is_same(&keys[0], &keys[1]));
 }
