@@ -74,6 +74,7 @@ int cli_cert(const char *file, int argc, char **argv);
 int cli_crl(const char *file, int argc, char **argv);
 int cli_check(const char *file, int argc, char **argv);
 int cli_show_config(const char *file, int argc, char **argv);
+int cli_policy(const char *file, int argc, char **argv);
 int cli_report(const char *file, int argc, char **argv);
 int cli_explain(const char *file, int argc, char **argv);
 int cli_restore(const char *file, int argc, char **argv);
