@@ -107,7 +107,8 @@ static enum tls_report_result result_of(json_t *tls)
 
 	if (strcmp(obtained, "verified") == 0)
 		return TLS_REPORT_VERIFIED;
-	return strcmp(obtained, "encrypted") == 0 ? TLS_REPORT_ENCRYPTED : TLS_REPORT_CLEAR;
+	return strcmp(obtained, "encrypted") == 0 || strcmp(obtained, "trusted") == 0 ? TLS_REPORT_ENCRYPTED
+										      : TLS_REPORT_CLEAR;
 }
 
 static void count(struct tls_report *report, enum half half, const char *domain,
@@ -190,6 +191,22 @@ static bool is_new(struct legs *legs, const struct leg *leg)
 	return true;
 }
 
+/* Servers that were tried in vain before another one within the attempt. */
+static void add_earlier(struct tls_report *report, json_t *tls, const char *domain)
+{
+	json_t *earlier;
+	size_t i;
+
+	json_array_foreach(json_object_get(tls, "earlier"), i, earlier)
+	{
+		const char *reason = tls_failure(word(earlier, "reply"));
+
+		if (reason != NULL)
+			count(report, OUTGOING, domain, wanted_of(json_object_get(earlier, "tls")),
+				TLS_REPORT_FAILED, reason);
+	}
+}
+
 static void add_outgoing(struct tls_report *report, json_t *recipient, const char *domain, struct legs *sent,
 	struct legs *failed)
 {
@@ -202,12 +219,17 @@ static void add_outgoing(struct tls_report *report, json_t *recipient, const cha
 		const char *reply = word(attempt, "reply"), *reason = tls_failure(reply);
 		json_t *tls = json_object_get(attempt, "tls");
 
-		if (reason != NULL && is_new(failed, &leg))
+		const bool went = reason == NULL && reply[0] == '2' && json_is_object(tls);
+
+		if (reason != NULL ? !is_new(failed, &leg) : !went || !is_new(sent, &leg))
+			continue;
+		if (went)
+			count(report, OUTGOING, domain, wanted_of(tls), result_of(tls), "");
+		else
 			count(report, OUTGOING, domain,
 				json_is_object(tls) ? wanted_of(tls) : TLS_REPORT_REQUIRED, TLS_REPORT_FAILED,
 				reason);
-		else if (reason == NULL && reply[0] == '2' && json_is_object(tls) && is_new(sent, &leg))
-			count(report, OUTGOING, domain, wanted_of(tls), result_of(tls), "");
+		add_earlier(report, tls, domain);
 	}
 }
 

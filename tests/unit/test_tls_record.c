@@ -10,7 +10,7 @@
 
 #include "base/base.h"
 
-enum { SAMPLES = 20000 };
+enum { SAMPLES = 5000 };
 
 /* Any combination that the types allow, one after the other without an order. */
 static unsigned next(uint64_t *state, unsigned count)

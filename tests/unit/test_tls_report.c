@@ -132,6 +132,25 @@ static void test_B57_failures_are_those_for_want_of_tls(void **state)
 	talloc_free(report);
 }
 
+/* A server that DANE vouches for, but not for its being the right one, is not verified; the one before it, tried in vain, is a failure of its own. */
+static void test_B57_trusted_and_earlier_servers(void **state)
+{
+	struct tls_report *report = tls_report_new(NULL, NULL);
+
+	(void)state;
+	add(report,
+		MAIL("a@sender.test", TLS("preferred", "encrypted", ""),
+			RECIPIENT("r@a.test",
+				ATTEMPT("\"d-2\"", "250 ok",
+					"{\"desired\":\"required\",\"obtained\":\"trusted\",\"earlier\":["
+					"{\"reply\":\"450 4.7.5 TLS: why\",\"tls\":{\"desired\":\"required\"}},"
+					"{\"reply\":\"450 4.4.1 cannot connect\",\"tls\":{\"desired\":\"required\"}}]}"))));
+	json_t *json = tls_report_json(report, 10);
+	expect(json_object_get(json, "outgoing"), "required", "1 1 0 0 1");
+	json_decref(json);
+	talloc_free(report);
+}
+
 static void test_one_domain_only(void **state)
 {
 	struct tls_report *report = tls_report_new(NULL, "a.test");
@@ -178,6 +197,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_B57_each_mail_counts_once_each_way),
 		cmocka_unit_test(test_B57_failures_are_those_for_want_of_tls),
+		cmocka_unit_test(test_B57_trusted_and_earlier_servers),
 		cmocka_unit_test(test_one_domain_only),
 		cmocka_unit_test(test_it_is_bounded),
 	};
