@@ -5,6 +5,7 @@ import json
 import pytest
 
 import harness
+import smtp
 
 
 def explain(gateway, domain, *arguments):
@@ -50,6 +51,24 @@ def test_what_a_delivery_would_do(make_gateway, make_peer, level, starttls, want
     assert text.returncode == status
     assert "mail would be sent " + {"encrypted": "in TLS, not verified", "clear": "in clear", "nothing": "not at all"}[want[1]] in text.stdout
     assert server["policy"]["reason"] in text.stdout and peer.address in text.stdout
+
+
+@pytest.mark.parametrize("level", ["none", "preferred", "required", "preferred-verify", "required-verify", "required-verify-hosted"])
+@pytest.mark.parametrize("domain,starttls", [("gw.good.test", "good"), ("good.test", "good"), ("good.test", "absent"), ("good.test", "broken")])
+def test_a_delivery_then_does_what_was_said(make_gateway, make_peer, level, domain, starttls):
+    """Facts, demands and outcome of the tracking record are those of the explanation (the certificate is for gw.good.test)."""
+    peer = make_peer(starttls=starttls)
+    gateway = make_gateway(accepted_domains=[domain], routes=[{"domain": "default", "next_hop": peer.address}], delivery_tls=level, delivery={"retry": ["1h"]})
+    status, answer = explain(gateway, domain, "--live")
+    (server,) = answer["servers"]
+    smtp.submit(gateway.address(), "a@sender.test", f"b@{domain}", harness.message())
+    record = gateway.tracked("delivered" if status == 0 else "deferred", recipient=f"b@{domain}")
+    tls = record["recipients"][0]["attempts"][0]["tls"]
+    assert (tls["facts"], tls["policy"]) == (server["facts"], server["policy"])
+    assert server["live"]["sent"] == ("nothing" if status else "clear" if tls["obtained"] == "none" else tls["obtained"])
+    if tls["connection"] is not None:
+        assert tls["connection"]["outcome"] == server["live"]["connection"]["outcome"]
+        assert set(tls["connection"]["passed"]) <= set(server["live"]["connection"]["passed"])
 
 
 def test_without_live_nobody_is_dialled(make_gateway, make_peer):
