@@ -44,6 +44,32 @@ static void print_tls(const char *prefix, json_t *tls)
 										: "");
 }
 
+/* What the protection rested on, and the places that failed before. */
+static void print_grounds(const char *prefix, json_t *tls)
+{
+	json_t *facts = json_object_get(tls, "facts"), *dane = json_object_get(facts, "dane"), *check,
+	       *failed;
+	const char *name;
+	size_t i;
+
+	if (json_is_object(facts))
+		printf("%s  level %s; decided by %s; DANE %s: %s\n", prefix, word(facts, "level"),
+			word(json_object_get(tls, "policy"), "decided_by"), word(dane, "setting"),
+			word(dane, "finding"));
+	json_object_foreach(json_object_get(tls, "checks"), name, check)
+	{
+		const bool reasoned = json_is_string(json_object_get(check, "reason"));
+
+		printf("%s  %s: %s%s%s\n", prefix, name, word(check, "result"), reasoned ? "; " : "",
+			reasoned ? word(check, "reason") : "");
+	}
+	json_array_foreach(json_object_get(tls, "earlier"), i, failed)
+	{
+		printf("%s  before: %s %s: %s\n", prefix, word(failed, "host"), word(failed, "address"),
+			word(failed, "reply"));
+	}
+}
+
 static void print_recipient(json_t *recipient)
 {
 	json_t *attempt;
@@ -55,6 +81,7 @@ static void print_recipient(json_t *recipient)
 		printf("    %s %s %s: %s\n", word(attempt, "time"), word(attempt, "host"),
 			word(attempt, "address"), word(attempt, "reply"));
 		print_tls("      ", json_object_get(attempt, "tls"));
+		print_grounds("      ", json_object_get(attempt, "tls"));
 	}
 }
 

@@ -9,6 +9,7 @@ import types
 
 import pytest
 
+import crl
 import dns
 import harness
 import smtp
@@ -204,6 +205,8 @@ def test_3_34_a_host_that_fails_is_kept_when_the_next_one_takes_the_mail(make_ga
         assert failed["host"] == "mx1.dane.test" and failed["dcid"] and failed["reply"].startswith("450 4.7.5 TLS: the host has TLSA records; ")
         assert failed["tls"]["connection"]["passed"] == [] and failed["tls"]["verification"]["check"] == "dane"
         assert " tls_failed " in gateway.stderr()
+        shown = gateway.command("track").stdout
+        assert "decided by dane; DANE opportunistic: usable" in shown and "before: mx1.dane.test 127.0.1.1:" in shown, shown
         assert not any("MAIL" in session.verbs() for session in scene.peers[0].sessions)
 
 
@@ -357,3 +360,57 @@ def test_2_17_a_connection_carries_another_domain_only_when_it_was_verified_for_
         evidence = attempts(gateway, state, f"{n}@sender.test")[-1]["tls"]
         assert evidence["obtained"] == ("verified" if domain == "one.test" else "encrypted"), evidence
     assert len(peer.messages) == 3
+
+
+@pytest.mark.parametrize("level,state", [("preferred", "delivered"), ("preferred-verify", "delivered"), ("required-verify", "deferred"),
+    ("required-verify-hosted", "deferred")])
+@pytest.mark.parametrize("flaw", ["revoked", "fqdn"])
+def test_B59_A67_revocation_and_validation_count_at_the_verifying_levels(make_gateway, servers, make_dns, own_pki, level, state, flaw):
+    certificate = make_certificate(own_pki, "flawed", ["*.a.test", *(["local"] if flaw == "fqdn" else [])])
+    more = {"tls": {"fqdn_validation": flaw == "fqdn"}}
+    with crl.Server() as lists:
+        if flaw == "revoked":
+            said = harness.run("openssl", "x509", "-in", certificate.server, "-noout", "-serial").stdout
+            lists.answers["/ca.crl"] = crl.Authority(own_pki).list([int(said.split("=")[1], 16)])
+            more["crl_sources"] = {"check": {"outbound_smtp": True},
+                "sources": [{"name": "ca", "type": "asn1", "primary": lists.url(), "schedule": "weekly sunday 03:00"}]}
+        port, _ = servers({"127.0.1.1": {"pki": certificate}})
+        gateway = make_gateway(outward(port, make_dns({"a.test": "* MX 10 mx\nmx A 127.0.1.1"}),
+            authorities={"system": False, "custom": str(own_pki.ca)}, destinations=[{"domain": "x.a.test", "tls": level}], **more))
+        if flaw == "revoked":
+            harness.wait_for("the list is in use", lambda: gateway.status()["generation"] >= 2)
+        send(gateway, "x.a.test", "1@sender.test")
+        evidence = attempts(gateway, state, "1@sender.test")[-1]["tls"]
+    assert evidence["obtained"] == "encrypted" and evidence["checks"]["domain"]["result"] == "certificate-not-trusted", evidence
+    assert {"revoked": "revoked", "fqdn": "no fully qualified name"}[flaw] in evidence["checks"]["domain"]["reason"]
+    assert (evidence["verification"] is None) == (level == "preferred")
+
+
+def test_every_key_of_the_example_does_what_it_says(make_gateway, servers, own_pki):
+    """examples/outbound.yaml as it stands, but for the ports, the user, and the entry for nobody's network."""
+    certificate = make_certificate(own_pki, "all", ["*.verify.test", "verify.test", "mx.hosted.test", "mx.good.test", "*.maybe.test"])
+    strange = make_certificate(own_pki, "strange", ["maybe.test"], ours=False)
+    kinds = {"plain": {}, "must": {}, "maybe": {"pki": strange}, "verify": {}, "hosted": {}, "good": {}, "bank": {"starttls": "broken"},
+        "other": {"starttls": "broken"}}
+    port, peers = servers({f"127.0.1.{n}": {"pki": certificate, **options} for n, options in enumerate(kinds.values(), 1)})
+    zones = {f"{name}.test": dns.Zone(f"@ MX 10 mx\nmx A 127.0.1.{n}" + (f"\n_{port}._tcp.mx {tlsa(certificate)}" if name == "good" else ""))
+        for n, name in enumerate(kinds, 1)}
+    with dns.Server(zones) as server:
+        text = (harness.ROOT / "examples/outbound.yaml").read_text()
+        for old, new in (("127.0.0.53@5300", f"127.0.0.1@{server.port}"), ("port: 25 ", f"port: {port} "), ("127.0.0.1:2525", "127.0.0.1:0"),
+                ("custom: pki/ca.pem", f"custom: {own_pki.ca}"), ("hostname: gw.good.test", f"hostname: gw.good.test\nuser: {harness.USER}"),
+                ("dns/ta.test", str(server.settings()["trust_anchor_file"]))):
+            assert old in text, old
+            text = text.replace(old, new)
+        gateway = make_gateway(text)
+        states = {"plain": ("delivered", "none"), "must": ("delivered", "encrypted"), "maybe": ("delivered", "encrypted"),
+            "verify": ("delivered", "verified"), "hosted": ("delivered", "verified"), "good": ("delivered", "verified"),
+            "bank": ("deferred", None), "other": ("delivered", "none")}
+        for name in states:
+            smtp.submit(gateway.address("inside"), f"{name}@sender.test", f"bob@{name}.test", harness.message())
+        for name, (state, obtained) in states.items():
+            evidence = attempts(gateway, state, f"{name}@sender.test")[-1]["tls"]
+            assert obtained is None or evidence["obtained"] == obtained, (name, evidence)
+            assert evidence["policy"]["decided_by"] == {"plain": "destination-none", "bank": "required-list", "other": "temporary-list",
+                "good": "dane-mandatory", "maybe": "destination-preferred"}.get(name, "destination-required"), (name, evidence)
+    assert peers[0].sessions[0].verbs()[:2] == ["EHLO", "MAIL"]
