@@ -21,7 +21,7 @@
 #include "pki/verify_private.h"
 #include "wire/tlsa.h"
 
-enum { SHOWN_BYTES = 64 };
+enum { SHOWN_BYTES = 64, WAYS_MAX = 6 };
 
 /* Whether they are usable */
 
@@ -195,35 +195,61 @@ static SSL_CTX *context_of(const struct dane_verify_facts *facts)
 	return context;
 }
 
+static void begin(struct verify_verdict *verdict)
+{
+	memset(verdict, 0, sizeof *verdict);
+	verdict->result = VERIFY_FAILURE;
+	verdict->unchecked = VERIFY_DANE;
+}
+
+/* An authority may be certified twice, and OpenSSL follows one of the two: without the last certificate of its way it takes another. False when there is no
+ * other. */
+static bool drop_last(STACK_OF(X509) * chain, const STACK_OF(X509) * path)
+{
+	int len = sk_X509_num(path);
+
+	return len > 1 && sk_X509_delete_ptr(chain, sk_X509_value(path, len - 1)) != NULL;
+}
+
+/* True when no record matches on this way, and `chain` is left with another one. */
+static bool follow(const struct dane_verify_facts *facts, X509_STORE *store, SSL *ssl, STACK_OF(X509) * chain,
+	struct verify_verdict *verdict)
+{
+	X509_STORE_CTX *context = text_must(X509_STORE_CTX_new());
+	bool another = false;
+
+	begin(verdict);
+	if (X509_STORE_CTX_init(context, store, sk_X509_value(facts->chain, 0), chain) != 1) {
+		verify_refuse(verdict, VERIFY_FAILURE, "the certificates could not be used", 0, NULL);
+	} else {
+		verify_prepare(context, VERIFY_SERVER, facts->now_ms, false);
+		X509_STORE_CTX_set0_dane(context, SSL_get0_dane(ssl));
+		judge(facts, ssl, context, verdict);
+		if (X509_STORE_CTX_get_error(context) == X509_V_ERR_DANE_NO_MATCH)
+			another = drop_last(chain, X509_STORE_CTX_get0_chain(context));
+	}
+	X509_STORE_CTX_free(context);
+	return another;
+}
+
 static void match(const struct dane_verify_facts *facts, const struct tlsa_record *const *records,
 	size_t count, struct verify_verdict *verdict)
 {
 	SSL_CTX *house = context_of(facts);
 	X509_STORE *nobody = text_must(X509_STORE_new());
 	X509_STORE *store = is_pkix(records[0]) && facts->trust != NULL ? trust_native(facts->trust) : nobody;
-	X509_STORE_CTX *context = text_must(X509_STORE_CTX_new());
 	STACK_OF(X509) *chain = bounded(facts->chain);
 	SSL *ssl = with_records(house, records, count);
 
-	if (ssl == NULL || X509_STORE_CTX_init(context, store, sk_X509_value(facts->chain, 0), chain) != 1) {
+	if (ssl == NULL)
 		verify_refuse(verdict, VERIFY_FAILURE, "the TLSA records could not be used", 0, NULL);
-	} else {
-		verify_prepare(context, VERIFY_SERVER, facts->now_ms, false);
-		X509_STORE_CTX_set0_dane(context, SSL_get0_dane(ssl));
-		judge(facts, ssl, context, verdict);
-	}
-	X509_STORE_CTX_free(context);
+	for (int i = 0; ssl != NULL && i < WAYS_MAX; i++)
+		if (!follow(facts, store, ssl, chain, verdict))
+			break;
 	SSL_free(ssl);
 	SSL_CTX_free(house);
 	X509_STORE_free(nobody);
 	sk_X509_free(chain);
-}
-
-static void begin(struct verify_verdict *verdict)
-{
-	memset(verdict, 0, sizeof *verdict);
-	verdict->result = VERIFY_FAILURE;
-	verdict->unchecked = VERIFY_DANE;
 }
 
 /* By the records of usages 2 and 3, or of 0 and 1; false when there are none. */

@@ -588,6 +588,40 @@ static void test_3_31_a_path_is_found_in_a_padded_and_unordered_chain(void **sta
 	assert_false(fine(scene)); /* a name is no signature */
 }
 
+/* The same key under two authorities, of which one is meant; whichever stands first. */
+static void test_3_31_the_path_may_lead_over_any_of_two_certificates_of_a_key(void **state)
+{
+	const struct certificate *other = certificates_authority(&made, "other root", NULL);
+	const struct certificate *crossed = make((struct certificate_plan){ .cn = "middle",
+		.ca = "critical,CA:TRUE",
+		.usage = "critical,keyCertSign,cRLSign",
+		.key = middle->key,
+		.issuer = other });
+	const struct certificate *const chains[][5] = {
+		{ leaf, crossed, middle, root },
+		{ leaf, middle, crossed, root },
+		{ leaf, crossed, other, middle, root },
+		{ leaf, middle, root, crossed, other },
+	};
+	struct scene scene = { .records = { record(2, 0, 1, root) } };
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(chains); i++) {
+		for (size_t j = 0; j < COUNT(chains[i]); j++)
+			scene.path[j] = chains[i][j];
+		scene.records[0] = record(2, 0, 1, root);
+		expect(scene, VERIFY_FINE, "", "the usual root");
+		scene.records[0] = record(2, 0, 1, crossed);
+		expect(scene, VERIFY_FINE, "", "one of the two certificates");
+		scene.records[0] = record(2, 0, 1, middle);
+		expect(scene, VERIFY_FINE, "", "the other one");
+		scene.records[0] = record(2, 0, 1, other);
+		expect(scene, i < 2 ? VERIFY_NOT_TRUSTED : VERIFY_FINE, "", "the other root");
+		scene.records[0] = wrong(2, 0, 1);
+		expect(scene, VERIFY_NOT_TRUSTED, "no TLSA record matches", "none");
+	}
+}
+
 static void test_3_31_what_stands_behind_twenty_certificates_is_not_looked_at(void **state)
 {
 	const struct certificate *foreign = certificates_authority(&made, "foreign", NULL);
@@ -670,6 +704,7 @@ int main(void)
 		TEST(test_3_29_each_of_the_reference_names_will_do),
 		TEST(test_3_30_names_below_an_authority),
 		TEST(test_3_31_a_path_is_found_in_a_padded_and_unordered_chain),
+		TEST(test_3_31_the_path_may_lead_over_any_of_two_certificates_of_a_key),
 		TEST(test_3_31_what_stands_behind_twenty_certificates_is_not_looked_at),
 		TEST(test_3_13_sixty_records_of_which_the_last_matches),
 	};
