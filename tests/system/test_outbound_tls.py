@@ -285,7 +285,7 @@ def simple(make_gateway, servers, make_dns, own_pki, level=None, options={}, **t
     return make_gateway(outward(port, names, destinations=destinations, tls=tls, authorities={"system": False, "custom": str(own_pki.ca)})), peer
 
 
-def test_C6_C13_row_10_a_failed_handshake_is_followed_by_mail_in_clear(make_gateway, servers, make_dns, own_pki):
+def test_2_12_C6_C13_row_10_a_failed_handshake_is_followed_by_mail_in_clear(make_gateway, servers, make_dns, own_pki):
     gateway, peer = simple(make_gateway, servers, make_dns, own_pki, options={"starttls": "broken"}, retry_without_tls=True)
     send(gateway, "a.test", "1@sender.test")
     attempt, = attempts(gateway, "delivered", "1@sender.test")
