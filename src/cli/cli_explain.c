@@ -259,8 +259,9 @@ void cli_explain_print_live(json_t *server)
 	if (!json_is_object(live))
 		return;
 	if (has(tls, "protocol"))
-		printf("  dialled: %s, %s, %s\n", cli_explain_word(tls, "protocol"),
-			cli_explain_word(tls, "cipher"), cli_explain_word(tls, "group"));
+		printf("  dialled: %s, %s, %s, %s\n", cli_explain_word(tls, "protocol"),
+			cli_explain_word(tls, "cipher"), cli_explain_word(tls, "group"),
+			cli_explain_word(live, "signature"));
 	else
 		printf("  dialled: no TLS\n");
 	if (has(live, "reply"))

@@ -164,11 +164,15 @@ static json_t *live_json(const struct question *q, const struct stop *stop)
 		sent = sent_as(&stop->decision, outcome, passed, &reason);
 	else if (open)
 		sent = "clear";
-	json_t *json = json_pack("{s:b, s:o, s:o, s:o, s:o, s:s, s:s}", "open", (int)open, "reply",
+	char signature[EVIDENCE_WORD_MAX] = "";
+
+	if (open)
+		conn_tls_signature(link->conn, signature, sizeof signature);
+	json_t *json = json_pack("{s:b, s:o, s:o, s:o, s:s, s:o, s:s, s:s}", "open", (int)open, "reply",
 		open ? json_null() : track_string(failure.reply), "tls",
 		evidence_object(open ? &link->conn->evidence : &failure.evidence), "connection",
-		judged ? tls_record_connection(outcome, made, passed) : json_null(), "chain",
-		open ? chain_json(link, q->scratch) : json_array(), "sent", sent, "reason", reason);
+		judged ? tls_record_connection(outcome, made, passed) : json_null(), "signature", signature,
+		"chain", open ? chain_json(link, q->scratch) : json_array(), "sent", sent, "reason", reason);
 	if (q->mode == EXPLAIN_VERIFY && judged)
 		json_object_set_new(json, "levels", levels_json(stop, outcome, passed));
 	if (open)
@@ -228,11 +232,16 @@ static json_t *stop_json(const struct question *q, const struct route_stop *plac
 		*ret_verdict = MET;
 	else
 		*ret_verdict = is_unknown(stop->found->facts.dane_found) ? TEMPORARY : NOT_MET;
-	return json_pack("{s:s, s:s, s:s, s:s, s:b, s:o, s:o, s:b, s:s?, s:o}", "host", place->host,
-		"address", ip_format_port(&place->address, address), "security",
-		dns_security_word(place->security), "canonical", place->canonical, "literal",
+	return json_pack("{s:o, s:s, s:s, s:o, s:b, s:o, s:o, s:b, s:s?, s:o}", "host",
+		track_string(place->host), "address", ip_format_port(&place->address, address), "security",
+		dns_security_word(place->security), "canonical", track_string(place->canonical), "literal",
 		(int)place->literal, "facts", leg_facts(stop), "policy", tls_record_policy(&stop->decision),
 		"dialled", (int)(live != NULL), "held", why, "live", live == NULL ? json_null() : live);
+}
+
+static json_t *string_or_null(const char *text)
+{
+	return text == NULL ? json_null() : track_string(text);
 }
 
 static json_t *way_json(const struct question *q)
@@ -240,10 +249,10 @@ static json_t *way_json(const struct question *q)
 	const struct route *route = q->route;
 	const struct config_route *rule = route->rule;
 
-	return json_pack("{s:s, s:s?, s:s?, s:b, s:s, s:b, s:b}", "destination", q->destination, "mx_of",
-		route->hop, "expanded", route->expanded, "implicit_mx", (int)route->implicit_mx,
-		"mx_security", dns_security_word(route->security), "implicit_tls",
-		(int)(rule != NULL && rule->implicit_tls), "login",
+	return json_pack("{s:o, s:o, s:o, s:b, s:s, s:b, s:b}", "destination", track_string(q->destination),
+		"mx_of", string_or_null(route->hop), "expanded", string_or_null(route->expanded),
+		"implicit_mx", (int)route->implicit_mx, "mx_security", dns_security_word(route->security),
+		"implicit_tls", (int)(rule != NULL && rule->implicit_tls), "login",
 		(int)(rule != NULL && rule->username != NULL));
 }
 
@@ -270,9 +279,9 @@ static json_t *explain(const struct question *q)
 	}
 	if (json_array_size(stops) == 0)
 		end = say_end(q, &best);
-	json = json_pack("{s:s, s:I, s:o, s:o, s:s?, s:s}", "domain", q->domain, "generation",
-		(json_int_t)q->house->config->generation, "way", way_json(q), "servers", stops, "end", end,
-		"verdict", verdict_word(best));
+	json = json_pack("{s:o, s:I, s:o, s:o, s:o, s:s}", "domain", track_string(q->domain), "generation",
+		(json_int_t)q->house->config->generation, "way", way_json(q), "servers", stops, "end",
+		string_or_null(end), "verdict", verdict_word(best));
 	return json;
 }
 

@@ -459,6 +459,13 @@ const STACK_OF(X509) * conn_tls_chain(const struct conn *conn)
 	return conn->private->ssl == NULL ? NULL : SSL_get_peer_cert_chain(conn->private->ssl);
 }
 
+void conn_tls_signature(const struct conn *conn, char *ret_text, size_t size)
+{
+	ret_text[0] = '\0';
+	if (conn->private->ssl != NULL)
+		tls_signature(conn->private->ssl, ret_text, size);
+}
+
 void conn_tls_approve(struct conn *conn)
 {
 	conn->evidence.obtained = "verified";

@@ -81,5 +81,8 @@ int conn_tls_connect(struct conn *conn, struct tls_context *context, const struc
  * connection lives. */
 const struct stack_st_X509 *conn_tls_chain(const struct conn *conn);
 
+/* As client, in TLS: how the server signed the handshake, as tls_signature(). */
+void conn_tls_signature(const struct conn *conn, char *ret_text, size_t size);
+
 /* Its certificate was verified: the evidence says so, and its sessions may be kept. */
 void conn_tls_approve(struct conn *conn);

@@ -418,6 +418,22 @@ void tls_observe(SSL *ssl, struct evidence *evidence)
 	}
 }
 
+void tls_signature(SSL *ssl, char *ret_text, size_t size)
+{
+	int type, hash;
+
+	ret_text[0] = '\0';
+	if (SSL_get_peer_signature_type_nid(ssl, &type) != 1)
+		return;
+	const char *name = type == EVP_PKEY_EC	      ? "ECDSA"
+			   : type == EVP_PKEY_RSA_PSS ? "RSA-PSS"
+			   : type == EVP_PKEY_RSA     ? "RSA"
+						      : OBJ_nid2sn(type);
+	const bool has_hash = SSL_get_peer_signature_nid(ssl, &hash) == 1 && hash != NID_undef;
+
+	snprintf(ret_text, size, "%s%s%s", name, has_hash ? " " : "", has_hash ? OBJ_nid2sn(hash) : "");
+}
+
 void tls_error_text(char *ret_text, size_t size)
 {
 	unsigned long error = ERR_peek_last_error();

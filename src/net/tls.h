@@ -61,5 +61,8 @@ SSL_CTX *tls_context_native(const struct tls_context *context);
 /* Fill protocol, cipher, group and peer of `evidence` from a finished handshake. */
 void tls_observe(SSL *ssl, struct evidence *evidence);
 
+/* How the peer signed the handshake: `ECDSA SHA256`; empty when it did not. */
+void tls_signature(SSL *ssl, char *ret_text, size_t size);
+
 /* Write the reason why a handshake failed, from this thread's OpenSSL error queue, into `ret_text` and clear the queue; never empty. */
 void tls_error_text(char *ret_text, size_t size);

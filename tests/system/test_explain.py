@@ -41,6 +41,7 @@ def test_what_a_delivery_would_do(make_gateway, make_peer, level, starttls, want
     if want[1] == "encrypted":
         tls = server["live"]["tls"]
         assert tls["protocol"] == "TLSv1.3" and tls["cipher"] and tls["group"]
+        assert server["live"]["signature"] == "ECDSA SHA256"
         assert [c["subject"] for c in server["live"]["chain"]] == ["CN=gw.good.test,O=Test"]
         assert "gw.good.test" in server["live"]["chain"][0]["names"]
     for session in peer.wait_sessions():
@@ -103,6 +104,18 @@ def test_what_is_not_known_now_is_75(make_gateway):
     gateway.stop()
     status, error = explain(gateway, "good.test")
     assert status == 75 and "no gateway is running" in error
+
+
+def test_strange_domains_are_answered(make_gateway):
+    """Whatever stands on the command line, role deliver lives on."""
+    gateway = make_gateway(routes=[{"domain": "good.test", "next_hop": harness.free_address()}])
+    deliver = gateway.roles()["deliver"]["pid"]
+    for domain in ("", "a b", "\udcff\udcfe.test", "[127.0.0.1]", "x" * 5000, "-", "..", "a@", "m\u00fcller.test", "a\r\nb"):
+        for command in (["explain", domain], ["explain", domain, "--live", "--json"], ["tls", "verify", domain, "--json"], ["dane", "verify", domain],
+                ["dane", "verify", "x.test", "--host", domain, "--json"]):
+            assert gateway.command(*command).returncode in (0, 1, 2, 75), command
+    role = gateway.roles()["deliver"]
+    assert (role["pid"], role["restarts"]) == (deliver, 0)
 
 
 def test_explain_says_what_is_wrong(make_gateway):

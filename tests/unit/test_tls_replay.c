@@ -157,6 +157,15 @@ static void test_what_is_not_recorded_is_unknown(void **state)
 		"nothing");
 	facts.dane_found = DANE_UNUSABLE;
 	expect(with(&facts, 0, 0, "tls: {dane_pkix_usages: enforce}\n"), "encrypted", "unknown");
+	/* Two that are demanded: the one that failed decides, though the other was not looked at. */
+	facts.dane_found = DANE_USABLE;
+	facts.mx_secure = true;
+	expect(with(&facts, TLS_CHECK_DOMAIN, 0,
+		       "destinations: [{domain: partner.test, tls: required-verify, dane: opportunistic}]\n"),
+		"encrypted", "nothing");
+	expect(with(&facts, TLS_CHECK_DOMAIN, TLS_CHECK_DOMAIN,
+		       "destinations: [{domain: partner.test, tls: required-verify, dane: opportunistic}]\n"),
+		"encrypted", "unknown");
 	/* Other rules for names, or other authorities, say other things of the same certificate. */
 	facts = preferred;
 	expect(with(&facts, TLS_CHECK_DOMAIN, TLS_CHECK_DOMAIN,
