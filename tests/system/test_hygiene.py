@@ -113,6 +113,15 @@ def test_no_path_of_a_developers_machine():
         assert not found, f"{path}: {found.group(0)}"
 
 
+def test_no_marks_of_a_merge():
+    """A compiler finds them, and nobody reads docs/decisions.md all the time."""
+    marks = re.compile(r"^(?:<{7} |>{7} )", re.M)
+    for folder in ("src", "docs", "tests", "tools", "examples", "bench"):
+        for path in (harness.ROOT / folder).rglob("*"):
+            if path.suffix in (".c", ".h", ".py", ".md", ".txt", ".yaml", ".build", ""):
+                assert not path.is_file() or not marks.search(path.read_bytes()[:1 << 20].decode("latin-1")), path
+
+
 def test_the_manual_of_all_keys_is_current():
     done = harness.postern("config", "manual")
     assert done.returncode == 0
