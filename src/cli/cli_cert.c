@@ -234,6 +234,22 @@ static void forget_config(struct cli_cert *cert)
 	cert->config_is_read = false;
 }
 
+static bool is_that(const struct config_certificate *used, const char *name)
+{
+	return used != NULL && used->stored && strcmp(used->name, name) == 0;
+}
+
+/* Names of listeners have no blanks. */
+static void add_deliveries(const struct config *config, const char *name, json_t *uses)
+{
+	if (is_that(config->destination_settings.certificate, name))
+		json_array_append_new(uses, json_string("delivery"));
+	for (size_t i = 0; i < config->destination_count; i++)
+		if (is_that(config->destinations[i].certificate, name))
+			json_array_append_new(
+				uses, json_sprintf("delivery to %s", config->destinations[i].domain));
+}
+
 json_t *cli_cert_uses(struct cli_cert *cert, const char *name, bool *ret_named)
 {
 	const struct config *config = cli_cert_config(cert);
@@ -248,9 +264,11 @@ json_t *cli_cert_uses(struct cli_cert *cert, const char *name, bool *ret_named)
 
 		for (size_t n = 0; (used = config_listener_certificate(&config->listeners[i], n)) != NULL;
 			n++)
-			if (used->stored && strcmp(used->name, name) == 0)
+			if (is_that(used, name))
 				json_array_append_new(uses, json_string(config->listeners[i].name));
 	}
+	if (config != NULL)
+		add_deliveries(config, name, uses);
 	return uses;
 }
 

@@ -58,8 +58,9 @@ static void print_certificate(json_t *json)
 	const char *name = json_string_value(json_object_get(json, "name"));
 	const bool expired = strcmp(json_string_value(json_object_get(json, "state")), "expired") == 0;
 
-	printf("  %-12s %s %s%s\n", name, expired ? "expired" : "expires",
+	printf("  %-12s %s %s%s%s\n", name, expired ? "expired" : "expires",
 		json_string_value(json_object_get(json, "expires")),
+		json_is_true(json_object_get(json, "delivery")) ? ", shown to servers that ask for one" : "",
 		json_is_true(json_object_get(json, "demo"))
 			? ", the demo certificate: no peer can know this gateway by it"
 			: "");

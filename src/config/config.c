@@ -258,16 +258,17 @@ static void check_key_mode(const char *path, struct marks *marks, const char *ke
 		"the mode of `%s` lets %s this private key: run `chmod 600` on it, or 640", path, who);
 }
 
-/* A chain for `front`, a key for `keys`, also when both stand in one file. */
-static void gather_certificate(struct bundle *bundle, const struct config_certificate *certificate,
-	size_t number, struct marks *marks)
+/* A chain for who presents it, a key for `keys`, also when both stand in one file. */
+static void gather_certificate(struct bundle *bundle, const struct config *config,
+	const struct config_certificate *certificate, size_t number, struct marks *marks)
 {
+	const unsigned readers = BUNDLE_FRONT | BUNDLE_CERTIFICATES |
+				 (config_delivery_shows(config, certificate) ? BUNDLE_DELIVER : 0);
 	const char *path = certificate->chain,
 		   *key = text_must(talloc_asprintf(marks, "certificates[%zu].chain", number));
 
 	if (path != NULL)
-		note_file(marks, key, path,
-			bundle_add_chain(bundle, path, BUNDLE_FRONT | BUNDLE_CERTIFICATES), pem_limit);
+		note_file(marks, key, path, bundle_add_chain(bundle, path, readers), pem_limit);
 	path = certificate->key;
 	key = text_must(talloc_asprintf(marks, "certificates[%zu].key", number));
 	if (path != NULL)
@@ -306,7 +307,7 @@ static void gather_certificates(struct bundle *bundle, const struct config *conf
 		const struct config_certificate *certificate = &config->certificates[i];
 
 		if (stored_take(bundle, config, i, marks))
-			gather_certificate(bundle, certificate, i + 1, marks);
+			gather_certificate(bundle, config, certificate, i + 1, marks);
 	}
 }
 

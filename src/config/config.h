@@ -407,6 +407,9 @@ const struct config_tls_profile *config_tls_profile_for(const struct config *con
 const struct config_certificate *config_client_certificate_for(
 	const struct config *config, struct text domain);
 
+/* Whether it is shown to servers of some domain. */
+bool config_delivery_shows(const struct config *config, const struct config_certificate *certificate);
+
 /* Who may vouch for servers of `domain` instead of the authorities of all; NULL = nobody said it. */
 const struct config_authorities *config_authorities_for(const struct config *config, struct text domain);
 

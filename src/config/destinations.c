@@ -91,6 +91,14 @@ const struct config_certificate *config_client_certificate_for(
 	return destination != NULL ? destination->certificate : config->destination_settings.certificate;
 }
 
+bool config_delivery_shows(const struct config *config, const struct config_certificate *certificate)
+{
+	for (size_t i = 0; i < config->destination_count; i++)
+		if (config->destinations[i].certificate == certificate)
+			return true;
+	return config->destination_settings.certificate == certificate;
+}
+
 const struct config_authorities *config_authorities_for(const struct config *config, struct text domain)
 {
 	const struct config_destination *destination =

@@ -6,9 +6,10 @@
 struct accounts;
 struct clear_hosts;
 struct config;
-struct dns_cache;
+struct contexts;
 struct crl_set;
 struct crl_told;
+struct dns_cache;
 struct link;
 struct metrics;
 struct peer;
@@ -20,16 +21,16 @@ struct verify_memo;
 /* What deliveries need of the house; borrowed while they run. */
 struct deliver_house {
 	const struct config *config;
-	struct peer *resolver;			   /* for lookup/dns.h */
-	struct dns_cache *dns_cache;		   /* of its answers */
-	struct peer *upkeep;			   /* for pki/ocsp_ask.h */
-	struct tls_context *tls;		   /* where no profile is named */
-	struct tls_context *const *tls_by_profile; /* as `tls_profiles`; NULL where no destination names it */
-	struct tls_sessions *sessions;		   /* NULL = none are kept */
-	const struct trust *trust;  /* who vouches for servers that are verified; NULL = none is */
-	struct verify_memo *memo;   /* of what is only recorded; NULL = nothing is remembered */
-	const struct crl_set *crls; /* NULL = revocation is not checked */
-	struct crl_told *told;	    /* of issuers without a list, and of demands that exclude each other */
+	struct peer *resolver;		 /* for lookup/dns.h */
+	struct dns_cache *dns_cache;	 /* of its answers */
+	struct peer *upkeep;		 /* for pki/ocsp_ask.h */
+	struct tls_context *tls;	 /* where no profile is named */
+	const struct contexts *contexts; /* for each profile and certificate; NULL = `tls` serves for all */
+	struct tls_sessions *sessions;	 /* NULL = none are kept */
+	const struct trust *trust;	 /* who vouches for servers that are verified; NULL = none is */
+	struct verify_memo *memo;	 /* of what is only recorded; NULL = nothing is remembered */
+	const struct crl_set *crls;	 /* NULL = revocation is not checked */
+	struct crl_told *told; /* of issuers without a list, and of demands that exclude each other */
 	struct clear_hosts *clear_hosts; /* the temporary list; of the role, over generations */
 	const struct accounts *accounts; /* NULL = no route logs in */
 	struct metrics *metrics;

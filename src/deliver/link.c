@@ -271,12 +271,34 @@ static struct link *link_new(
 	return link;
 }
 
+/* Up to what the peer offers. */
+static int introduce(const struct deliver_house *house, struct link *link, struct failure *failure)
+{
+	const struct link_target *target = &link->target;
+	bool esmtp;
+	int r = greeting(link, failure);
+
+	if (r < 0)
+		link_refused_late(house, link, failure);
+	if (r == 0)
+		r = say_hello(
+			link, target->implicit_tls || target->decision.tls != TLS_MUST, &esmtp, failure);
+	if (r < 0 || target->implicit_tls)
+		return r;
+	r = link_protect(house, link, esmtp, failure);
+	if (r < 0 || !link->conn->secured)
+		return r;
+	r = say_hello(link, true, &esmtp, failure);
+	if (r < 0)
+		link_refused_late(house, link, failure);
+	return r;
+}
+
 /* Up to where mail can be sent. */
 static int set_up(const struct deliver_house *house, struct link *link, struct failure *failure)
 {
 	const struct link_target *target = &link->target;
 	const int64_t deadline = link_deadline(link, link->timeouts.connect_ms);
-	bool esmtp;
 	int r = conn_dial(&target->address, &target->source, house->stop_fd, deadline, &link->conn);
 
 	if (r < 0) {
@@ -290,14 +312,7 @@ static int set_up(const struct deliver_house *house, struct link *link, struct f
 	if (target->implicit_tls)
 		r = link_protect_first(house, link, failure);
 	if (r == 0)
-		r = greeting(link, failure);
-	if (r == 0)
-		r = say_hello(
-			link, target->implicit_tls || target->decision.tls != TLS_MUST, &esmtp, failure);
-	if (r == 0 && !target->implicit_tls)
-		r = link_protect(house, link, esmtp, failure);
-	if (r == 0 && !target->implicit_tls && link->conn->secured)
-		r = say_hello(link, true, &esmtp, failure);
+		r = introduce(house, link, failure);
 	if (r == 0)
 		r = log_in(link, failure);
 	link->target.account = NULL;

@@ -17,6 +17,9 @@ int link_protect(const struct deliver_house *house, struct link *link, bool esmt
 /* The same before the greeting. */
 int link_protect_first(const struct deliver_house *house, struct link *link, struct failure *failure);
 
+/* Nothing could be said or heard in TLS: when the peer has ended TLS by an alert, that is a handshake that failed, and `failure` says so. */
+void link_refused_late(const struct deliver_house *house, struct link *link, struct failure *failure);
+
 /* The handshake is done: look at the certificate for all that is demanded and recorded. `made` and `passed` of the link and the evidence say what came of it; with the reason
  * in `detail` (`size` bytes; else untouched) if something that counts did not hold. */
 void link_verify(const struct deliver_house *house, struct link *link, char *detail, size_t size);

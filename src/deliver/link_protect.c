@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "config/config.h"
+#include "deliver/contexts.h"
 #include "deliver/deliver.h"
 #include "deliver/link_private.h"
 #include "net/tls.h"
@@ -31,10 +32,10 @@ static char *session_key(const void *owner, const struct link_target *target)
 		target->dane == NULL ? "" : digest_hex(&target->dane_id, dane)));
 }
 
-static struct tls_context *context_of(
-	const struct deliver_house *house, const struct config_tls_profile *profile)
+static struct tls_context *context_of(const struct deliver_house *house, const struct link_target *target)
 {
-	return profile == NULL ? house->tls : house->tls_by_profile[profile - house->config->tls_profiles];
+	return house->contexts == NULL ? house->tls
+				       : contexts_find(house->contexts, target->profile, target->certificate);
 }
 
 /* The handshake, and the look at the certificate; what came of it, with what is wrong in `detail`. */
@@ -46,7 +47,7 @@ static enum tls_outcome shake_hands(
 		.verify = target->decision.checks != 0,
 		.sessions = house->sessions,
 		.key = session_key(link, target) };
-	int r = conn_tls_connect(link->conn, context_of(house, target->profile), &peer);
+	int r = conn_tls_connect(link->conn, context_of(house, target), &peer);
 
 	if (r == 0) {
 		link_verify(house, link, detail, size);
@@ -160,4 +161,20 @@ int link_protect_first(const struct deliver_house *house, struct link *link, str
 	conn_set_deadline(link->conn, link_deadline(link, link->timeouts.starttls_ms));
 	enum tls_outcome outcome = shake_hands(house, link, detail, sizeof detail);
 	return judge(house, link, outcome, detail, failure);
+}
+
+/* With TLS 1.3 a server says only after the handshake what it thinks of our certificate. */
+void link_refused_late(const struct deliver_house *house, struct link *link, struct failure *failure)
+{
+	char alert[EVIDENCE_REASON_MAX], detail[SMTP_REPLY_TEXT_MAX];
+	struct evidence *evidence = &link->conn->evidence;
+
+	if (!link->conn->secured || !conn_tls_alert(link->conn, alert, sizeof alert))
+		return;
+	snprintf(detail, sizeof detail, "the peer ended TLS after the handshake: %s", alert);
+	metrics_count(house->metrics, METRIC_TLS_OUT_FAILED);
+	link->passed = 0;
+	link->may_list = link->target.decision.may_list;
+	evidence->obtained = "none";
+	judge(house, link, TLS_OUTCOME_HANDSHAKE_FAILED, detail, failure);
 }

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "config/config.h"
+#include "deliver/contexts.h"
 #include "deliver/deliver.h"
 #include "deliver/link_private.h"
 #include "lookup/dane.h"
@@ -71,6 +72,13 @@ static void tell_of_list(
 			log_str("reason", verdict->reason));
 }
 
+static const struct trust *trust_for(const struct deliver_house *house, const struct link *link)
+{
+	const struct config_authorities *own = link->target.authorities;
+
+	return own == NULL || house->contexts == NULL ? house->trust : contexts_trust(house->contexts, own);
+}
+
 /* The look at one certificate by the words of authorities. */
 struct look {
 	const struct deliver_house *house;
@@ -95,7 +103,7 @@ static void look_begin(struct look *look, const struct deliver_house *house, str
 	*look = (struct look){ .house = house,
 		.link = link,
 		.facts = { .chain = conn_tls_chain(link->conn),
-			.trust = house->trust,
+			.trust = trust_for(house, link),
 			.purpose = VERIFY_SERVER,
 			.now_ms = clock_wall_ms(),
 			.cn_fallback = settings->cn_fallback,
@@ -183,7 +191,7 @@ static void verify_records(
 		.count = dane == NULL ? 0 : dane->count,
 		.names = dane == NULL ? NULL : dane->names,
 		.name_count = dane == NULL ? 0 : dane->name_count,
-		.trust = house->trust,
+		.trust = trust_for(house, link),
 		.client = house->tls,
 		.pkix_usages = house->config->tls.dane_pkix_usages == CONFIG_PKIX_USAGES_ENFORCE,
 		.now_ms = clock_wall_ms() };

@@ -71,17 +71,23 @@ static void tell(struct told *told, const struct expiry *expiry)
 	told->step = step;
 }
 
-/* Those of the custom list, each once; those of the system are for the system to renew. Owned by `owner`. */
+static char *append_pem(const struct master *master, char *pem, const char *path)
+{
+	const struct text part = path == NULL ? TEXT("") : bundle_find(master->bundle, path);
+
+	return text_must(talloc_asprintf_append_buffer(pem, TEXT_FMT "\n", TEXT_ARG(part)));
+}
+
+/* Those of the custom list and of destinations, each once; those of the system are for the system to renew. Owned by `owner`. */
 static struct authorities *custom_authorities(const struct master *master, const void *owner)
 {
-	const char *const paths[] = { master->config->authorities.custom, TRUST_FILES_KEPT };
+	const struct config *config = master->config;
 	char *pem = text_must(talloc_strdup(owner, ""));
 
-	for (size_t i = 0; i < COUNT(paths); i++) {
-		const struct text part = paths[i] == NULL ? TEXT("") : bundle_find(master->bundle, paths[i]);
-
-		pem = text_must(talloc_asprintf_append_buffer(pem, TEXT_FMT "\n", TEXT_ARG(part)));
-	}
+	pem = append_pem(master, pem, config->authorities.custom);
+	pem = append_pem(master, pem, TRUST_FILES_KEPT);
+	for (size_t i = 0; i < config->destination_count; i++)
+		pem = append_pem(master, pem, config->destinations[i].authorities.custom);
 	struct authorities *all = authorities_parse(owner, text_of(pem));
 	size_t kept = 0;
 
@@ -174,11 +180,12 @@ static json_t *certificate_json(
 	if (expiry_of_chain(chain, now, &expiry) < 0 ||
 		certificate_list(scratch, chain, &list, &count, &why) < 0)
 		return NULL;
-	return json_pack("{s:s, s:s, s:s, s:s, s:I, s:s, s:b, s:b}", "name", certificate->name, "subject",
-		list[0].subject, "fingerprint_sha256", list[0].fingerprint_sha256, "expires",
+	return json_pack("{s:s, s:s, s:s, s:s, s:I, s:s, s:b, s:b, s:b}", "name", certificate->name,
+		"subject", list[0].subject, "fingerprint_sha256", list[0].fingerprint_sha256, "expires",
 		clock_iso((now / 1000 + expiry.left_s) * 1000, text), "seconds_left",
 		(json_int_t)expiry.left_s, "state", expiry_word(&expiry), "stored", (int)certificate->stored,
-		"demo", (int)stored_is_demo(certificate));
+		"demo", (int)stored_is_demo(certificate), "delivery",
+		(int)config_delivery_shows(master->config, certificate));
 }
 
 static void append(json_t *array, json_t *item)

@@ -34,6 +34,7 @@ struct conn_private {
 	int64_t deadline;
 	SSL *ssl;
 	uint64_t data, messages; /* received in TLS */
+	unsigned long alert;	 /* OpenSSL's error for the one that ended TLS; 0 = none */
 	bool told;		 /* it was the last to hear something, so it has hardly answered yet */
 	size_t in_start, in_len, out_len;
 	char *in, *out; /* BUFFER bytes each, there only while they hold something */
@@ -144,6 +145,15 @@ static void count_message(
 	SSL_set_shutdown(ssl, SSL_get_shutdown(ssl) | SSL_RECEIVED_SHUTDOWN);
 }
 
+/* OpenSSL's reason for an alert is its number and an offset. */
+static void note_alert(struct conn_private *p)
+{
+	const unsigned long error = ERR_peek_last_error();
+
+	if (ERR_GET_REASON(error) >= SSL_AD_REASON_OFFSET)
+		p->alert = error;
+}
+
 /* What an unfinished SSL call is waiting for; 0 when it may be tried again. */
 static int tls_wait(struct conn *conn, int result)
 {
@@ -160,6 +170,7 @@ static int tls_wait(struct conn *conn, int result)
 	case SSL_ERROR_SYSCALL:
 		return ERR_CLOSED;
 	default:
+		note_alert(p);
 		/* A peer that closes without close_notify is a closed connection, anything else a broken record. */
 		return ERR_GET_REASON(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING ? ERR_CLOSED
 											      : ERR_TLS;
@@ -291,6 +302,8 @@ static bool take_received(struct conn_private *p)
 	p->in_start = 0;
 	ERR_clear_error();
 	const int n = SSL_read(p->ssl, p->in, BUFFER);
+	if (n <= 0)
+		note_alert(p);
 	p->in_len = n > 0 ? (size_t)n : 0;
 	p->data += p->in_len;
 	return p->in_len > 0;
@@ -315,6 +328,25 @@ bool conn_has_line(struct conn *conn)
 	const struct conn_private *p = conn->private;
 
 	return p->in_len > 0 && memchr(p->in + p->in_start, '\n', p->in_len) != NULL;
+}
+
+/* It may be behind what nobody has read, when it was sending that failed. */
+bool conn_tls_alert(struct conn *conn, char *ret_text, size_t size)
+{
+	struct conn_private *p = conn->private;
+	char unread[1024];
+	size_t left = p->ssl == NULL ? 0 : BUFFER;
+
+	while (p->alert == 0 && left >= sizeof unread) {
+		ERR_clear_error();
+		const int n = SSL_read(p->ssl, unread, sizeof unread);
+		left = n > 0 ? left - sizeof unread : 0;
+		note_alert(p);
+	}
+	if (p->alert != 0)
+		snprintf(ret_text, size, "%s", ERR_reason_error_string(p->alert));
+	ERR_clear_error();
+	return p->alert != 0;
 }
 
 /* Send all of `bytes` now. */

@@ -44,6 +44,9 @@ void conn_set_stop(struct conn *conn, int stop_fd);
  * 0, or -ETIMEDOUT, ERR_STOPPED, ERR_CLOSED, ERR_TLS, ERR_TOO_LONG (nothing was taken). */
 int conn_read_line(struct conn *conn, size_t max, struct text *ret_line, bool *ret_bare_lf);
 
+/* After a call failed in TLS: the words of the alert by which the peer has ended it, in `ret_text`; false when it sent none. Nothing is waited for. */
+bool conn_tls_alert(struct conn *conn, char *ret_text, size_t size);
+
 /* Wait until at least one byte is there and show what is (at most 16 KiB), without taking it; borrowed until the next read. */
 int conn_peek(struct conn *conn, struct text *ret_bytes);
 

@@ -7,6 +7,7 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
+#include <openssl/x509v3.h>
 #include <talloc.h>
 
 #include "base/base.h"
@@ -184,6 +185,20 @@ static void warn_of_dates(const struct config *config, const struct config_certi
 	talloc_free(key);
 }
 
+/* Authorities issue fewer and fewer certificates for both sides of a handshake. */
+static void warn_of_purpose(const struct config *config, const struct config_certificate *certificate,
+	const struct identity *identity, struct problems *problems)
+{
+	char *key = text_must(talloc_asprintf(NULL, "certificates[%s].chain", certificate->name));
+
+	if (config_delivery_shows(config, certificate) &&
+		X509_check_purpose(identity->leaf, X509_PURPOSE_SSL_CLIENT, 0) != 1)
+		problems_warn(problems, config->file, certificate->line, key,
+			"%s is shown to servers, and is not for that (extendedKeyUsage without clientAuth), so that those which ask for a certificate may refuse it: have one issued for clients",
+			certificate->chain);
+	talloc_free(key);
+}
+
 /* One that clients refuse without an answer of its issuer's responder, which we cannot get. */
 static void warn_of_staple(const struct config *config, const struct config_certificate *certificate,
 	struct text chain, struct problems *problems)
@@ -220,6 +235,7 @@ static void check_certificate(const struct config *config, const struct config_c
 
 		warn_of_dates(config, certificate, identity, chain, problems);
 		warn_of_staple(config, certificate, chain, problems);
+		warn_of_purpose(config, certificate, identity, problems);
 	}
 	talloc_free(identity);
 }

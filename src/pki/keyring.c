@@ -66,10 +66,10 @@ static int keyring_destroy(struct keyring *keyring)
 	return 0;
 }
 
-/* What the listeners make of a certificate. */
+/* What listeners and deliveries make of a certificate. */
 static unsigned uses_of(const struct config *config, const struct config_certificate *certificate)
 {
-	unsigned uses = 0;
+	unsigned uses = config_delivery_shows(config, certificate) ? KEY_USE_DELIVERY : 0;
 
 	for (size_t i = 0; i < config->listener_count; i++) {
 		const struct config_listener *listener = &config->listeners[i];

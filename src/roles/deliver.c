@@ -23,6 +23,7 @@
 #include "deliver/account.h"
 #include "deliver/clear_hosts.h"
 #include "deliver/clear_hosts_ask.h"
+#include "deliver/contexts.h"
 #include "deliver/explain.h"
 #include "deliver/link.h"
 #include "deliver/verify.h"
@@ -33,6 +34,7 @@
 #include "net/tls_sessions.h"
 #include "pki/crl_source.h"
 #include "pki/crl_told.h"
+#include "pki/key_handle.h"
 #include "pki/trust.h"
 #include "pki/verify_memo.h"
 #include "queue/queue.h"
@@ -57,7 +59,8 @@ struct generation {
 
 struct deliver {
 	struct role *role;
-	struct peer *queue, *resolver, *upkeep;
+	struct peer *queue, *resolver, *upkeep, *keys;
+	struct key_handles *handles; /* of client certificates */
 	struct crl_told *told;
 	struct clear_hosts *clear_hosts;
 	struct metrics metrics;
@@ -377,26 +380,6 @@ static void connect_queue(struct deliver *d, int fd)
 	pthread_mutex_unlock(&d->lock);
 }
 
-/* A context for each profile that a destination names, and NULL for the others; NULL when one cannot be used. */
-static struct tls_context **contexts_new(const void *owner, const struct config *config)
-{
-	struct tls_context **contexts = text_must(
-		talloc_zero_array(owner, struct tls_context *, (unsigned)config->tls_profile_count));
-
-	for (size_t i = 0; i < config->destination_count; i++) {
-		const struct config_tls_profile *profile = config->destinations[i].tls_profile;
-		struct tls_context **context =
-			profile == NULL ? NULL : &contexts[profile - config->tls_profiles];
-
-		if (context == NULL || *context != NULL)
-			continue;
-		*context = tls_context_client(contexts);
-		if (tls_use_profile(*context, profile) < 0)
-			return NULL;
-	}
-	return contexts;
-}
-
 static bool is_left_out(const struct generation *generation, const char *source)
 {
 	for (size_t i = 0; i < generation->flaw_count; i++)
@@ -437,7 +420,7 @@ static struct generation *generation_new(
 {
 	struct generation *generation = text_must(talloc_zero(NULL, struct generation));
 	struct tls_context *tls = tls_context_client(generation);
-	struct tls_context **by_profile = contexts_new(generation, config);
+	const struct contexts *contexts = contexts_new(generation, config, bundle, d->handles, ret_why);
 	const struct accounts *accounts = account_load(generation, config, bundle);
 
 	atomic_init(&generation->users, 1);
@@ -446,7 +429,7 @@ static struct generation *generation_new(
 		.dns_cache = dns_cache_new(generation),
 		.upkeep = d->upkeep,
 		.tls = tls,
-		.tls_by_profile = by_profile,
+		.contexts = contexts,
 		.trust = trust_of(generation, config, bundle),
 		.memo = verify_memo_new(generation),
 		.told = d->told,
@@ -456,11 +439,10 @@ static struct generation *generation_new(
 		.metrics = &d->metrics,
 		.incarnation = d->role->incarnation,
 		.stop_fd = d->role->stop_fd };
-	if (accounts != NULL && by_profile != NULL && load_lists(d, generation, bundle, ret_why))
+	if (accounts != NULL && contexts != NULL && load_lists(d, generation, bundle, ret_why))
 		return generation;
-	if (accounts == NULL || by_profile == NULL)
-		*ret_why = accounts == NULL ? "the password of a route is missing"
-					    : "the TLS profile of a destination cannot be used";
+	if (accounts == NULL)
+		*ret_why = "the password of a route is missing";
 	generation_release(generation);
 	return NULL;
 }
@@ -526,6 +508,8 @@ int role_deliver(struct role *role)
 	d->queue = peer_new(d, 64);
 	d->resolver = peer_new(d, 64);
 	d->upkeep = peer_new(d, 64);
+	d->keys = peer_new(d, 64);
+	d->handles = key_handle_start(d, d->keys, role->stop_fd);
 	d->told = crl_told_new(d);
 	d->clear_hosts = clear_hosts_new(d, clock_mono_ms());
 	pthread_mutex_init(&d->lock, NULL);
@@ -555,6 +539,8 @@ int role_deliver(struct role *role)
 				peer_connect(d->upkeep, event.fd);
 			else if (strcmp(event.peer, "cli") == 0)
 				start_served(d, event.fd, true, channel_run);
+			else if (strcmp(event.peer, "keys") == 0)
+				peer_connect(d->keys, event.fd);
 			else
 				start_served(d, event.fd, false, control_run);
 			break;

@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import hashlib
 import socket
 import ssl
 import threading
@@ -50,6 +51,7 @@ class Session:
         self.resumed = False  # that TLS was
         self.sni = None      # the name that the client asked for
         self.account = None  # (user, password) of AUTH
+        self.certificate = None  # SHA-256 of what the client showed; Peer.ask() makes it show one
         self.ended = False
 
     def verbs(self):
@@ -159,6 +161,11 @@ class Peer:
         for thread in self.threads:
             thread.join(timeout=10)
 
+    def ask(self, authorities, require=False):
+        """Ask clients for a certificate of one of these authorities (a file)."""
+        self.context.load_verify_locations(authorities)
+        self.context.verify_mode = ssl.CERT_REQUIRED if require else ssl.CERT_OPTIONAL
+
     # What happened
 
     @property
@@ -214,6 +221,8 @@ class Peer:
         finally:
             session.sni = self.names.get(secured.fileno())
         session.tls, session.resumed = secured.version(), secured.session_reused
+        shown = secured.getpeercert(binary_form=True)
+        session.certificate = shown and hashlib.sha256(shown).hexdigest()
         return secured
 
     def _serve(self, connection):

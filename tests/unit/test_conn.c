@@ -566,6 +566,60 @@ static void test_8_22_what_failed_before_is_no_reason_of_another_connection(void
 	pair_free(&closed);
 }
 
+/* The server wants a certificate, and says so only when the client believes to be done; then it hangs up. What the client does first: hear, or speak until that
+ * fails. */
+static void test_2_14_an_alert_behind_the_handshake_is_found(void **state)
+{
+	SSL_CTX *native = tls_context_native(server_context);
+	char text[64];
+
+	(void)state;
+	for (int speaks = 0; speaks < 2; speaks++) {
+		struct pair pair = pair_new();
+		pthread_t thread;
+		struct text line;
+		void *result;
+		bool bare_lf;
+
+		SSL_CTX_set_verify(native, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+		pair.client = conn_new(pair.raw);
+		conn_set_deadline(pair.client, clock_mono_ms() + 30000);
+		pthread_create(&thread, NULL, accept_tls, pair.server);
+		assert_int_equal(conn_tls_connect(pair.client, client_context, &(struct tls_peer){ 0 }), 0);
+		pthread_join(thread, &result);
+		assert_int_equal((intptr_t)result, ERR_TLS);
+		SSL_CTX_set_verify(native, SSL_VERIFY_NONE, NULL);
+		conn_free(pair.server);
+		pair.server = NULL;
+
+		int r = 0;
+		for (int i = 0; speaks && i < 100 && r == 0; i++) {
+			conn_write(pair.client, TEXT("EHLO gw.good.test\r\n"));
+			r = conn_flush(pair.client);
+		}
+		if (speaks)
+			assert_int_equal(r, ERR_CLOSED);
+		else
+			assert_int_equal(conn_read_line(pair.client, 100, &line, &bare_lf), ERR_TLS);
+		assert_true(conn_tls_alert(pair.client, text, sizeof text));
+		assert_non_null(strstr(text, "alert certificate required"));
+		pair_free(&pair);
+	}
+
+	struct pair fine = pair_new(), clear = pair_new();
+	struct text line;
+	bool bare_lf;
+
+	secure(&fine);
+	conn_free(fine.server);
+	fine.server = NULL;
+	assert_int_equal(conn_read_line(fine.client, 100, &line, &bare_lf), ERR_CLOSED);
+	assert_false(conn_tls_alert(fine.client, text, sizeof text));
+	assert_false(conn_tls_alert(clear.server, text, sizeof text));
+	pair_free(&fine);
+	pair_free(&clear);
+}
+
 static void test_dialling(void **state)
 {
 	struct sockaddr_in at;
@@ -631,6 +685,7 @@ int main(void)
 		cmocka_unit_test(test_8_16_a_flood_of_new_keys_ends_the_connection),
 		cmocka_unit_test(test_8_16_a_flood_of_tickets_ends_the_connection),
 		cmocka_unit_test(test_8_22_what_failed_before_is_no_reason_of_another_connection),
+		cmocka_unit_test(test_2_14_an_alert_behind_the_handshake_is_found),
 		cmocka_unit_test(test_dialling),
 	};
 

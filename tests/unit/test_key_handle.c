@@ -373,8 +373,8 @@ static void test_11_39_keys_know_their_uses(void **state)
 		enum key_use_type type;
 	} wants[] = {
 		{ "main", KEY_USE_LISTENER, KEY_USE_EC },
-		{ "rsa", KEY_USE_LISTENER, KEY_USE_RSA },
-		{ "p384", 0, KEY_USE_EC },
+		{ "rsa", KEY_USE_LISTENER | KEY_USE_DELIVERY, KEY_USE_RSA },
+		{ "p384", KEY_USE_DELIVERY, KEY_USE_EC },
 		{ "old", KEY_USE_LISTENER | KEY_USE_RSA_EXCHANGE, KEY_USE_RSA },
 	};
 	struct fixture *f = *state;
@@ -592,7 +592,8 @@ static int set_up(void **state)
 		     "listeners: [{name: a, type: public, address: '127.0.0.1:0', certificate: main, policy: open},"
 		     " {name: b, type: public, address: '127.0.0.1:0', certificate: rsa, policy: open},"
 		     " {name: c, type: public, address: '127.0.0.1:0', certificate: old, policy: open,"
-		     " tls_profile: bare}]\n"),
+		     " tls_profile: bare}]\n"
+		     "destinations: [{domain: a.test, certificate: rsa}]\ndestination_settings: {certificate: p384}\n"),
 		BUNDLE_ALL);
 	add_key(f->bundle, directory, "main", f->ec.key);
 	add_key(f->bundle, directory, "rsa", f->rsa.key);
