@@ -63,6 +63,9 @@ struct config_authorities {
 	const char *custom; /* path of a PEM file with further CAs, or NULL */
 };
 
+/* true, false, or neither. */
+enum config_said { CONFIG_SAID_NOTHING = -1, CONFIG_SAID_FALSE, CONFIG_SAID_TRUE };
+
 /* An entry of the lists of peers, in one of three forms. */
 struct config_peer {
 	const char *text;	   /* as written */
@@ -73,12 +76,13 @@ struct config_peer {
 /* tls: what holds for every certificate that is verified or shown, and for every delivery. */
 struct config_tls_settings {
 	unsigned line;
-	bool cn_fallback;	     /* the common name counts where a certificate has no host name */
-	bool fqdn_validation;	     /* names in certificates must be fully qualified */
-	bool x509_validation;	     /* certificates must be signed soundly */
-	bool stapling;		     /* handshakes show what responders say about our certificates */
-	bool starttls_when_possible; /* the level where no destination says one: preferred, or none */
-	bool retry_without_tls;	     /* a host whose handshake fails gets its mail in clear for a while */
+	bool cn_fallback;     /* the common name counts where a certificate has no host name */
+	bool fqdn_validation; /* names in certificates must be fully qualified */
+	bool x509_validation; /* certificates must be signed soundly */
+	bool stapling;	      /* handshakes show what responders say about our certificates */
+	enum config_said starttls_said;
+	bool starttls_when_possible; /* what that means: the level where no destination says one: preferred, or none */
+	bool retry_without_tls; /* a host whose handshake fails gets its mail in clear for a while */
 	struct config_peer *starttls_never, *starttls_required; /* see config_listed() */
 	size_t starttls_never_count, starttls_required_count;
 	enum config_pkix_usages dane_pkix_usages;

@@ -109,6 +109,7 @@ const struct config_authorities *config_authorities_for(const struct config *con
 
 void destinations_finish(struct config *config)
 {
+	config->tls.starttls_when_possible = config->tls.starttls_said != CONFIG_SAID_FALSE;
 	for (size_t i = 0; i < config->destination_count; i++) {
 		struct config_destination *destination = &config->destinations[i];
 

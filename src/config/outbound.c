@@ -40,7 +40,7 @@ static void check_default_level(const struct config *config, struct marks *marks
 	const enum config_tls level =
 		config->tls.starttls_when_possible ? CONFIG_TLS_PREFERRED : CONFIG_TLS_NONE;
 
-	if (!marks_has(marks, key))
+	if (config->tls.starttls_said == CONFIG_SAID_NOTHING)
 		return;
 	for (size_t i = 0; i < config->destination_count; i++) {
 		const struct config_destination *destination = &config->destinations[i];

@@ -29,7 +29,8 @@ static json_t *show_value(const struct show *show, const struct table_row *row, 
 
 	if (text == NULL)
 		return NULL;
-	if (row->type == TABLE_BOOL)
+	if (row->type == TABLE_BOOL ||
+		(row->type == TABLE_CHOICE && (strcmp(text, "true") == 0 || strcmp(text, "false") == 0)))
 		return json_boolean(strcmp(text, "true") == 0);
 	if (row->type == TABLE_NUMBER && text_number(text_of(text), INT64_MAX, &number) == 0)
 		return json_integer((json_int_t)number);

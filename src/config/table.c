@@ -13,13 +13,13 @@
 #include "config/idn.h"
 #include "config/table_private.h"
 
-_Static_assert(sizeof(enum config_tls) == sizeof(int) && sizeof(enum config_action) == sizeof(int) &&
-		       sizeof(enum config_listener_type) == sizeof(int) &&
-		       sizeof(enum log_level) == sizeof(int) && sizeof(enum log_format) == sizeof(int) &&
-		       sizeof(enum config_version) == sizeof(int) && sizeof(enum config_pfs) == sizeof(int) &&
-		       sizeof(enum config_log_to) == sizeof(int) && sizeof(enum config_dane) == sizeof(int) &&
-		       sizeof(enum config_pkix_usages) == sizeof(int) &&
-		       sizeof(enum config_insecure_mx) == sizeof(int),
+_Static_assert(
+	sizeof(enum config_tls) == sizeof(int) && sizeof(enum config_action) == sizeof(int) &&
+		sizeof(enum config_listener_type) == sizeof(int) && sizeof(enum log_level) == sizeof(int) &&
+		sizeof(enum log_format) == sizeof(int) && sizeof(enum config_version) == sizeof(int) &&
+		sizeof(enum config_pfs) == sizeof(int) && sizeof(enum config_log_to) == sizeof(int) &&
+		sizeof(enum config_dane) == sizeof(int) && sizeof(enum config_pkix_usages) == sizeof(int) &&
+		sizeof(enum config_insecure_mx) == sizeof(int) && sizeof(enum config_said) == sizeof(int),
 	"TABLE_CHOICE stores an int");
 
 /* Words */

@@ -68,6 +68,12 @@ const struct table_section table_destination_authorities = { "destinations.autho
 		"Certificate authorities for the servers of one destination, instead of those of `authorities` and `postern ca`: "
 		"none but those that are written here are trusted." };
 
+static const struct table_word said[] = {
+	{ "true", CONFIG_SAID_TRUE },
+	{ "false", CONFIG_SAID_FALSE },
+	{ NULL, 0 },
+};
+
 static const struct table_word pkix_usages[] = {
 	{ "unusable", CONFIG_PKIX_USAGES_UNUSABLE },
 	{ "enforce", CONFIG_PKIX_USAGES_ENFORCE },
@@ -102,9 +108,10 @@ static const struct table_row tls_rows[] = {
 		.manual =
 			"Show clients who ask for it what the OCSP responder of a certificate of ours says about it. It is fetched ahead, where the certificate names a responder and its chain "
 			"holds its issuer." },
-	{ "starttls_when_possible", TABLE_BOOL, AT(tls_settings, starttls_when_possible), .standard = "true",
+	{ "starttls_when_possible", TABLE_CHOICE, AT(tls_settings, starttls_said), .optional = true,
+		.words = said,
 		.manual =
-			"How mail is delivered where no entry of `destinations` says `tls`: true is the level preferred, false is none. Beside a `default` entry with another level it is refused." },
+			"How mail is delivered where no entry of `destinations` says `tls`: true, as without this key, is the level preferred, false is none. Beside a `default` entry with another level it is refused." },
 	{ "retry_without_tls", TABLE_BOOL, AT(tls_settings, retry_without_tls), .standard = "false",
 		.manual =
 			"Deliver in clear to a server whose TLS handshake failed, for at most an hour: the list of such servers is emptied as a whole every hour. "

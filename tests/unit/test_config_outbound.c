@@ -362,6 +362,39 @@ static void what_is_not_said_is_not_shown(void **state)
 	talloc_free(yaml);
 }
 
+static void test_C5_the_switch_is_shown_where_it_was_said(void **state)
+{
+	static const struct {
+		const char *yaml, *shown, *json;
+	} cases[] = {
+		{ "destinations: [{domain: default, tls: required}]\n", NULL, NULL },
+		{ "destinations: [{domain: default, tls: none}]\n", NULL, NULL },
+		{ "tls: {starttls_when_possible: true}\n", "  starttls_when_possible: true\n",
+			"\"starttls_when_possible\": true" },
+		{ "tls: {starttls_when_possible: false}\n", "  starttls_when_possible: false\n",
+			"\"starttls_when_possible\": false" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		char *file = talloc_asprintf(NULL, BASE "%s", cases[i].yaml);
+		const struct config *c = read_yaml(file);
+		char *yaml = config_show(file, c, false), *json = config_show(file, c, true);
+		const struct config *again = read_yaml(yaml);
+		const char *found = strstr(yaml, "  starttls_when_possible");
+
+		assert_true((found != NULL) == (cases[i].shown != NULL));
+		if (found != NULL) {
+			assert_memory_equal(found, cases[i].shown, strlen(cases[i].shown));
+			assert_non_null(strstr(json, cases[i].json));
+		}
+		assert_true(c->tls.starttls_when_possible == again->tls.starttls_when_possible);
+		config_release(c);
+		config_release(again);
+		talloc_free(file);
+	}
+}
+
 /* They are of issues to come, and said to be. */
 static void keys_that_wait_are_taken_with_a_warning(void **state)
 {
@@ -402,6 +435,7 @@ int main(void)
 		cmocka_unit_test(every_key_of_outbound_tls_reaches_its_field),
 		cmocka_unit_test(test_C10_a_server_is_listed_by_address_host_and_domain),
 		cmocka_unit_test(test_B72_C12_B82_what_cannot_be_meant_is_said),
+		cmocka_unit_test(test_C5_the_switch_is_shown_where_it_was_said),
 		cmocka_unit_test(what_is_not_said_is_not_shown),
 		cmocka_unit_test(keys_that_wait_are_taken_with_a_warning),
 	};
