@@ -133,7 +133,50 @@ static json_t *evidence_of_link(const struct stop *stop, const struct link *link
 	return json;
 }
 
-void leg_use(struct legs *legs, const struct link *link, const struct stop *stop)
+/* What was said of a link, and what it followed from. */
+struct leg_told {
+	const char *domain;
+	struct tls_facts facts;
+	struct digest dane;
+	size_t left_out;
+	const char *flaw;
+	const char *json;
+};
+
+/* The decision follows from the facts, and the rest belongs to the link. The time that TLSA records still hold is that of the first mail. */
+static bool is_told(const struct leg_told *told, const struct stop *stop)
+{
+	const struct dane_lookup_result *dane = stop->found->dane;
+
+	return told != NULL && strcmp(told->domain, stop->route->domain) == 0 &&
+	       memcmp(&told->facts, &stop->found->facts, sizeof told->facts) == 0 &&
+	       (dane == NULL || (told->left_out == dane->left_out && told->flaw == dane->flaw &&
+					dane->why[0] == '\0' &&
+					memcmp(&told->dane, &dane->digest, sizeof told->dane) == 0));
+}
+
+/* The evidence of mail that goes to `stop` over `link`: the same for one mail after the other, nearly always. */
+static const char *tell(struct link *link, const struct stop *stop)
+{
+	const struct dane_lookup_result *dane = stop->found->dane;
+
+	if (is_told(link->told, stop))
+		return link->told->json;
+	talloc_free(link->told);
+	struct leg_told *told = text_must(talloc_zero(link, struct leg_told));
+	told->domain = text_copy(told, text_of(stop->route->domain));
+	told->facts = stop->found->facts;
+	if (dane != NULL) {
+		told->dane = dane->digest;
+		told->left_out = dane->left_out;
+		told->flaw = dane->flaw;
+	}
+	told->json = text_of_json(told, evidence_of_link(stop, link));
+	link->told = told;
+	return told->json;
+}
+
+void leg_use(struct legs *legs, struct link *link, const struct stop *stop)
 {
 	struct outcome *outcome = legs->outcome;
 
@@ -141,7 +184,7 @@ void leg_use(struct legs *legs, const struct link *link, const struct stop *stop
 	legs->last = NULL;
 	legs->reached = true;
 	name(outcome, link->dcid, link->target.host, link->address,
-		text_of_json(outcome, evidence_of_link(stop, link)));
+		text_copy(outcome, text_of(tell(link, stop))));
 }
 
 void leg_fail(struct legs *legs, const struct stop *stop, const struct failure *failure)

@@ -20,7 +20,7 @@ struct legs {
 };
 
 /* Mail is sent over `link`, which leads to `stop`. */
-void leg_use(struct legs *legs, const struct link *link, const struct stop *stop);
+void leg_use(struct legs *legs, struct link *link, const struct stop *stop);
 
 /* Nothing could be sent at `stop`. The outcome names it until mail is sent somewhere. */
 void leg_fail(struct legs *legs, const struct stop *stop, const struct failure *failure);

@@ -9,6 +9,7 @@
 #include "wire/smtp_reply.h"
 
 struct account;
+struct leg_told;
 struct dane_lookup_result;
 struct deliver_house;
 
@@ -53,6 +54,7 @@ struct link {
 	bool may_list;	       /* as in struct failure */
 	bool broken;	       /* nothing more can be sent */
 	bool uncertain;	       /* it broke after a whole message was sent, which may have arrived */
+	struct leg_told *told; /* deliver/leg.h: what the mail before said of it; NULL = there was none */
 };
 
 /* Why there is no link, or how a mail failed: text for tracking and DSN, and what it means. */
