@@ -96,7 +96,8 @@ static const struct table_row tls_rows[] = {
 	{ "cn_fallback", TABLE_BOOL, AT(tls_settings, cn_fallback), .standard = "false",
 		.manual =
 			"Let the common name of a certificate count where it holds no host name (subjectAltName) at all, and no authority above it is "
-			"constrained to some names. Off, it never counts (RFC 9525)." },
+			"constrained to some names. Off, it never counts (RFC 9525). On, the level required-verify also takes a common name that the "
+			"DNS gives the server's address, and is then only as safe as the DNS." },
 	{ "fqdn_validation", TABLE_BOOL, AT(tls_settings, fqdn_validation), .standard = "false",
 		.manual =
 			"Accept only certificates whose host names are all fully qualified: letters, digits and hyphens, two labels at least." },
