@@ -20,6 +20,7 @@
 #include "net/evidence.h"
 #include "pki/certificate.h"
 #include "pki/peer_chain.h"
+#include "report/metrics.h"
 #include "report/tls_record.h"
 #include "report/track.h"
 
@@ -148,6 +149,7 @@ static json_t *live_json(const struct question *q, const struct stop *stop)
 	const int64_t until = MIN(q->means.deadline, clock_mono_ms() + STOP_MS);
 
 	house.sessions = NULL; /* a whole handshake, with all certificates */
+	house.metrics = text_must(talloc_zero(q->scratch, struct metrics)); /* no mail, nothing to count */
 	if (q->mode == EXPLAIN_VERIFY)
 		target.decision = curious(&stop->decision);
 	else
@@ -156,8 +158,7 @@ static json_t *live_json(const struct question *q, const struct stop *stop)
 	const bool open = link_open(&house, &target, until, &link, &failure) == 0;
 	const bool judged = open ? link->judged : failure.judged;
 	const enum tls_outcome outcome = open ? link->outcome : failure.outcome;
-	const unsigned made = open ? link->passed : failure.passed,
-		       passed = open ? link->passed : failure.passed;
+	const unsigned made = open ? link->made : failure.made, passed = open ? link->passed : failure.passed;
 	const char *reason = "STARTTLS was not tried", *sent = "nothing";
 
 	if (judged)

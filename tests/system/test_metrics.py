@@ -1,5 +1,6 @@
 """The page /metrics: its format, its numbers, who may have it, and what becomes of it at reloads and deaths."""
 
+import json
 import os
 import re
 import signal
@@ -243,6 +244,9 @@ def test_dane_is_counted_by_result_and_policies_by_who_decided(make_gateway, mak
             listeners=[{"name": "inbound", "type": "private", "address": "127.0.0.1:0", "certificate": "main", "policy": "out"}],
             mail_flow_policies=[{"name": "out", "action": "relay", "tls": "preferred"}],
             delivery={"retry": ["1h"], "port": port})
+        assert json.loads(gateway.command("tls", "verify", "good.test", "--json").stdout)["servers"], "which is not counted"
+        told, = json.loads(gateway.command("explain", "good.test", "--live", "--json").stdout)["servers"]
+        assert result not in ("ok", "failed") or "dane" in told["live"]["connection"]["made"], told["live"]
         smtp.submit(gateway.address(), "alice@sender.test", "bob@good.test", harness.message())
         harness.wait_for("it is counted", lambda: total(gateway, "delivery_total") == 1)
         assert value(gateway, "dane_result_total", result=result) == total(gateway, "dane_result_total") == 1
