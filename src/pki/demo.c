@@ -17,14 +17,10 @@ enum { DAYS = 365 };
 
 bool demo_is_wanted(const struct config *config, const struct bundle *bundle)
 {
-	for (size_t i = 0; i < config->listener_count; i++) {
-		const struct config_certificate *used;
-
-		for (size_t n = 0; (used = config_listener_certificate(&config->listeners[i], n)) != NULL;
-			n++)
-			if (stored_is_demo(used) && bundle_find(bundle, used->chain).at == NULL)
-				return true;
-	}
+	for (size_t i = 0; i < config->certificate_count; i++)
+		if (stored_is_demo(&config->certificates[i]) &&
+			bundle_find(bundle, config->certificates[i].chain).at == NULL)
+			return true;
 	return false;
 }
 

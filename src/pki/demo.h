@@ -6,7 +6,7 @@
 struct bundle;
 struct config;
 
-/* True when a listener presents it and `bundle` lacks it. */
+/* True when it is among the certificates of the configuration and `bundle` lacks it. */
 bool demo_is_wanted(const struct config *config, const struct bundle *bundle);
 
 /* Make it in the store, for `hostname`, when it is wanted. 1: made, so the configuration must be gathered again; 0: nothing

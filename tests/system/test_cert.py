@@ -517,6 +517,17 @@ def test_B14_the_demo_certificate_is_made_at_the_first_start_with_warnings(place
         assert presented(gateway) == made["fingerprint_sha256"], "it stays"
 
 
+@pytest.mark.parametrize("delivery", [False, True])
+def test_B14_the_demo_certificate_is_made_for_who_is_no_listener(place, pki, delivery):
+    """An entry that nobody presents, or servers see only: the start needs its key."""
+    configuration = harness.settings(destination_settings={"certificate": "demo"} if delivery else None)
+    configuration["certificates"].append({"name": "demo"})
+    (place / "gw.yaml").write_text(harness.to_yaml(configuration) + "\n")
+    with running(place, pki) as gateway:
+        (told,) = [c for c in gateway.status()["certificates"] if c["name"] == "demo"]
+        assert told["delivery"] == delivery and gateway.roles()["deliver"]["up"]
+
+
 @pytest.mark.parametrize("arguments", [("create", "demo", "--common-name", "x.good.test"), ("import", "demo", "--in", "x.p12"), ("upload", "demo", "--in", "x.pem")],
     ids=["create", "import", "upload"])
 def test_B14_the_name_of_the_demo_certificate_is_reserved(place, arguments):
