@@ -126,10 +126,16 @@ static json_t *evidence_of_link(const struct stop *stop, const struct link *link
 	json_t *json = evidence_of(stop, &link->conn->evidence, link->judged, link->outcome,
 		link->made & known, link->passed & known);
 	json_t *checks = json_object_get(json, "checks");
+	char reason[2 * EVIDENCE_REASON_MAX];
 
+	snprintf(reason, sizeof reason, "%s%s%s", stop->decision.reason, link->why[0] == '\0' ? "" : "; ",
+		link->why);
+	json_object_set_new(json, "reason", track_string(reason));
 	for (unsigned check = 1; checks != NULL && check <= TLS_CHECK_ALL; check <<= 1)
 		if (!(check & known))
 			json_object_del(checks, tls_demand_check_word((enum tls_check)check));
+	if (json_object_size(checks) == 0)
+		json_object_del(json, "checks");
 	return json;
 }
 

@@ -51,8 +51,9 @@ struct link {
 	bool judged;	/* TLS was asked for, or was there first: what came of it is in the next two lines */
 	enum tls_outcome outcome;
 	unsigned made, passed; /* sets of enum tls_check: those that were looked at, and those that held */
-	bool may_list;	       /* as in struct failure */
-	bool broken;	       /* nothing more can be sent */
+	char why[EVIDENCE_REASON_MAX - 10]; /* ... in words; empty when it was not judged */
+	bool may_list;			    /* as in struct failure */
+	bool broken;			    /* nothing more can be sent */
 	bool uncertain;	       /* it broke after a whole message was sent, which may have arrived */
 	struct leg_told *told; /* deliver/leg.h: what the mail before said of it; NULL = there was none */
 };

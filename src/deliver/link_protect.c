@@ -113,8 +113,8 @@ static int judge(const struct deliver_house *house, struct link *link, enum tls_
 	if (result == NULL)
 		result = evidence->verification.result;
 	enum tls_step step = tls_decide_step(decision, outcome, link->passed, &why);
-	snprintf(reason, sizeof reason, "%s; %s%s%.100s", decision->reason, why,
-		detail[0] == '\0' ? "" : ": ", detail);
+	snprintf(link->why, sizeof link->why, "%s%s%.100s", why, detail[0] == '\0' ? "" : ": ", detail);
+	snprintf(reason, sizeof reason, "%s; %s", decision->reason, link->why);
 	evidence_explain(evidence, reason);
 	count(house, link, step);
 	switch (step) {

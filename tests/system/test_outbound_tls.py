@@ -362,6 +362,29 @@ def test_2_17_a_connection_carries_another_domain_only_when_it_was_verified_for_
     assert len(peer.messages) == 3
 
 
+def test_F8_mail_over_one_connection_has_the_grounds_of_its_own_domain(make_gateway, servers, make_dns, own_pki):
+    """One server, one demand, said in two places; its certificate was looked at for the first domain."""
+    port, (peer,) = servers({"127.0.1.1": {"pki": make_certificate(own_pki, "shared", ["one.test"])}})
+    gateway = make_gateway(outward(port, make_dns({"relay.test": "@ A 127.0.1.1"}), authorities={"system": False, "custom": str(own_pki.ca)},
+        routes=[{"domain": "default", "next_hop": f"relay.test:{port}"}],
+        destinations=[{"domain": "one.test", "tls": "required"}, {"domain": "default", "tls": "required"}], delivery={"connections": 1}))
+    with smtp.Client(gateway.address()) as client:
+        client.ehlo()
+        for n in range(4):
+            client.mail(f"{n}@sender.test", [f"bob@{['one', 'two'][n % 2]}.test"], harness.message())
+    for n in range(4):
+        evidence = attempts(gateway, "delivered", f"{n}@sender.test")[-1]["tls"]
+        said = "for this destination" if n % 2 == 0 else "by destination `default`"
+        assert evidence["reason"] == f"TLS is required {said}; the certificate is not checked at this level", evidence
+        assert evidence["policy"]["reason"] == f"TLS is required {said}"
+        assert evidence["facts"]["level_from"] == ("destination" if n % 2 == 0 else "default")
+    first = next(domain for line, _ in peer.sessions[0].commands if line.startswith("RCPT") for domain in ("one.test", "two.test") if domain in line)
+    for n in range(4):
+        checks = attempts(gateway, "delivered", f"{n}@sender.test")[-1]["tls"].get("checks") or {}
+        if len(peer.sessions) == 1:
+            assert ("domain" in checks) == (["one.test", "two.test"][n % 2] == first), (n, checks)
+
+
 @pytest.mark.parametrize("level,state", [("preferred", "delivered"), ("preferred-verify", "delivered"), ("required-verify", "deferred"),
     ("required-verify-hosted", "deferred")])
 @pytest.mark.parametrize("flaw", ["revoked", "fqdn"])
