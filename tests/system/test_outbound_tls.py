@@ -299,6 +299,20 @@ def test_2_12_C6_C13_row_10_a_failed_handshake_is_followed_by_mail_in_clear(make
     assert " address=127.0.1.1:" in told and "reason=" in told
 
 
+def test_C6_the_list_outlives_a_reload_and_ends_with_its_switch(make_gateway, servers, make_dns, own_pki):
+    gateway, peer = simple(make_gateway, servers, make_dns, own_pki, options={"starttls": "broken"}, retry_without_tls=True)
+    send(gateway, "a.test", "1@sender.test")
+    attempts(gateway, "delivered", "1@sender.test")
+    listed = gateway.command("config", "show").stdout
+    for n, (switch, state) in enumerate((("true", "delivered"), ("false", "deferred")), 2):
+        gateway.configure(listed.replace("retry_without_tls: true", f"retry_without_tls: {switch}"))
+        assert gateway.command("reload").returncode == 0
+        send(gateway, "a.test", f"{n}@sender.test")
+        evidence = attempts(gateway, state, f"{n}@sender.test")[-1]["tls"]
+        assert evidence["facts"]["lists"]["temporary"] == (switch == "true"), evidence
+    assert sum("STARTTLS" in session.verbs() for session in peer.sessions) == 2
+
+
 def test_C13_row_9_without_the_switch_it_waits(make_gateway, servers, make_dns, own_pki):
     gateway, peer = simple(make_gateway, servers, make_dns, own_pki, options={"starttls": "broken"})
     send(gateway, "a.test", "1@sender.test")
