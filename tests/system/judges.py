@@ -26,6 +26,7 @@ sys.dont_write_bytecode = True
 
 import dns  # noqa: E402
 import harness  # noqa: E402
+import judges_live  # noqa: E402
 import peer  # noqa: E402
 import smtp  # noqa: E402
 import unpacked  # noqa: E402
@@ -35,7 +36,7 @@ ZONES = (dns.SIGNED, dns.NSEC3, dns.BOGUS, dns.EXPIRED, dns.INSECURE)
 MATCH = {"verify": "hostname nexthop", "secure": "nexthop"}  # the names that Postern accepts at the same levels
 FINGER_AT_ONCE = 6
 COMMANDS = 4  # the commands are asked about every fourth domain
-TRIED = r"to=<x@.* status="
+TRIED = r"to=<x@(?!\S+\.roll\.test>).* status=|killed by signal"  # of the mail for the cases
 VALID, ELSEWHERE = (-60, 90), "nameConstraints=critical,permitted;DNS:elsewhere.test\n"
 DEADLY = "no-data"  # Debian 12's Postfix dies of a TLSA record of 3 bytes
 
@@ -140,6 +141,7 @@ class Scene:
         self.folder = harness.make_folder()
         self.exim_user = unpacked.account("Debian-exim")
         self.keys = Keys(self.folder / "keys")
+        self.pki = harness.Pki(self.folder / "pki")
         self.zones = {zone: [] for zone in ZONES}
         self.listeners = []  # (address, how, name of the certificate, name that the client must ask for, more options)
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -191,6 +193,7 @@ class Scene:
     def _start_names(self):
         """NSD with the zones, and Unbound in front of it, which everybody asks who reads /etc/resolv.conf."""
         self.names.start(port=5300)
+        self.live_zone = judges_live.start_zone()
         (self.folder / "unbound.conf").write_text(f"""server:
   directory: "{self.folder}"
   chroot: ""
@@ -204,6 +207,7 @@ class Scene:
   do-not-query-localhost: no
   module-config: "validator iterator"
   trust-anchor-file: "{self.names.anchor}"
+  trust-anchor-file: "{self.live_zone.anchor}"
   trust-anchor-signaling: no
   local-zone: "test." nodefault
   val-log-level: 2
@@ -212,6 +216,9 @@ remote-control:
 stub-zone:
   name: "test."
   stub-addr: 127.0.0.1@5300
+stub-zone:
+  name: "{self.live_zone.name}."
+  stub-addr: 127.0.0.1@{self.live_zone.port}
 """)
         (self.folder / "resolv.conf").write_text("nameserver 127.0.0.1\noptions edns0 trust-ad timeout:5 attempts:2\n")
         done = harness.run("mount", "--bind", self.folder / "resolv.conf", "/etc/resolv.conf")
@@ -293,9 +300,7 @@ stub-zone:
         """posttls-finger at each level: {case: {level: verdict}}."""
         def one(job):
             case, level = job
-            done = harness.run("posttls-finger", "-c", "-l", level, "-F", self.keys.folder / "root.pem", "-o", "inet_protocols=ipv4", case.domain,
-                *MATCH.get(level, "").split(), timeout=60)
-            return case.name, level, {"verdict": finger_verdict(level, done), "why": (done.stdout + done.stderr)[-600:]}
+            return case.name, level, self.finger(case.domain, level)
 
         verdicts = {}
         jobs = [(case, level) for case in CASES for level in FINGER_LEVELS]
@@ -304,16 +309,26 @@ stub-zone:
                 verdicts.setdefault(name, {})[level] = verdict
         return verdicts
 
+    def finger(self, domain, level):
+        done = harness.run("posttls-finger", "-c", "-l", level, "-F", self.keys.folder / "root.pem", "-o", "inet_protocols=ipv4", domain,
+            *MATCH.get(level, "").split(), timeout=60)
+        return {"verdict": finger_verdict(level, done), "why": (done.stdout + done.stderr)[-600:]}
+
     def ask_postfix(self):
-        """A Postfix that sends: one mail for each level, and how it ended for each domain."""
-        log = self.start_sender() / "log"
+        """A Postfix that sends: one mail for each level."""
         self._submit([case for case in CASES if case.name != DEADLY])
-        count = len(LEVELS) * (len(CASES) - 1)
+        self._wait_sent(len(LEVELS) * (len(CASES) - 1))
+
+    def ask_deadly(self):
+        """The last, since what it does to Postfix may hold up other mail. All that Postfix logged."""
+        self._submit([case for case in CASES if case.name == DEADLY])
+        return self._wait_sent(len(LEVELS) * len(CASES))
+
+    def _wait_sent(self, count):
+        """Until Postfix has tried, or died of, `count` recipients."""
+        log = self.folder / "sender/log"
         harness.wait_for(lambda: f"Postfix is through with {count} recipients\n" + log.read_text()[-3000:],
             lambda: len(re.findall(TRIED, log.read_text())) >= count, patience=120)
-        self._submit([case for case in CASES if case.name == DEADLY])  # the last, since what it does to Postfix holds up the other mail
-        harness.wait_for(lambda: "Postfix is through with the last\n" + log.read_text()[-3000:],
-            lambda: len(re.findall(TRIED, log.read_text())) + log.read_text().count("killed by signal") >= count + len(LEVELS), patience=120)
         return log.read_text()
 
     @staticmethod
@@ -339,7 +354,6 @@ bounce_notice_recipient = nobody
 """, ["127.0.0.1:2526 inet n - n - - smtpd", *levels])
         harness.wait_for(lambda: "the sending Postfix answers\n" + self.log("sender"), lambda: self._answers(2526))
         os.environ["MAIL_CONFIG"] = str(base / "etc")
-        return base
 
     @staticmethod
     def _answers(port):
@@ -352,8 +366,7 @@ bounce_notice_recipient = nobody
 
     def ask_postern(self):
         """A gateway for each level, all at once: {case: {level: verdict}}."""
-        pki = harness.Pki(self.folder / "pki")
-        gateways = {level: self._gateway(pki, entry) for level, entry in LEVELS.items()}
+        gateways = {level: self.gateway(entry) for level, entry in LEVELS.items()}
         for gateway in gateways.values():
             gateway.start(wait=False)
         verdicts = {}
@@ -377,8 +390,8 @@ bounce_notice_recipient = nobody
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             return dict(pool.map(one, CASES[::COMMANDS]))
 
-    def _gateway(self, pki, entry):
-        return harness.Gateway(pki, harness.settings(dns=self.names.settings(), routes=None, accepted_domains=None,
+    def gateway(self, entry, **names):
+        return harness.Gateway(self.pki, harness.settings(dns=self.names.settings(**names), routes=None, accepted_domains=None,
             authorities={"system": False, "custom": str(self.keys.folder / "root.pem")}, destinations=[{"domain": "default", **entry}],
             listeners=[{"name": "inbound", "type": "private", "address": "127.0.0.1:0", "certificate": "main", "policy": "out"}],
             mail_flow_policies=[{"name": "out", "action": "relay", "tls": "preferred"}], delivery={"retry": ["1h"], "port": 25}))
@@ -456,7 +469,7 @@ def finger_verdict(level, done):
 
 
 def postfix_verdicts(log):
-    """{case: {level: verdict}} of what a sending Postfix logged."""
+    """{domain: {level: verdict}} of what a sending Postfix logged."""
     tls, verdicts = {}, {}
     for line in log.splitlines():
         found = re.search(r"judge/(\S+)/smtp\[\d+\]: (\w+) TLS connection established to ([^\[]+)\[", line)
@@ -468,6 +481,11 @@ def postfix_verdicts(log):
             word = {"deferred": "deferred", "bounced": "bounced"}.get(status) or {"Verified": "verified", None: "clear"}.get(
                 tls.get((level, relay)), "encrypted")
             verdicts.setdefault(domain, {})[level] = {"verdict": word, "why": reason if status != "sent" else tls.get((level, relay), "")}
+    return verdicts
+
+
+def by_case(verdicts):
+    """Postfix's verdicts: {case: {level: verdict}}."""
     dead = {level: {"verdict": "dies", "why": ""} for level in LEVELS}
     return {case.name: {**(dead if case.name == DEADLY else {}), **verdicts.get(case.domain, {})} for case in CASES}
 
@@ -489,11 +507,13 @@ def ask():
         "Exim": re.search(r"version (\S+)", harness.run(scene.exim, "-bV").stdout).group(1),
         "NSD": re.search(r"version (\S+)", harness.run("nsd", "-v").stderr).group(1),
         "Unbound": re.search(r"Version (\S+)", harness.run("unbound", "-V").stdout).group(1)}
+    scene.start_sender()
+    live = judges_live.Live(scene, {"postern": postern_verdicts, "postfix": postfix_verdicts})
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        postern, postfix = pool.submit(scene.ask_postern), pool.submit(scene.ask_postfix)
-        log = postfix.result()
-        return {"versions": versions, "postfix": postfix_verdicts(log), "finger": scene.ask_finger(), "postern": postern.result(),
-            "commands": scene.commands}
+        postern, postfix, lived = pool.submit(scene.ask_postern), pool.submit(scene.ask_postfix), pool.submit(live.ask)
+        postfix.result()
+        result = {"versions": versions, "finger": scene.ask_finger(), "postern": postern.result(), "commands": scene.commands, "live": lived.result()}
+    return {**result, "postfix": by_case(postfix_verdicts(scene.ask_deadly()))}
 
 
 # The page
@@ -515,7 +535,7 @@ def page(results):
     lines += ["", "## Where they differ", "", *(f"* {words}" for words in KINDS.values())]
     lines += ["", "## The cases", "", "| case | what is special | " + " | ".join(LEVELS) + " |", "|---" * (2 + len(LEVELS)) + "|"]
     lines += [f"| {case.domain} | {case.about} | " + " | ".join(cell(results, case, level) for level in LEVELS) + " |" for case in CASES]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *judges_live.page(results["live"])]) + "\n"
 
 
 PAGE = """\
@@ -529,10 +549,10 @@ What Postern makes of {cases} mail domains at six levels, beside what a Postfix 
 Asked were {versions}.
 
 `verified`: delivered, and the server's certificate was what the level demands. `encrypted`: delivered in TLS, whoever answers. `clear`: delivered
-without TLS. `deferred`: not delivered, tried again later. A cell holds Postern's verdict, and those of others where they differ. posttls-finger is asked
-about the last four levels, and says only whether a server could be verified: what it could not verify agrees with everything but `verified`. At
-`verify` all of them accept the host's name and the mail domain, at `secure` the mail domain alone. One authority is trusted; where nothing else is
-said, the server's certificate is signed by another one.
+without TLS. `deferred`: not delivered, tried again later. A cell holds Postern's verdict, and those of others where they differ.
+posttls-finger is asked about the last four levels, and says only whether a server could be verified: what it could not verify agrees with everything but `verified`. At `verify` all of
+them accept the host's name and the mail domain, at `secure` the mail domain alone. One authority is trusted; where nothing else is said, the server's
+certificate is signed by another one.
 
 | level of Postfix | entry of `destinations` |
 |---|---|

@@ -86,10 +86,9 @@ def make_flow(make_gateway, make_peer, keys):
         server.__exit__(None, None, None)
 
 
-@pytest.mark.parametrize("dane", ["opportunistic", "mandatory"])
-def test_3_27_3_36_a_roll_over_with_both_records_defers_nothing(make_flow, keys, dane):
+def test_3_27_3_36_a_roll_over_with_both_records_defers_nothing(make_flow, keys):
     old, new = record(keys[0]), record(keys[1])
-    flow = make_flow(dane)
+    flow = make_flow("mandatory")
     flow.publish(f"+ {{o}} {{t}} TLSA {old}")
     assert flow.is_verified(flow.send())
     flow.publish(f"+ {{o}} {{t}} TLSA {new}")
@@ -102,10 +101,9 @@ def test_3_27_3_36_a_roll_over_with_both_records_defers_nothing(make_flow, keys,
     assert attempt["tls"]["peer"]["sha256"] == keys[1].fingerprint(), "by the new key, on a connection that was opened under the new records"
 
 
-@pytest.mark.parametrize("dane", ["opportunistic", "mandatory"])
-def test_3_36_an_exchanged_record_counts_when_its_time_is_over(make_flow, keys, dane):
+def test_3_36_an_exchanged_record_counts_when_its_time_is_over(make_flow, keys):
     """The server's key changes too early; the mail waits for the record, and then it goes."""
-    flow = make_flow(dane)
+    flow = make_flow("opportunistic")
     flow.publish(f"+ {{o}} {{t}} TLSA {record(keys[0])}")
     assert flow.is_verified(flow.send())
     flow.publish(f"+ {{o}} {{t}} TLSA {record(keys[2])}", f"- {{o}} TLSA {record(keys[0])}")
@@ -162,10 +160,9 @@ def test_3_03_3_36_withdrawn_records(make_flow, keys, dane, state, obtained):
     assert attempt["state"] == state and (obtained is None or attempt["tls"]["obtained"] == obtained)
 
 
-@pytest.mark.parametrize("dane", ["opportunistic", "mandatory"])
-def test_3_04_3_36_records_out_of_reach_are_not_withdrawn(make_flow, keys, dane):
+def test_3_04_3_36_records_out_of_reach_are_not_withdrawn(make_flow, keys):
     """The zone's server is gone and the records are too old: nothing is sent, though MX and address are still known."""
-    flow = make_flow(dane, names={"timeout": "2s"})
+    flow = make_flow("opportunistic", names={"timeout": "2s"})
     flow.publish(f"+ {{o}} {{t}} TLSA {record(keys[0])}")
     assert flow.is_verified(flow.send())
     flow.names.stop()

@@ -13,6 +13,7 @@ import pytest
 import harness
 import judges
 import judges_cases
+import judges_live
 from judges_cases import CASES
 
 NAMESPACES = ("--net", "--mount", "--pid", "--fork", "--mount-proc")
@@ -31,7 +32,7 @@ def verdicts(tmp_path_factory):
     harness.make_user()
     file = tmp_path_factory.mktemp("judges") / "verdicts.json"
     done = subprocess.run([sys.executable, harness.ROOT / "tests/system/judges.py", file], stdin=subprocess.DEVNULL, capture_output=True, text=True,
-        timeout=300, env=harness.environment())
+        timeout=500, env=harness.environment())
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(file.read_text())
 
@@ -225,6 +226,13 @@ def test_B46_chains_that_the_verifying_levels_take(verdicts):
 
 
 @inside
+@pytest.mark.parametrize("judge", ["postern", "postfix", "finger"])
+def test_3_03_3_27_3_36_all_follow_records_that_change(verdicts, judge):
+    got = [{level: one["verdict"] for level, one in phase.items()} for phase in verdicts["live"][judge]]
+    assert got == judges_live.expected(judge), json.dumps(verdicts["live"][judge], indent=1)
+
+
+@inside
 def test_B79_dane_verify_says_what_becomes_of_mail(verdicts):
     """Asked of the gateway with mandatory DANE, about every fourth domain."""
     assert len(verdicts["commands"]) > len(CASES) / 5
@@ -256,6 +264,7 @@ def test_the_page_of_the_judges_is_current():
     """It was made from a run; what a run must say is known. Only the versions may be others."""
     results = {judge: {case.name: {level: {"verdict": word} for level, word in judges_cases.expected(judge, case).items()} for case in CASES}
         for judge in ("postern", "postfix", "finger")}
+    results["live"] = {judge: [{level: {"verdict": word} for level, word in one.items()} for one in judges_live.expected(judge)] for judge in results}
 
     def lines(text):
         return [line for line in text.splitlines() if not line.startswith("Asked were ")]
