@@ -78,7 +78,10 @@ static const char *sent_as(const struct tls_decision *decision, enum tls_outcome
 	case TLS_STEP_DROP:
 		break;
 	}
-	return "nothing";
+	if (outcome != TLS_OUTCOME_HANDSHAKE_FAILED || !decision->may_list)
+		return "nothing";
+	*ret_reason = "the TLS handshake failed, and tls.retry_without_tls is on";
+	return "clear";
 }
 
 /* A decision that demands nothing and wants to know everything. */
@@ -165,15 +168,22 @@ static json_t *live_json(const struct question *q, const struct stop *stop)
 		sent = sent_as(&stop->decision, outcome, passed, &reason);
 	else if (open)
 		sent = "clear";
+	/* What failed later, such as a login, keeps the mail as well; a connection in clear would be a new one. */
+	if (!open && strcmp(sent, "nothing") != 0 &&
+		(outcome == TLS_OUTCOME_UP || (q->mode != EXPLAIN_VERIFY && !failure.may_list))) {
+		sent = "nothing";
+		reason = failure.reply;
+	}
 	char signature[EVIDENCE_WORD_MAX] = "";
 
 	if (open)
 		conn_tls_signature(link->conn, signature, sizeof signature);
-	json_t *json = json_pack("{s:b, s:o, s:o, s:o, s:s, s:o, s:s, s:s}", "open", (int)open, "reply",
+	json_t *json = json_pack("{s:b, s:o, s:o, s:o, s:s, s:o, s:s, s:o}", "open", (int)open, "reply",
 		open ? json_null() : track_string(failure.reply), "tls",
 		evidence_object(open ? &link->conn->evidence : &failure.evidence), "connection",
 		judged ? tls_record_connection(outcome, made, passed) : json_null(), "signature", signature,
-		"chain", open ? chain_json(link, q->scratch) : json_array(), "sent", sent, "reason", reason);
+		"chain", open ? chain_json(link, q->scratch) : json_array(), "sent", sent, "reason",
+		track_string(reason));
 	if (q->mode == EXPLAIN_VERIFY && judged)
 		json_object_set_new(json, "levels", levels_json(stop, outcome, passed));
 	if (open)

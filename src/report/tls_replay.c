@@ -159,7 +159,10 @@ static enum sent replay_step(const struct tls_decision *decision, const struct t
 	case TLS_STEP_CLEAR:
 		return SENT_CLEAR;
 	case TLS_STEP_DROP:
-		return SENT_NOTHING;
+		if (record->outcome != TLS_OUTCOME_HANDSHAKE_FAILED || !decision->may_list)
+			return SENT_NOTHING;
+		*ret_reason = "the TLS handshake failed, and tls.retry_without_tls is on";
+		return SENT_CLEAR;
 	case TLS_STEP_SEND:
 		break;
 	}
@@ -194,6 +197,11 @@ static enum sent sent_then(const struct leg *leg, const struct tls_record *recor
 
 	if (leg->reply[0] != '2') {
 		const bool held = strstr(leg->reply, "450 4.7.5 TLS") != NULL;
+
+		/* It went on in clear at once, which is a delivery of its own. */
+		if (record->connected && record->outcome == TLS_OUTCOME_HANDSHAKE_FAILED &&
+			tls_decide(&record->facts).may_list)
+			return SENT_UNKNOWN;
 
 		return held || record->connected ? SENT_NOTHING : SENT_UNKNOWN;
 	}

@@ -72,6 +72,30 @@ def test_a_delivery_then_does_what_was_said(make_gateway, make_peer, level, doma
         assert set(tls["connection"]["passed"]) <= set(server["live"]["connection"]["passed"])
 
 
+def test_C13_a_failed_handshake_with_retry_without_tls(make_gateway, make_peer):
+    """Mail would go in clear; asking puts nobody on the temporary list."""
+    peer = make_peer(starttls="broken")
+    gateway = make_gateway(next_hop=peer.address, tls={"retry_without_tls": True}, destinations=[{"domain": "default", "tls": "preferred"},
+        {"domain": "must.test", "tls": "required"}], routes=[{"domain": "default", "next_hop": peer.address}])
+    for command in (["explain", "good.test", "--live"], ["tls", "verify", "good.test"]):
+        answer = json.loads(gateway.command(*command, "--json").stdout)
+        live = answer["servers"][0]["live"]
+        assert live["sent"] == "clear" and "retry_without_tls" in live["reason"], live
+    assert live["levels"]["preferred"]["sent"] == "clear" and live["levels"]["required"]["sent"] == "nothing"
+    assert explain(gateway, "good.test", "--live")[0] == 0
+    assert explain(gateway, "must.test", "--live")[0] == 1
+    assert gateway.json("tls", "temporary")["hosts"] == []
+
+
+def test_what_fails_after_the_handshake_counts(make_gateway, make_peer):
+    """TLS is fine, and the server then refuses EHLO."""
+    peer = make_peer(starttls="good", ehlo=["250-mx.good.test\r\n250 STARTTLS", "421 4.3.0 not now"])
+    gateway = make_gateway(next_hop=peer.address)
+    status, answer = explain(gateway, "good.test", "--live")
+    live = answer["servers"][0]["live"]
+    assert (status, live["sent"]) == (1, "nothing") and "not now" in live["reason"], live
+
+
 def test_without_live_nobody_is_dialled(make_gateway, make_peer):
     peer = make_peer()
     gateway = make_gateway(next_hop=peer.address, delivery_tls="required")

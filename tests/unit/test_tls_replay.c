@@ -190,6 +190,26 @@ static void test_the_lists(void **state)
 		"encrypted", "encrypted");
 }
 
+/* A failed handshake with tls.retry_without_tls: mail goes on in clear, which is recorded as a delivery of its own. */
+static void test_B59_C13_a_failed_handshake_that_is_listed(void **state)
+{
+	struct tls_facts facts = preferred;
+	const char *now =
+		POLICY "tls: {retry_without_tls: true}\ndestinations: [{domain: default, dane: none}]\n";
+
+	(void)state;
+	expect(replayed(POLICY, now,
+		       record_of(&facts, tls_record_connection(TLS_OUTCOME_HANDSHAKE_FAILED, 0, 0),
+			       "mx.partner.test", "450 4.7.5 TLS: no", "none")),
+		"nothing", "clear");
+	facts.retry_without_tls = true;
+	json_t *json = replayed(POLICY, now,
+		record_of(&facts, tls_record_connection(TLS_OUTCOME_HANDSHAKE_FAILED, 0, 0),
+			"mx.partner.test", "450 4.7.5 TLS: no", "none"));
+	assert_int_equal(number(json, "deliveries"), 0);
+	json_decref(json);
+}
+
 /* Attempts that never came to TLS, records without facts, and a server in vain before another one. */
 static void test_what_counts(void **state)
 {
@@ -238,6 +258,7 @@ int main(void)
 		cmocka_unit_test(test_every_level_for_every_level),
 		cmocka_unit_test(test_what_is_not_recorded_is_unknown),
 		cmocka_unit_test(test_the_lists),
+		cmocka_unit_test(test_B59_C13_a_failed_handshake_that_is_listed),
 		cmocka_unit_test(test_what_counts),
 	};
 
