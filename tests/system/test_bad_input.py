@@ -419,8 +419,9 @@ def test_the_example_of_outbound_tls_is_fine_but_for_keys_that_wait(gateway):
     done = gateway.command("check", "--json")
     answer = json.loads(done.stdout)
     assert done.returncode == 0 and answer["ok"] and not answer["problems"], answer
-    assert [w["key"] for w in answer["warnings"]] == WAITING, answer
-    assert all("no effect in this version yet" in w["text"] for w in answer["warnings"])
+    waiting = [w for w in answer["warnings"] if w["key"] != "dns.trust_anchor_file"]  # its anchor is for a zone of the test
+    assert [w["key"] for w in waiting] == WAITING, answer
+    assert all("no effect in this version yet" in w["text"] for w in waiting)
 
 
 def test_version_and_help():
