@@ -159,38 +159,16 @@ static void print_result(json_t *result)
 		number(result, "unknown"));
 }
 
-/* Decide again on a page; how many records it had. */
-static uint64_t replay_page(struct tls_replay *replay, struct text lines)
-{
-	struct text line;
-	uint64_t count = 0;
-
-	while (cli_tracking_line(&lines, &line)) {
-		json_t *record = json_loadb(line.at, line.len, 0, NULL);
-
-		if (record != NULL)
-			tls_replay_add(replay, record);
-		json_decref(record);
-		count++;
-	}
-	return count;
-}
-
 static int replay_all(
 	struct cli_tracking *tracking, const struct store_query *query, struct tls_replay *replay)
 {
-	uint64_t count = 0;
-	int r = 1;
+	json_t *record;
+	int r;
 
-	while (r > 0) {
-		void *page = talloc_new(NULL);
-		struct text lines;
-
-		r = cli_tracking_next(tracking, page, query, &lines);
-		if (r > 0)
-			count += replay_page(replay, lines);
-		talloc_free(page);
-		cli_tracking_progress(tracking, count);
+	while ((r = cli_tracking_record(tracking, query, &record)) > 0) {
+		if (record != NULL)
+			tls_replay_add(replay, record);
+		json_decref(record);
 	}
 	return r < 0 ? CLI_FAILED : CLI_FINE;
 }

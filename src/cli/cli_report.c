@@ -109,37 +109,15 @@ static void print_report(json_t *report)
 			number(report, "domains_left_out"));
 }
 
-/* Count a page; how many records it had. */
-static uint64_t add_page(struct tls_report *report, struct text lines)
+static int read_all(struct cli_tracking *tracking, const struct store_query *query, struct tls_report *report)
 {
-	struct text line;
-	uint64_t count = 0;
+	json_t *record;
+	int r;
 
-	while (cli_tracking_line(&lines, &line)) {
-		json_t *record = json_loadb(line.at, line.len, 0, NULL);
-
+	while ((r = cli_tracking_record(tracking, query, &record)) > 0) {
 		if (record != NULL)
 			tls_report_add(report, record);
 		json_decref(record);
-		count++;
-	}
-	return count;
-}
-
-static int read_all(struct cli_tracking *tracking, const struct store_query *query, struct tls_report *report)
-{
-	uint64_t count = 0;
-	int r = 1;
-
-	while (r > 0) {
-		void *page = talloc_new(NULL);
-		struct text lines;
-
-		r = cli_tracking_next(tracking, page, query, &lines);
-		if (r > 0)
-			count += add_page(report, lines);
-		talloc_free(page);
-		cli_tracking_progress(tracking, count);
 	}
 	return r < 0 ? CLI_FAILED : CLI_FINE;
 }

@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include <talloc.h>
+
 #include "base/base.h"
 #include "base/clock.h"
 #include "base/err.h"
@@ -50,6 +52,8 @@ int cli_tracking_open(const char *file, const void *owner, struct cli_tracking *
 void cli_tracking_done(struct cli_tracking *tracking)
 {
 	base_close(&tracking->channel);
+	talloc_free(tracking->page);
+	tracking->page = NULL;
 }
 
 int cli_tracking_next(struct cli_tracking *tracking, const void *owner, const struct store_query *query,
@@ -80,12 +84,30 @@ bool cli_tracking_line(struct text *lines, struct text *ret_line)
 	return true;
 }
 
-void cli_tracking_progress(struct cli_tracking *tracking, uint64_t count)
+static void tell_progress(struct cli_tracking *tracking)
 {
 	if (clock_mono_ms() - tracking->told <= PROGRESS_MS)
 		return;
 	tracking->told = clock_mono_ms();
-	fprintf(stderr, "postern: %llu records are read so far\n", (unsigned long long)count);
+	fprintf(stderr, "postern: %llu records are read so far\n", (unsigned long long)tracking->count);
+}
+
+int cli_tracking_record(struct cli_tracking *tracking, const struct store_query *query, json_t **ret_record)
+{
+	struct text line;
+
+	while (!cli_tracking_line(&tracking->lines, &line)) {
+		talloc_free(tracking->page);
+		tracking->page = talloc_new(NULL);
+		tracking->lines = (struct text){ 0 };
+		int r = cli_tracking_next(tracking, tracking->page, query, &tracking->lines);
+		if (r <= 0)
+			return r;
+		tell_progress(tracking);
+	}
+	tracking->count++;
+	*ret_record = json_loadb(line.at, line.len, 0, NULL);
+	return 1;
 }
 
 bool cli_tracking_time(const char *command, const char *option, const char *text, int64_t *ret_ms)
