@@ -45,6 +45,7 @@ static enum tls_outcome shake_hands(
 	const struct link_target *target = &link->target;
 	const struct tls_peer peer = { .name = target->sni,
 		.verify = target->decision.checks != 0,
+		.look = target->decision.proofs != 0,
 		.sessions = house->sessions,
 		.key = session_key(link, target) };
 	int r = conn_tls_connect(link->conn, context_of(house, target), &peer);

@@ -257,6 +257,6 @@ void link_verify(const struct deliver_house *house, struct link *link, char *det
 	talloc_free(look.verified);
 	if (decision->checks & ~link->passed)
 		metrics_count(house->metrics, METRIC_TLS_OUT_FAILED);
-	else if (decision->checks != 0)
+	else if (decision->checks != 0 || decision->proofs & link->passed)
 		conn_tls_approve(link->conn);
 }

@@ -37,6 +37,7 @@ struct tls_peer {
 	const char
 		*name; /* to ask for (SNI); a final dot is left out, and an address altogether; NULL = none */
 	bool verify; /* its certificate has to hold (pki/verify, pki/dane): TLS 1.2 at least, and no session is kept before conn_tls_approve() */
+	bool look; /* it is looked at, without having to hold: no session is kept before conn_tls_approve() either */
 	struct tls_sessions *sessions; /* NULL = no resumption */
 	const char *key;	       /* under which sessions are kept: all that the handshake depends on */
 };

@@ -160,7 +160,7 @@ void tls_sessions_offer(SSL *ssl, const void *owner, const struct tls_peer *peer
 
 	*offer = (struct offer){ .sessions = peer->sessions,
 		.key = text_copy(offer, text_of(peer->key)),
-		.approved = !peer->verify };
+		.approved = !peer->verify && !peer->look };
 	atomic_fetch_add(&offer->sessions->holders, 1);
 	talloc_set_destructor(offer, offer_destroy);
 	SSL_set_app_data(ssl, offer);

@@ -312,6 +312,19 @@ def test_2_16_the_second_connection_resumes(start, make_peer, options):
     assert len({(e["obtained"], e["peer"]["sha256"]) for e in evidence}) == 1, "resumed, it is still known who that was"
 
 
+@pytest.mark.parametrize("domain, resumed", [("gw.good.test", True), ("other.test", False)], ids=["verified", "not_verified"])
+def test_2_16_preferred_verify_resumes_only_what_was_verified(make_gateway, make_peer, names, domain, resumed):
+    peer = make_peer()
+    gateway = make_gateway(harness.settings(hostname="out.good.test", dns=names, delivery={"retry": ["1h"]}, accepted_domains=[domain],
+        routes=[{"domain": domain, "next_hop": f"gw.good.test:{peer.port}"}], destinations=[{"domain": domain, "tls": "preferred-verify"}]))
+    for n in range(2):
+        smtp.submit(gateway.address(), f"{n}@sender.test", f"bob@{domain}", harness.message())
+        tls = attempt_of(gateway.tracked("delivered", sender=f"{n}@sender.test"))["tls"]
+        assert tls["obtained"] == ("verified" if resumed else "encrypted"), tls
+        harness.wait_for("the connection was closed", lambda: gateway.stderr().count(" delivery_closed ") > n)
+    assert [s.resumed for s in peer.sessions] == [False, resumed]
+
+
 def test_2_16_a_session_is_not_taken_along_to_other_demands(make_gateway, make_peer, names):
     """One server, three routes: without verification, with it, and under a name that its certificate does not have."""
     peer = make_peer(**AUTH)
