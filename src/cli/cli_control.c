@@ -152,6 +152,8 @@ static void print_status(json_t *json)
 	printf("postern %s on %s, generation %lld\n", json_string_value(json_object_get(json, "version")),
 		json_string_value(json_object_get(json, "hostname")),
 		(long long)json_integer_value(json_object_get(json, "generation")));
+	if (json_is_false(json_object_get(json_object_get(json, "tls"), "enabled")))
+		printf("TLS IS SWITCHED OFF (tls.enabled): all mail comes and goes in clear, and what demands TLS is refused or waits\n");
 	printf("roles:\n");
 	json_array_foreach(json_object_get(json, "roles"), i, item) printf(
 		"  %-8s pid %-7lld %s, restarts %lld\n", json_string_value(json_object_get(item, "name")),

@@ -76,6 +76,7 @@ struct config_peer {
 /* tls: what holds for every certificate that is verified or shown, and for every delivery. */
 struct config_tls_settings {
 	unsigned line;
+	bool enabled;	      /* off: no TLS anywhere, and what demands it is refused or waits (F4) */
 	bool cn_fallback;     /* the common name counts where a certificate has no host name */
 	bool fqdn_validation; /* names in certificates must be fully qualified */
 	bool x509_validation; /* certificates must be signed soundly */

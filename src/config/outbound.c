@@ -136,9 +136,53 @@ static void warn_routes(const struct config *config, struct marks *marks)
 	}
 }
 
+/* All of it off (F4) */
+
+static void warn_off_destinations(const struct config *config, struct marks *marks)
+{
+	for (size_t i = 0; i < config->destination_count; i++) {
+		const struct config_destination *destination = &config->destinations[i];
+		const char *key = demand_of(destination);
+
+		if (destination->domain != NULL && key != NULL)
+			marks_warn(marks, MARKS_LOOK_UP, key_of(marks, "destinations", i, key),
+				"no mail for `%s` can be delivered: it demands TLS, and tls.enabled is off",
+				destination->domain);
+	}
+	if (config->tls.starttls_required_count > 0)
+		marks_warn(marks, MARKS_LOOK_UP, "tls.starttls_required",
+			"no mail can be delivered to these servers: they get none without TLS, and tls.enabled is off");
+}
+
+static void warn_off_routes(const struct config *config, struct marks *marks)
+{
+	for (size_t i = 0; i < config->route_count; i++)
+		if (config->routes[i].implicit_tls || config->routes[i].username != NULL)
+			marks_warn(marks, MARKS_LOOK_UP,
+				key_of(marks, "routes", i,
+					config->routes[i].implicit_tls ? "implicit_tls" : "username"),
+				"no mail can be delivered by this route: it needs TLS, and tls.enabled is off");
+}
+
+static void warn_off(const struct config *config, struct marks *marks)
+{
+	marks_warn(marks, MARKS_LOOK_UP, "tls.enabled",
+		"TLS is switched off: all mail comes and goes in clear, and what demands TLS is refused or waits");
+	for (size_t i = 0; i < config->policy_count; i++)
+		if (config->policies[i].tls == CONFIG_TLS_REQUIRED)
+			marks_warn(marks, MARKS_LOOK_UP, key_of(marks, "mail_flow_policies", i, "tls"),
+				"no client with this policy can send mail: it demands TLS, and tls.enabled is off");
+	warn_off_destinations(config, marks);
+	warn_off_routes(config, marks);
+}
+
 void outbound_warn(const struct config *config, struct marks *marks)
 {
 	starttls_lists_warn(config, marks);
+	if (!config->tls.enabled) {
+		warn_off(config, marks);
+		return;
+	}
 	warn_destinations(config, marks);
 	warn_routes(config, marks);
 }

@@ -93,6 +93,11 @@ static const struct table_word insecure_mx[] = {
 	"written `*.bank.example`) for all names below it; it is compared with the address of the server, with its host name and with the domain of the recipient."
 
 static const struct table_row tls_rows[] = {
+	{ "enabled", TABLE_BOOL, AT(tls_settings, enabled), .standard = "true",
+		.manual =
+			"The switch for all TLS. false: no listener offers or takes STARTTLS, and deliveries never use TLS. What demands TLS all the same gets no mail: clients whose policy says "
+			"`tls: required` are refused with 530; mail to a destination with a level `required...` or mandatory DANE, to a server of `starttls_required`, or by a route with `implicit_tls` or "
+			"a login waits. Everything else goes in clear." },
 	{ "cn_fallback", TABLE_BOOL, AT(tls_settings, cn_fallback), .standard = "false",
 		.manual =
 			"Let the common name of a certificate count where it holds no host name (subjectAltName) at all, and no authority above it is "

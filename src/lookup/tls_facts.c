@@ -45,6 +45,7 @@ void tls_facts_configured(const struct config *config, const char *domain, const
 	add_destination(facts, config, name);
 	facts->allow_listed = config_listed(config, CONFIG_STARTTLS_NEVER, address, host, name) != NULL;
 	facts->required_listed = config_listed(config, CONFIG_STARTTLS_REQUIRED, address, host, name) != NULL;
+	facts->tls_off = !config->tls.enabled;
 	facts->retry_without_tls = config->tls.retry_without_tls;
 }
 
@@ -75,7 +76,8 @@ struct tls_findings *tls_facts_gather(const void *owner, const struct route_mean
 	facts->implicit = rule != NULL && rule->implicit_tls;
 	facts->credentials = rule != NULL && rule->username != NULL;
 	facts->mx_secure = route->security == DNS_SECURE;
-	if (facts->dane != DANE_SETTING_NONE)
+	/* without TLS the answer matters to nobody but DANE that is mandatory, which says with it why the mail waits */
+	if (facts->dane == DANE_SETTING_MANDATORY || (facts->dane != DANE_SETTING_NONE && !facts->tls_off))
 		tls_facts_look_up_dane(found, means, route, stop);
 	return found;
 }

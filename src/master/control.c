@@ -170,6 +170,7 @@ static void put_status(struct master *master, struct frame *answer)
 		"roles", roles, "listeners", listeners_json(master), "certificates",
 		master_certificates_json(master), "authorities", authorities_json(master), "log",
 		log_json(master->config), "counters", counters_json(&sum));
+	json_object_set_new(json, "tls", json_pack("{s:b}", "enabled", (int)master->config->tls.enabled));
 	json_object_set_new(json, "refused", master_refusals_json(master));
 	json_object_set_new(json, "refreshes_refused", json_integer((json_int_t)master->refreshes_refused));
 	json_object_set_new(json, "custom_authorities", master_custom_authorities_json(master));

@@ -326,6 +326,7 @@ int master_run(const char *file)
 			log_num("start", (int64_t)master->start));
 		master_tell_demo(master);
 		master_warn_of_trust(master);
+		master_tell_tls_off(master);
 		watch(master);
 		log_event(LOG_INFO, "stopping", log_num("pid", getpid()));
 	}

@@ -108,6 +108,9 @@ void master_close_sockets(const struct master *master, struct bound *bound, size
 /* reload.c: log it when the generation in use trusts nobody. */
 void master_warn_of_trust(const struct master *master);
 
+/* Log it when all TLS is switched off (tls.enabled). */
+void master_tell_tls_off(const struct master *master);
+
 /* reload.c: read the file again and swap generations in two phases; every role says ready, or all keep what they have. What came of it, in
  * words and as a list, is owned by `owner`. */
 bool master_reload(

@@ -158,6 +158,14 @@ void master_warn_of_trust(const struct master *master)
 			"both lists of authorities are off: no certificate of another server can be verified"));
 }
 
+void master_tell_tls_off(const struct master *master)
+{
+	if (!master->config->tls.enabled)
+		log_event(LOG_WARN, "tls_off",
+			log_str("reason",
+				"tls.enabled is off: all mail comes and goes in clear, and what demands TLS is refused or waits"));
+}
+
 static void forget_refresh(struct master *master, const struct child_offer *offer, const bool *started,
 	const struct problems *problems)
 {
@@ -292,6 +300,7 @@ bool master_reload(
 	log_event(LOG_INFO, "reloaded", log_num("generation", (int64_t)master->generation));
 	master_tell_demo(master);
 	master_warn_of_trust(master);
+	master_tell_tls_off(master);
 	*ret_text = text_must(talloc_asprintf(
 		owner, "generation %llu is in use\n", (unsigned long long)master->generation));
 	return true;

@@ -16,12 +16,13 @@ struct inbound_facts {
 	enum inbound_command command;
 	bool secured; /* TLS is up */
 	bool usable;  /* the listener has a certificate that works */
+	bool tls_off; /* tls.enabled is false */
 };
 
 enum inbound_verdict {
 	INBOUND_GO_ON,	     /* run the command */
 	INBOUND_NEED_TLS,    /* 530 5.7.0 Must issue a STARTTLS command first */
-	INBOUND_NOT_OFFERED, /* 502 5.5.1: STARTTLS on a listener that does not offer it */
+	INBOUND_NOT_OFFERED, /* 502 5.5.1: STARTTLS where it is not offered */
 	INBOUND_SECOND_TLS,  /* 503 5.5.1: STARTTLS in TLS */
 	INBOUND_UNAVAILABLE, /* 454 4.7.0: offered by the policy, but there is no usable key */
 };

@@ -156,6 +156,7 @@ struct tls_decision tls_decide(const struct tls_facts *facts)
 	add(&decision, tls_demand_required_list(facts));
 	add(&decision, tls_demand_temporary_list(facts));
 	add(&decision, tls_demand_allow_list(facts));
+	add(&decision, tls_demand_tls_off(facts));
 	decision = join(decision);
 	decision.may_list = facts->retry_without_tls && decision.tls == TLS_MAY;
 	return decision;

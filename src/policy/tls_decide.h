@@ -9,7 +9,7 @@
 
 #include "policy/tls_demand.h"
 
-enum { TLS_DEMANDS_MAX = 8 };
+enum { TLS_DEMANDS_MAX = 9 };
 
 struct tls_decision {
 	enum tls_want tls; /* never, may or must */

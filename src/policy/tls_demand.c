@@ -236,6 +236,14 @@ struct tls_demand tls_demand_required_list(const struct tls_facts *facts)
 		.reason = "the host is listed in tls.starttls_required" };
 }
 
+struct tls_demand tls_demand_tls_off(const struct tls_facts *facts)
+{
+	return (struct tls_demand){ .source = TLS_SOURCE_TLS_OFF,
+		.want = facts->tls_off ? TLS_NEVER : TLS_SILENT,
+		.weight = TLS_WEIGHT_FIRM,
+		.reason = "tls.enabled is off" };
+}
+
 struct tls_demand tls_demand_allow_list(const struct tls_facts *facts)
 {
 	return (struct tls_demand){ .source = TLS_SOURCE_ALLOW_LIST,
@@ -276,6 +284,7 @@ const char *tls_demand_source_word(enum tls_source source)
 		[TLS_SOURCE_REQUIRED_LIST] = "required-list",
 		[TLS_SOURCE_DANE] = "dane",
 		[TLS_SOURCE_DESTINATION] = "destination-preferred",
+		[TLS_SOURCE_TLS_OFF] = "tls-off",
 		[TLS_SOURCE_ALLOW_LIST] = "allow-list",
 		[TLS_SOURCE_DESTINATION_NONE] = "destination-none",
 		[TLS_SOURCE_TEMPORARY_LIST] = "temporary-list" };

@@ -56,6 +56,7 @@ struct tls_facts {
 	enum tls_level_from level_from;
 	bool implicit;			    /* the route uses TLS from the first byte */
 	bool credentials;		    /* the route logs in to the server */
+	bool tls_off;			    /* tls.enabled is false */
 	bool allow_listed, required_listed; /* tls.starttls_never, tls.starttls_required */
 	bool temporary_listed;		    /* its handshake failed within the hour */
 	bool retry_without_tls; /* tls.retry_without_tls: a failed handshake may put the host on that list */
@@ -78,6 +79,7 @@ enum tls_source {
 	TLS_SOURCE_REQUIRED_LIST,
 	TLS_SOURCE_DANE,
 	TLS_SOURCE_DESTINATION, /* preferred, with or without verify */
+	TLS_SOURCE_TLS_OFF,	/* the switch for all TLS (F4) */
 	TLS_SOURCE_ALLOW_LIST,
 	TLS_SOURCE_DESTINATION_NONE,
 	TLS_SOURCE_TEMPORARY_LIST,
@@ -123,6 +125,7 @@ struct tls_demand tls_demand_mta_sts(const struct tls_facts *facts);
 struct tls_demand tls_demand_destination(const struct tls_facts *facts);
 struct tls_demand tls_demand_route(const struct tls_facts *facts);
 struct tls_demand tls_demand_required_list(const struct tls_facts *facts);
+struct tls_demand tls_demand_tls_off(const struct tls_facts *facts);
 struct tls_demand tls_demand_allow_list(const struct tls_facts *facts);
 struct tls_demand tls_demand_temporary_list(const struct tls_facts *facts);
 

@@ -32,13 +32,13 @@ const char *tls_record_outcome_word(enum tls_outcome outcome)
 json_t *tls_record_facts(const struct tls_facts *facts)
 {
 	return json_pack(
-		"{s:s, s:s, s:b, s:b, s:{s:b, s:b, s:b, s:b}, s:{s:s, s:s, s:s}, s:{s:s, s:b}, s:b, s:b}",
+		"{s:s, s:s, s:b, s:b, s:b, s:{s:b, s:b, s:b, s:b}, s:{s:s, s:s, s:s}, s:{s:s, s:b}, s:b, s:b}",
 		"level", tls_demand_level_word(facts->level), "level_from",
 		tls_demand_level_from_word(facts->level_from), "implicit", (int)facts->implicit,
-		"credentials", (int)facts->credentials, "lists", "never", (int)facts->allow_listed,
-		"required", (int)facts->required_listed, "temporary", (int)facts->temporary_listed,
-		"retry_without_tls", (int)facts->retry_without_tls, "dane", "setting",
-		tls_demand_dane_word(facts->dane), "insecure_mx",
+		"credentials", (int)facts->credentials, "tls_off", (int)facts->tls_off, "lists", "never",
+		(int)facts->allow_listed, "required", (int)facts->required_listed, "temporary",
+		(int)facts->temporary_listed, "retry_without_tls", (int)facts->retry_without_tls, "dane",
+		"setting", tls_demand_dane_word(facts->dane), "insecure_mx",
 		tls_demand_insecure_mx_word(facts->dane_insecure_mx), "finding", dane_word(facts->dane_found),
 		"sts", "mode", tls_demand_sts_word(facts->sts), "listed", (int)facts->sts_listed,
 		"requiretls", (int)facts->requiretls, "mx_secure", (int)facts->mx_secure);
@@ -162,6 +162,9 @@ static bool read_facts(json_t *json, struct tls_facts *facts)
 	for (size_t i = 0; i < COUNT(bools); i++)
 		if (!read_bool(bools[i].object, bools[i].key, bools[i].value))
 			return false;
+	/* records from before there was that switch do not have it */
+	if (!read_bool(json, "tls_off", &facts->tls_off) && json_object_get(json, "tls_off") != NULL)
+		return false;
 	return read_words(json, facts);
 }
 

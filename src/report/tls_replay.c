@@ -98,11 +98,12 @@ static bool is_dane_unknown(const struct tls_replay *replay, const struct leg *l
 	const bool other_usages = replay->then->tls.dane_pkix_usages != replay->now->tls.dane_pkix_usages;
 	struct ip literal;
 
-	if (now->dane == DANE_SETTING_NONE)
+	if (now->dane == DANE_SETTING_NONE || now->tls_off)
 		return false;
 	switch (then->dane_found) {
 	case DANE_NOT_LOOKED: /* of an address there is nothing to be looked up */
-		return then->dane == DANE_SETTING_NONE && ip_parse(text_of(leg->host), &literal) < 0;
+		return (then->dane == DANE_SETTING_NONE || then->tls_off) &&
+		       ip_parse(text_of(leg->host), &literal) < 0;
 	case DANE_INSECURE_MX:
 		return then->dane_insecure_mx == DANE_INSECURE_MX_MAY &&
 		       now->dane_insecure_mx != DANE_INSECURE_MX_MAY;

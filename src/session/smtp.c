@@ -173,6 +173,7 @@ static struct inbound_facts facts_of(const struct smtp *s, enum inbound_command 
 		.command = kind,
 		.secured = s->conn->secured,
 		.usable = s->house->tls != NULL,
+		.tls_off = !s->house->config->tls.enabled,
 	};
 }
 
@@ -400,7 +401,8 @@ void smtp_know_client(struct smtp *s)
 	s->policy = policy_of(s->house, &s->conn->peer);
 	s->conn->evidence.desired = config_tls_name(s->policy->tls);
 	if (!s->conn->secured)
-		evidence_explain(&s->conn->evidence, s->policy->tls == CONFIG_TLS_NONE
+		evidence_explain(&s->conn->evidence, !s->house->config->tls.enabled ? "tls.enabled is off"
+						     : s->policy->tls == CONFIG_TLS_NONE
 							     ? "the listener does not offer TLS"
 							     : "the client did not start TLS");
 }

@@ -135,12 +135,12 @@ static void test_C5_F5_levels_and_dane_where_no_entry_says_any(void **state)
 static void every_key_of_outbound_tls_reaches_its_field(void **state)
 {
 	const struct config *c = read_yaml(BASE
-		"tls: {starttls_when_possible: false, retry_without_tls: true, x509_validation: true, dane_pkix_usages: enforce,\n"
+		"tls: {enabled: false, starttls_when_possible: false, retry_without_tls: true, x509_validation: true, dane_pkix_usages: enforce,\n"
 		"  dane_insecure_mx: encrypt, starttls_never: [192.0.2.0/24], starttls_required: [Bank.test, '*.B.test']}\n");
 	const struct config *standard = read_yaml(BASE);
 
 	(void)state;
-	assert_false(c->tls.starttls_when_possible);
+	assert_false(c->tls.enabled || c->tls.starttls_when_possible);
 	assert_true(c->tls.retry_without_tls && c->tls.x509_validation);
 	assert_int_equal(c->tls.dane_pkix_usages, CONFIG_PKIX_USAGES_ENFORCE);
 	assert_int_equal(c->tls.dane_insecure_mx, CONFIG_INSECURE_MX_ENCRYPT);
@@ -148,7 +148,7 @@ static void every_key_of_outbound_tls_reaches_its_field(void **state)
 	assert_int_equal(c->tls.starttls_required_count, 2);
 	assert_string_equal(c->tls.starttls_required[0].text, "Bank.test");
 	assert_string_equal(c->tls.starttls_required[1].name, ".b.test");
-	assert_true(standard->tls.starttls_when_possible);
+	assert_true(standard->tls.enabled && standard->tls.starttls_when_possible);
 	assert_false(standard->tls.retry_without_tls || standard->tls.x509_validation);
 	assert_int_equal(standard->tls.dane_pkix_usages, CONFIG_PKIX_USAGES_UNUSABLE);
 	assert_int_equal(standard->tls.dane_insecure_mx, CONFIG_INSECURE_MX_DANE);
@@ -338,6 +338,36 @@ static void test_B72_C12_B82_what_cannot_be_meant_is_said(void **state)
 	}
 }
 
+/* Off is a banner, and everything that gets no mail by it is named; what the lists say besides is as true as before. */
+static void test_F4_all_tls_off_is_said_with_what_gets_no_mail(void **state)
+{
+	static const char yaml[] =
+		"hostname: gw.good.test\nstate_dir: state\nruntime_dir: run\ncertificates: []\n"
+		"mail_flow_policies: [{name: open, tls: none}, {name: may, tls: preferred}, {name: must, tls: required}]\n"
+		"listeners: [{name: in, type: public, address: '127.0.0.1:0', policy: open}]\n"
+		"tls: {enabled: false, starttls_never: [a.test], starttls_required: [r.test]}\n"
+		"routes: [{domain: i.example, next_hop: mx.a.test, implicit_tls: true}, {domain: p.example, next_hop: mx.a.test}]\n"
+		"destinations: [{domain: a.test, tls: required}, {domain: b.test, tls: preferred-verify}, {domain: c.test, dane: mandatory},\n"
+		"  {domain: d.test, tls: none}, {domain: default, tls: required-verify-hosted}]\n"
+		"authorities: {system: false, custom: ca.pem}\n";
+	static const char want[] =
+		"mail_flow_policies[must].tls: no client with this policy can send mail: it demands TLS, and tls.enabled is off\n"
+		"tls.enabled: TLS is switched off: all mail comes and goes in clear, and what demands TLS is refused or waits\n"
+		"tls.starttls_required: no mail can be delivered to these servers: they get none without TLS, and tls.enabled is off\n"
+		"routes[i.example].implicit_tls: no mail can be delivered by this route: it needs TLS, and tls.enabled is off\n"
+		"destinations[a.test].tls: no mail for `a.test` can be delivered: it demands TLS, and tls.enabled is off\n"
+		"destinations[c.test].dane: no mail for `c.test` can be delivered: it demands TLS, and tls.enabled is off\n"
+		"destinations[default].tls: no mail for `default` can be delivered: it demands TLS, and tls.enabled is off\n";
+	void *scratch = talloc_new(NULL);
+	size_t problems;
+	const char *text = checked(scratch, yaml, &problems);
+
+	(void)state;
+	assert_string_equal(text, want);
+	assert_int_equal(problems, 0);
+	talloc_free(scratch);
+}
+
 /* What is shown can be read again and means the same. */
 static void what_is_not_said_is_not_shown(void **state)
 {
@@ -435,6 +465,7 @@ int main(void)
 		cmocka_unit_test(every_key_of_outbound_tls_reaches_its_field),
 		cmocka_unit_test(test_C10_a_server_is_listed_by_address_host_and_domain),
 		cmocka_unit_test(test_B72_C12_B82_what_cannot_be_meant_is_said),
+		cmocka_unit_test(test_F4_all_tls_off_is_said_with_what_gets_no_mail),
 		cmocka_unit_test(test_C5_the_switch_is_shown_where_it_was_said),
 		cmocka_unit_test(what_is_not_said_is_not_shown),
 		cmocka_unit_test(keys_that_wait_are_taken_with_a_warning),

@@ -40,7 +40,7 @@
 #define RELAY_SHOWN                                                                                                                                      \
 	"hostname: gw.good.test\nstate_dir: state\nruntime_dir: run\nuser: postern\n"                                                                    \
 	"certificates:\n  - name: main\n    chain: pki/server.pem\n    key: pki/server.key\n"                                                            \
-	"watch_certificates: true\ntls:\n  cn_fallback: false\n  fqdn_validation: false\n  x509_validation: false\n  stapling: true\n"                   \
+	"watch_certificates: true\ntls:\n  enabled: true\n  cn_fallback: false\n  fqdn_validation: false\n  x509_validation: false\n  stapling: true\n"  \
 	"  retry_without_tls: false\n  starttls_never: []\n  starttls_required: []\n"                                                                    \
 	"  dane_pkix_usages: unusable\n  dane_insecure_mx: dane\n"                                                                                       \
 	"authorities:\n  system: false\n  custom: pki/ca.pem\n"                                                                                          \

@@ -1,4 +1,5 @@
-/* Table B35 and rules B25-B27 over all 36 inputs: three settings, three kinds of command, TLS up or not, key usable or not. */
+/* Table B35 and rules B25-B27 over all 72 inputs: three settings, three kinds of command, TLS up or not, key usable or not, all TLS
+ * switched off or not (F4). */
 #include "policy/inbound.h"
 
 #include <setjmp.h>
@@ -37,26 +38,28 @@ static const struct {
 		INBOUND_NEED_TLS, INBOUND_GO_ON },
 };
 
-static void test_B35_each_of_all_inputs(void **state)
+static void test_B35_F4_each_of_all_inputs(void **state)
 {
 	bool seen[3][3] = { 0 };
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(rows); i++) {
 		seen[rows[i].tls][rows[i].command] = true;
-		for (int bits = 0; bits < 4; bits++) {
+		for (int bits = 0; bits < 8; bits++) {
 			struct inbound_facts facts = { .tls = rows[i].tls,
 				.command = rows[i].command,
 				.secured = bits & 1,
-				.usable = bits & 2 };
+				.usable = bits & 2,
+				.tls_off = bits & 4 };
+			const bool off = facts.tls_off && facts.command == INBOUND_STARTTLS;
 			enum inbound_verdict want = facts.secured  ? rows[i].secured
+						    : off	   ? INBOUND_NOT_OFFERED
 						    : facts.usable ? rows[i].key
 								   : rows[i].no_key,
 					     got = inbound_decide(&facts);
 
 			if (got != want)
-				fail_msg("%s, secured=%d usable=%d: %d, not %d", rows[i].name, facts.secured,
-					facts.usable, (int)got, (int)want);
+				fail_msg("%s, bits=%d: %d, not %d", rows[i].name, bits, (int)got, (int)want);
 		}
 	}
 	for (int i = 0; i < 9; i++)
@@ -85,9 +88,9 @@ static void test_B26_starttls_is_listed_exactly_when_it_would_run(void **state)
 
 	(void)state;
 	for (int tls = INBOUND_TLS_NONE; tls <= INBOUND_TLS_REQUIRED; tls++) {
-		for (int bits = 0; bits < 4; bits++) {
+		for (int bits = 0; bits < 8; bits++) {
 			struct inbound_facts facts = { (enum inbound_tls)tls, INBOUND_STARTTLS, bits & 1,
-				bits & 2 };
+				bits & 2, bits & 4 };
 
 			assert_int_equal(
 				inbound_offers_starttls(&facts), inbound_decide(&facts) == INBOUND_GO_ON);
@@ -100,7 +103,7 @@ static void test_B26_starttls_is_listed_exactly_when_it_would_run(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_B35_each_of_all_inputs),
+		cmocka_unit_test(test_B35_F4_each_of_all_inputs),
 		cmocka_unit_test(test_B25_nothing_but_the_harmless_runs_in_clear_on_a_required_listener),
 		cmocka_unit_test(test_B26_starttls_is_listed_exactly_when_it_would_run),
 	};

@@ -53,7 +53,8 @@ static struct meaning meaning_of(const struct tls_facts *f)
 				     f->implicit || f->credentials || f->required_listed,
 		.off = f->level == TLS_LEVEL_NONE && f->level_from == TLS_FROM_NOBODY };
 
-	m.never = (f->level == TLS_LEVEL_NONE && !m.off) || (f->allow_listed && !f->required_listed);
+	m.never = (f->level == TLS_LEVEL_NONE && !m.off) || (f->allow_listed && !f->required_listed) ||
+		  f->tls_off;
 	m.dane_must = opportunistic && (found || is_unknown(f->dane_found)) && !ignored && !m.never &&
 		      (m.must || !m.off);
 	m.dane_held = m.dane_must && is_unknown(f->dane_found);
@@ -83,7 +84,7 @@ static bool can(const struct tls_decision *decision, enum tls_step wanted)
 	return tls_decide_step(decision, TLS_OUTCOME_UP, TLS_CHECK_ALL, &reason) == wanted;
 }
 
-static void test_F1_F2_F3_the_whole_product_means_what_it_says(void **state)
+static void test_F1_F2_F3_F4_the_whole_product_means_what_it_says(void **state)
 {
 	struct tls_facts f;
 
@@ -115,8 +116,8 @@ static void test_F1_F2_F3_the_whole_product_means_what_it_says(void **state)
 
 static bool is_never(enum tls_source source)
 {
-	return source == TLS_SOURCE_TEMPORARY_LIST || source == TLS_SOURCE_ALLOW_LIST ||
-	       source == TLS_SOURCE_DESTINATION_NONE;
+	return source == TLS_SOURCE_TLS_OFF || source == TLS_SOURCE_TEMPORARY_LIST ||
+	       source == TLS_SOURCE_ALLOW_LIST || source == TLS_SOURCE_DESTINATION_NONE;
 }
 
 /* Whether the demand is one of those without which the decision would be another. */
@@ -275,6 +276,28 @@ static void test_F2_each_of_the_first_five_against_each_never(void **state)
 			assert_string_equal(got.against, none ? "TLS is switched off for this destination"
 							      : "the host is listed in tls.starttls_never");
 		}
+}
+
+/* Off, nothing is ever sent in TLS, and nothing that anything demands is sent at all; C12 is between the lists. */
+static void test_F4_the_switch_forbids_all_tls(void **state)
+{
+	struct tls_facts f;
+
+	(void)state;
+	for (unsigned i = 0; product_facts(i, &f); i += 11) {
+		struct tls_facts off = f;
+
+		off.tls_off = true;
+		const bool must = meaning_of(&off).must;
+		const struct tls_decision got = tls_decide(&off);
+		if (can(&got, TLS_STEP_SEND) || can(&got, TLS_STEP_CLEAR) == must || got.conflict != must ||
+			got.may_list || got.bounce)
+			fail_msg("facts %u", i);
+		if (!must)
+			assert_true(got.tls == TLS_NEVER && got.decided_by == TLS_SOURCE_TLS_OFF);
+		if (must)
+			assert_string_equal(got.against, "tls.enabled is off");
+	}
 }
 
 /* Nothing that is demanded, DANE that nobody asked for included, ever obeys the temporary list. */
@@ -465,11 +488,12 @@ static void test_each_outcome_has_a_reason_of_its_own(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_F1_F2_F3_the_whole_product_means_what_it_says),
+		cmocka_unit_test(test_F1_F2_F3_F4_the_whole_product_means_what_it_says),
 		cmocka_unit_test(test_F1_the_reason_is_the_first_of_those_that_decided),
 		cmocka_unit_test(test_F3_a_demand_more_never_weakens),
 		cmocka_unit_test(test_F2_C8_a_never_more_lets_nothing_through_that_was_demanded),
 		cmocka_unit_test(test_F2_each_of_the_first_five_against_each_never),
+		cmocka_unit_test(test_F4_the_switch_forbids_all_tls),
 		cmocka_unit_test(test_C7_the_temporary_list_is_no_match_for_any_must),
 		cmocka_unit_test(test_F3_usable_dane_replaces_what_mta_sts_checks_and_nothing_else),
 		cmocka_unit_test(test_C19_a_lookup_that_failed_bounces_nothing),

@@ -35,7 +35,7 @@ static void test_the_laws_of_every_demand(void **state)
 		const struct tls_demand demands[] = { tls_demand_requiretls(&facts), tls_demand_dane(&facts),
 			tls_demand_mta_sts(&facts), tls_demand_destination(&facts), tls_demand_route(&facts),
 			tls_demand_required_list(&facts), tls_demand_allow_list(&facts),
-			tls_demand_temporary_list(&facts) };
+			tls_demand_temporary_list(&facts), tls_demand_tls_off(&facts) };
 
 		for (size_t n = 0; n < COUNT(demands); n++) {
 			const struct tls_demand *demand = &demands[n];
@@ -283,6 +283,25 @@ static void test_C8_C11_the_lists(void **state)
 	}
 }
 
+static void test_F4_the_switch_for_all_tls(void **state)
+{
+	struct tls_facts facts;
+
+	(void)state;
+	for (unsigned i = 0; product_facts(i, &facts); i += 5) {
+		const struct tls_demand got = tls_demand_tls_off(&facts);
+
+		assert_int_equal(got.source, TLS_SOURCE_TLS_OFF);
+		if (!facts.tls_off) {
+			assert_true(is_nothing(&got));
+			continue;
+		}
+		assert_int_equal(got.want, TLS_NEVER);
+		assert_int_equal(got.weight, TLS_WEIGHT_FIRM);
+		assert_string_equal(got.reason, "tls.enabled is off");
+	}
+}
+
 static void all_different(const char *const *words, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
@@ -329,6 +348,7 @@ int main(void)
 		cmocka_unit_test(test_B36_B37_each_level_and_where_it_came_from),
 		cmocka_unit_test(test_2_12_a_route_with_implicit_tls_or_credentials),
 		cmocka_unit_test(test_C8_C11_the_lists),
+		cmocka_unit_test(test_F4_the_switch_for_all_tls),
 		cmocka_unit_test(test_every_word_is_its_own),
 	};
 

@@ -23,7 +23,7 @@ static size_t all_demands(struct tls_demand *ret_demands)
 		const struct tls_demand demands[] = { tls_demand_requiretls(&f), tls_demand_dane(&f),
 			tls_demand_mta_sts(&f), tls_demand_destination(&f), tls_demand_route(&f),
 			tls_demand_required_list(&f), tls_demand_allow_list(&f),
-			tls_demand_temporary_list(&f) };
+			tls_demand_temporary_list(&f), tls_demand_tls_off(&f) };
 
 		for (size_t n = 0; n < COUNT(demands); n++) {
 			size_t at = 0;

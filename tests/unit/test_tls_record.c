@@ -28,6 +28,7 @@ static struct tls_facts any_facts(uint64_t *state)
 		.allow_listed = next(state, 2),
 		.required_listed = next(state, 2),
 		.temporary_listed = next(state, 2),
+		.tls_off = next(state, 2),
 		.retry_without_tls = next(state, 2),
 		.dane = (enum dane_setting)next(state, DANE_SETTING_COUNT),
 		.dane_insecure_mx = (enum dane_insecure_mx)next(state, DANE_INSECURE_MX_COUNT),
@@ -151,6 +152,20 @@ static void test_what_is_not_as_written_is_unknown(void **unused)
 	json_decref(json);
 }
 
+/* Records from before there was a switch for all TLS. */
+static void test_F4_without_the_switch_it_was_on(void **unused)
+{
+	const struct tls_facts facts = { .level = TLS_LEVEL_REQUIRED, .tls_off = true };
+	json_t *json = evidence(&facts, json_null());
+	struct tls_record record;
+
+	(void)unused;
+	assert_true(tls_record_read(json, &record) && record.facts.tls_off);
+	json_object_del(json_object_get(json, "facts"), "tls_off");
+	assert_true(tls_record_read(json, &record) && !record.facts.tls_off);
+	json_decref(json);
+}
+
 static void test_the_decision_as_json(void **unused)
 {
 	const struct tls_facts facts = { .level = TLS_LEVEL_REQUIRED_VERIFY,
@@ -175,6 +190,7 @@ int main(void)
 		cmocka_unit_test(test_what_is_written_decides_the_same),
 		cmocka_unit_test(test_without_a_connection_the_facts_count),
 		cmocka_unit_test(test_what_is_not_as_written_is_unknown),
+		cmocka_unit_test(test_F4_without_the_switch_it_was_on),
 		cmocka_unit_test(test_the_decision_as_json),
 	};
 

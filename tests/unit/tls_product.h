@@ -28,6 +28,7 @@ static inline bool product_facts(unsigned i, struct tls_facts *ret_facts)
 	facts.sts_listed = NEXT(2);
 	facts.requiretls = NEXT(2);
 	facts.mx_secure = NEXT(2);
+	facts.tls_off = NEXT(2);
 #undef NEXT
 	facts.retry_without_tls = true;
 	*ret_facts = facts;
