@@ -105,9 +105,6 @@ static void warn_blocked(const struct config *config, size_t i, const char *key,
 
 static void warn_destinations(const struct config *config, struct marks *marks)
 {
-	for (size_t i = 0; i < config->route_count; i++)
-		if (config->routes[i].domain == NULL || config->routes[i].next_hop == NULL)
-			return; /* said before */
 	for (size_t i = 0; i < config->destination_count; i++) {
 		const struct config_destination *destination = &config->destinations[i];
 		const char *key = demand_of(destination);
@@ -124,8 +121,7 @@ static void warn_routes(const struct config *config, struct marks *marks)
 		const struct config_route *route = &config->routes[i];
 		const char *key = route->implicit_tls ? "implicit_tls" : "username";
 
-		if (route->domain == NULL || route->next_hop == NULL ||
-			(!route->implicit_tls && route->username == NULL))
+		if (!route->implicit_tls && route->username == NULL)
 			continue;
 		const struct text any = text_of(any_of(marks, route->domain));
 		const struct config_peer *never = listed(config, CONFIG_STARTTLS_NEVER, route, any);
@@ -133,6 +129,59 @@ static void warn_routes(const struct config *config, struct marks *marks)
 			marks_warn(marks, MARKS_LOOK_UP, key_of(marks, "routes", i, key),
 				"no mail can be delivered by this route: it needs TLS, and `%s` of tls.starttls_never forbids it; take that out",
 				never->text);
+	}
+}
+
+/* Handshakes that cannot succeed: where a certificate has to hold, TLS is 1.2 at least (3.35). */
+
+static bool is_too_old(const struct config_tls_profile *profile)
+{
+	return profile != NULL && profile->max_version < CONFIG_TLS_1_2;
+}
+
+/* The key of what is demanded of a server's certificate, with what other entries say of it; NULL = nothing. */
+static const char *certificate_demand(const struct config *config, struct text domain)
+{
+	const struct config_destination *entry;
+
+	if (config_tls_for(config, domain, &entry) >= CONFIG_TLS_REQUIRED_VERIFY)
+		return "tls";
+	return config_dane_for(config, domain, &entry) == CONFIG_DANE_MANDATORY ? "dane" : NULL;
+}
+
+static void warn_old_destinations(const struct config *config, struct marks *marks)
+{
+	for (size_t i = 0; i < config->destination_count; i++) {
+		const struct config_destination *destination = &config->destinations[i];
+		const bool says_any = destination->tls != CONFIG_TLS_UNSET ||
+				      destination->dane != CONFIG_DANE_UNSET ||
+				      destination->tls_profile != NULL;
+
+		if (destination->domain == NULL || !says_any)
+			continue;
+		const struct text any = text_of(any_of(marks, destination->domain));
+		const struct config_tls_profile *profile = config_tls_profile_for(config, any);
+		const char *key = certificate_demand(config, any);
+		if (key != NULL && is_too_old(profile))
+			marks_warn(marks, MARKS_LOOK_UP,
+				key_of(marks, "destinations", i,
+					destination->tls_profile != NULL ? "tls_profile" : key),
+				"no mail for `%s` can be delivered: a certificate is demanded, for which TLS is 1.2 at least, and `max_version` of profile `%s` is older; raise it, or name another profile",
+				destination->domain, profile->name);
+	}
+}
+
+static void warn_old_logins(const struct config *config, struct marks *marks)
+{
+	for (size_t i = 0; i < config->route_count; i++) {
+		const struct config_route *route = &config->routes[i];
+		const struct config_tls_profile *profile =
+			config_tls_profile_for(config, text_of(any_of(marks, route->domain)));
+
+		if (route->username != NULL && is_too_old(profile))
+			marks_warn(marks, MARKS_LOOK_UP, key_of(marks, "routes", i, "username"),
+				"no mail can be delivered by this route: a login wants TLS 1.2 at least, and `max_version` of profile `%s`, which the destination names, is older; raise it, or name another profile",
+				profile->name);
 	}
 }
 
@@ -183,6 +232,11 @@ void outbound_warn(const struct config *config, struct marks *marks)
 		warn_off(config, marks);
 		return;
 	}
+	for (size_t i = 0; i < config->route_count; i++)
+		if (config->routes[i].domain == NULL || config->routes[i].next_hop == NULL)
+			return; /* said before */
 	warn_destinations(config, marks);
 	warn_routes(config, marks);
+	warn_old_destinations(config, marks);
+	warn_old_logins(config, marks);
 }

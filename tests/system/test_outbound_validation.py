@@ -98,3 +98,17 @@ def test_B69_3_20_usages_0_and_1_count_by_setting(make_gateway, servers, own_pki
         if obtained == "verified":
             assert evidence["verification"]["matched"].startswith("1 0 1 "), evidence["verification"]
         assert len(peer.messages) == (state == "delivered")
+
+
+@pytest.mark.parametrize("newest", ["1.1", "1.2"])
+def test_3_35_what_check_says_of_old_profiles_is_so(make_gateway, make_peer, make_dns, newest):
+    """Where a certificate is demanded a profile that ends below TLS 1.2 delivers nothing, and that is warned of."""
+    peer = make_peer()
+    gateway = make_gateway(dns=make_dns({"good.test": "gw A 127.0.0.1"}), routes=[{"domain": "good.test", "next_hop": f"gw.good.test:{peer.port}"}],
+        tls_profiles=[{"name": "aged", "min_version": "1.0", "max_version": newest}], delivery={"retry": ["1h"]},
+        destinations=[{"domain": "default", "tls": "preferred", "dane": "none", "tls_profile": "aged"}, {"domain": "good.test", "tls": "required-verify-hosted"}])
+    warning = "destinations[good.test].tls: no mail for `good.test` can be delivered: a certificate is demanded"
+    assert (warning in gateway.command("check").stderr) == (newest == "1.1")
+    send(gateway, "good.test", "a@sender.test")
+    evidence = attempts(gateway, "deferred" if newest == "1.1" else "delivered", "a@sender.test")[-1]["tls"]
+    assert (evidence["connection"]["outcome"], evidence["obtained"]) == (("handshake-failed", "none") if newest == "1.1" else ("up", "verified"))

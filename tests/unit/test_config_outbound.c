@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -234,6 +235,7 @@ static char *checked(const void *owner, const char *yaml, size_t *ret_problems)
 	     *ca = talloc_asprintf(owner, "%s/ca.pem", folder);
 	write_file(path, yaml);
 	write_file(ca, "-----\n");
+	assert_int_equal(chmod(ca, 0600), 0); /* for a password, too */
 	if (config_gather(owner, path, 1, problems, &config) != NULL)
 		config_release(config);
 	unlink(path);
@@ -336,6 +338,37 @@ static void test_B72_C12_B82_what_cannot_be_meant_is_said(void **state)
 		assert_int_equal(problems, cases[i].problems);
 		talloc_free(scratch);
 	}
+}
+
+#define TOO_OLD(i, key, profile)                                                                                               \
+	"destinations[" i "]." key ": no mail for `" i                                                                         \
+	"` can be delivered: a certificate is demanded, for which TLS is 1.2 at least, and `max_version` of profile `" profile \
+	"` is older; raise it, or name another profile\n"
+
+/* Whoever says the demand and whoever the profile: where they meet, each entry that has a part in it is named, and no other. */
+static void test_3_35_profiles_too_old_for_a_certificate_are_warned_of(void **state)
+{
+	static const char yaml[] = BASE
+		"authorities: {system: false, custom: ca.pem}\n"
+		"tls_profiles: [{name: old, min_version: 1.0, max_version: 1.1}, {name: just, max_version: 1.2}]\n"
+		"routes: [{domain: l.test, next_hop: mx.l.test, username: u, password_file: ca.pem},\n"
+		"  {domain: m.test, next_hop: mx.m.test, username: u, password_file: ca.pem}, {domain: i.test, next_hop: mx.i.test, implicit_tls: true}]\n"
+		"destinations: [{domain: default, tls_profile: old}, {domain: a.test, tls: required-verify}, {domain: .b.test, tls: required-verify-hosted},\n"
+		"  {domain: x.b.test, tls_profile: old}, {domain: c.test, dane: mandatory, tls_profile: old}, {domain: d.test, dane: mandatory, tls_profile: just},\n"
+		"  {domain: e.test, tls: preferred-verify}, {domain: f.test, tls: required}, {domain: y.b.test, concurrency: 3}, {domain: m.test, tls_profile: just},\n"
+		"  {domain: z.b.test, tls: required}]\n";
+	static const char want[] =
+		"routes[l.test].username: no mail can be delivered by this route: a login wants TLS 1.2 at least, and `max_version` of profile `old`, which the destination names, is older; raise it, or name another profile\n" TOO_OLD(
+			"a.test", "tls", "old") TOO_OLD(".b.test", "tls", "old")
+			TOO_OLD("x.b.test", "tls_profile", "old") TOO_OLD("c.test", "tls_profile", "old");
+	void *scratch = talloc_new(NULL);
+	size_t problems;
+	const char *text = checked(scratch, yaml, &problems);
+
+	(void)state;
+	assert_string_equal(text, want);
+	assert_int_equal(problems, 0);
+	talloc_free(scratch);
 }
 
 /* Off is a banner, and everything that gets no mail by it is named; what the lists say besides is as true as before. */
@@ -465,6 +498,7 @@ int main(void)
 		cmocka_unit_test(every_key_of_outbound_tls_reaches_its_field),
 		cmocka_unit_test(test_C10_a_server_is_listed_by_address_host_and_domain),
 		cmocka_unit_test(test_B72_C12_B82_what_cannot_be_meant_is_said),
+		cmocka_unit_test(test_3_35_profiles_too_old_for_a_certificate_are_warned_of),
 		cmocka_unit_test(test_F4_all_tls_off_is_said_with_what_gets_no_mail),
 		cmocka_unit_test(test_C5_the_switch_is_shown_where_it_was_said),
 		cmocka_unit_test(what_is_not_said_is_not_shown),
