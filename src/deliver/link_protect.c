@@ -54,7 +54,7 @@ static enum tls_outcome shake_hands(
 		link_verify(house, link, detail, size);
 		return TLS_OUTCOME_UP;
 	}
-	link->may_list = target->decision.may_list && r != ERR_STOPPED;
+	link->may_list = target->decision.may_list && r != ERR_STOPPED && !conn_tls_blames_us(link->conn);
 	metrics_count(house->metrics, METRIC_TLS_OUT_FAILED);
 	snprintf(detail, size, "%s", r == ERR_TLS ? link->conn->evidence.reason : err_text(r));
 	return TLS_OUTCOME_HANDSHAKE_FAILED;
@@ -175,7 +175,7 @@ void link_refused_late(const struct deliver_house *house, struct link *link, str
 	snprintf(detail, sizeof detail, "the peer ended TLS after the handshake: %s", alert);
 	metrics_count(house->metrics, METRIC_TLS_OUT_FAILED);
 	link->passed = 0;
-	link->may_list = link->target.decision.may_list;
+	link->may_list = link->target.decision.may_list && !conn_tls_blames_us(link->conn);
 	evidence->obtained = "none";
 	judge(house, link, TLS_OUTCOME_HANDSHAKE_FAILED, detail, failure);
 }

@@ -35,7 +35,8 @@ struct conn_private {
 	SSL *ssl;
 	uint64_t data, messages; /* received in TLS */
 	unsigned long alert;	 /* OpenSSL's error for the one that ended TLS; 0 = none */
-	bool told;		 /* it was the last to hear something, so it has hardly answered yet */
+	bool asked; /* as client: the handshake failed, and the peer had asked for a certificate */
+	bool told;  /* it was the last to hear something, so it has hardly answered yet */
 	size_t in_start, in_len, out_len;
 	char *in, *out; /* BUFFER bytes each, there only while they hold something */
 };
@@ -349,6 +350,34 @@ bool conn_tls_alert(struct conn *conn, char *ret_text, size_t size)
 	return p->alert != 0;
 }
 
+/* As client: a CertificateRequest has come. From TLS 1.2 on it names the signatures that are taken. */
+static bool was_asked(SSL *ssl)
+{
+	return SSL_get_sigalgs(ssl, -1, NULL, NULL, NULL, NULL, NULL) > 0 ||
+	       SSL_get0_peer_CA_list(ssl) != NULL;
+}
+
+bool conn_tls_blames_us(const struct conn *conn)
+{
+	const struct conn_private *p = conn->private;
+
+	if (p->asked || (p->ssl != NULL && was_asked(p->ssl)))
+		return true;
+	switch (p->alert == 0 ? 0 : ERR_GET_REASON(p->alert) - SSL_AD_REASON_OFFSET) {
+	case SSL_AD_BAD_CERTIFICATE:
+	case SSL_AD_UNSUPPORTED_CERTIFICATE:
+	case SSL_AD_CERTIFICATE_REVOKED:
+	case SSL_AD_CERTIFICATE_EXPIRED:
+	case SSL_AD_CERTIFICATE_UNKNOWN:
+	case SSL_AD_UNKNOWN_CA:
+	case SSL_AD_ACCESS_DENIED:
+	case SSL_AD_CERTIFICATE_REQUIRED:
+		return true;
+	default:
+		return false;
+	}
+}
+
 /* Send all of `bytes` now. */
 static int send_all(struct conn *conn, struct text bytes)
 {
@@ -456,6 +485,7 @@ static int handshake(
 			break;
 		r = tls_wait(conn, n);
 	}
+	p->asked = r < 0 && !SSL_is_server(p->ssl) && was_asked(p->ssl);
 	if (r == ERR_TLS || r == ERR_CLOSED) {
 		tls_error_text(conn->evidence.reason, sizeof conn->evidence.reason);
 		SSL_free(p->ssl);

@@ -47,6 +47,9 @@ int conn_read_line(struct conn *conn, size_t max, struct text *ret_line, bool *r
 /* After a call failed in TLS: the words of the alert by which the peer has ended it, in `ret_text`; false when it sent none. Nothing is waited for. */
 bool conn_tls_alert(struct conn *conn, char *ret_text, size_t size);
 
+/* As client, after TLS failed: it may be for our certificate, or for its absence: the peer had asked for one, or has said so by an alert. */
+bool conn_tls_blames_us(const struct conn *conn);
+
 /* Wait until at least one byte is there and show what is (at most 16 KiB), without taking it; borrowed until the next read. */
 int conn_peek(struct conn *conn, struct text *ret_bytes);
 
