@@ -173,7 +173,8 @@ static int print_temporary(json_t *answer, const struct options *options)
 	if (options->empty)
 		printf("%zu forgotten: TLS is tried there again\n", json_array_size(hosts));
 	else if (json_array_size(hosts) == 0)
-		printf("no server is on the temporary list\n");
+		printf("no server is on the temporary list%s\n",
+			json_is_false(json_object_get(answer, "on")) ? ": tls.retry_without_tls is off" : "");
 	else
 		printf("mail goes there in clear, as far as nothing demands TLS, for %lld s more at most\n",
 			(long long)json_integer_value(json_object_get(answer, "left_s")));

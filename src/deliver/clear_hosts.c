@@ -11,7 +11,8 @@ enum { HOUR_MS = 3600 * 1000, PLACES = 1024 };
 
 struct clear_hosts {
 	pthread_mutex_t lock; /* guards what follows */
-	int64_t since_ms;     /* the hour under way began */
+	bool off;
+	int64_t since_ms; /* the hour under way began */
 	size_t count;
 	struct ip hosts[PLACES];
 };
@@ -58,7 +59,7 @@ bool clear_hosts_add(struct clear_hosts *hosts, const struct ip *address, int64_
 
 	enter(hosts, now_ms);
 	bool there = have(hosts, &host);
-	if (!there && hosts->count < PLACES) {
+	if (!there && !hosts->off && hosts->count < PLACES) {
 		hosts->hosts[hosts->count++] = host;
 		there = true;
 	}
@@ -74,6 +75,24 @@ bool clear_hosts_have(struct clear_hosts *hosts, const struct ip *address, int64
 	const bool there = have(hosts, &host);
 	pthread_mutex_unlock(&hosts->lock);
 	return there;
+}
+
+size_t clear_hosts_switch(struct clear_hosts *hosts, bool on, int64_t now_ms)
+{
+	enter(hosts, now_ms);
+	const size_t count = on ? 0 : hosts->count;
+	hosts->count -= count;
+	hosts->off = !on;
+	pthread_mutex_unlock(&hosts->lock);
+	return count;
+}
+
+bool clear_hosts_is_on(struct clear_hosts *hosts)
+{
+	pthread_mutex_lock(&hosts->lock);
+	const bool on = !hosts->off;
+	pthread_mutex_unlock(&hosts->lock);
+	return on;
 }
 
 size_t clear_hosts_empty(struct clear_hosts *hosts, int64_t now_ms)

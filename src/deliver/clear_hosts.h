@@ -10,10 +10,15 @@
 
 struct clear_hosts;
 
-/* An empty list whose hours begin at `now_ms` (clock_mono_ms(), as everywhere here); owned by `owner`. */
+/* An empty list, switched on, whose hours begin at `now_ms` (clock_mono_ms(), as everywhere here); owned by `owner`. */
 struct clear_hosts *clear_hosts_new(const void *owner, int64_t now_ms);
 
-/* Add `address`, whatever its port. False when there is no room: then TLS is tried there, as before. */
+/* Whether hosts are put on it. Switched off it is emptied; how many were forgotten. */
+size_t clear_hosts_switch(struct clear_hosts *hosts, bool on, int64_t now_ms);
+
+bool clear_hosts_is_on(struct clear_hosts *hosts);
+
+/* Add `address`, whatever its port. False when there is no room, or the list is switched off: then TLS is tried there, as before. */
 bool clear_hosts_add(struct clear_hosts *hosts, const struct ip *address, int64_t now_ms);
 
 bool clear_hosts_have(struct clear_hosts *hosts, const struct ip *address, int64_t now_ms);

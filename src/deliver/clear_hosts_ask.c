@@ -38,8 +38,8 @@ struct frame *clear_hosts_ask_answer(struct clear_hosts *hosts, struct frame *as
 	if (empty)
 		log_event(LOG_INFO, "clear_hosts_emptied",
 			log_num("hosts", (int64_t)clear_hosts_empty(hosts, now)));
-	json_t *json = json_pack("{s:b, s:o, s:I}", "emptied", (int)empty, "hosts", addresses, "left_s",
-		(json_int_t)((left_ms + 999) / 1000));
+	json_t *json = json_pack("{s:b, s:b, s:o, s:I}", "on", (int)clear_hosts_is_on(hosts), "emptied",
+		(int)empty, "hosts", addresses, "left_s", (json_int_t)((left_ms + 999) / 1000));
 	char *dumped = text_must(json_dumps(json, JSON_COMPACT));
 	struct frame *answer = frame_new(owner, FRAME_ANSWER);
 

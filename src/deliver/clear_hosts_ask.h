@@ -9,6 +9,6 @@ struct frame;
 /* The ask, owned by `owner`; `empty`: forget all hosts. */
 struct frame *clear_hosts_ask_frame(const void *owner, bool empty);
 
-/* The serving side: the answer frame, one text of JSON: {emptied, hosts: [ADDRESS], left_s}, the hosts as they were before, and how long until all are forgotten
+/* The serving side: the answer frame, one text of JSON: {on, emptied, hosts: [ADDRESS], left_s}: tls.retry_without_tls, the hosts as they were before, and how long until all are forgotten
  * anyway. Owned by `owner`, NULL for a malformed ask. */
 struct frame *clear_hosts_ask_answer(struct clear_hosts *hosts, struct frame *ask, const void *owner);

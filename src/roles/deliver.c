@@ -459,6 +459,15 @@ static void prepare(struct deliver *d, const struct config *config, const struct
 		role_refuse(d->role, why);
 }
 
+/* Also deliveries under way by an older configuration put nobody on a list that is switched off. */
+static void switch_clear_hosts(struct deliver *d, bool on)
+{
+	const size_t forgotten = clear_hosts_switch(d->clear_hosts, on, clock_mono_ms());
+
+	if (forgotten > 0)
+		log_event(LOG_INFO, "clear_hosts_emptied", log_num("hosts", (int64_t)forgotten));
+}
+
 static void use(struct deliver *d)
 {
 	pthread_mutex_lock(&d->lock);
@@ -466,6 +475,7 @@ static void use(struct deliver *d)
 		generation_release(d->current);
 		d->current = d->next;
 		d->next = NULL;
+		switch_clear_hosts(d, d->current->house.config->tls.retry_without_tls);
 	}
 	start_worker(d);
 	pthread_mutex_unlock(&d->lock);

@@ -311,6 +311,9 @@ def test_C6_the_list_outlives_a_reload_and_ends_with_its_switch(make_gateway, se
         evidence = attempts(gateway, state, f"{n}@sender.test")[-1]["tls"]
         assert evidence["facts"]["lists"]["temporary"] == (switch == "true"), evidence
     assert sum("STARTTLS" in session.verbs() for session in peer.sessions) == 2
+    temporary = gateway.json("tls", "temporary")
+    assert temporary["hosts"] == [] and temporary["on"] is False
+    assert "tls.retry_without_tls is off" in gateway.command("tls", "temporary").stdout
 
 
 def test_C13_row_9_without_the_switch_it_waits(make_gateway, servers, make_dns, own_pki):

@@ -100,12 +100,34 @@ static void test_C6_the_list_is_bounded(void **state)
 	talloc_free(hosts);
 }
 
+/* A delivery that began before it was switched off adds nothing after. */
+static void test_C6_the_list_ends_with_its_switch(void **state)
+{
+	struct clear_hosts *hosts = clear_hosts_new(NULL, START);
+	struct ip a = ip_of("192.0.2.1");
+
+	(void)state;
+	assert_true(clear_hosts_is_on(hosts));
+	assert_true(clear_hosts_add(hosts, &a, START));
+	assert_int_equal(clear_hosts_switch(hosts, true, START), 0);
+	assert_true(clear_hosts_have(hosts, &a, START));
+	assert_int_equal(clear_hosts_switch(hosts, false, START), 1);
+	assert_false(clear_hosts_is_on(hosts));
+	assert_false(clear_hosts_have(hosts, &a, START));
+	assert_false(clear_hosts_add(hosts, &a, START));
+	assert_int_equal(clear_hosts_switch(hosts, true, START), 0);
+	assert_false(clear_hosts_have(hosts, &a, START));
+	assert_true(clear_hosts_add(hosts, &a, START));
+	talloc_free(hosts);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_C6_hosts_are_listed_by_address_whatever_their_port),
 		cmocka_unit_test(test_C6_all_of_it_is_forgotten_every_hour),
 		cmocka_unit_test(test_C6_the_list_is_bounded),
+		cmocka_unit_test(test_C6_the_list_ends_with_its_switch),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
