@@ -15,6 +15,8 @@
 #include "config/config.h"
 #include "config/overlay.h"
 #include "config/problems.h"
+#include "net/tls.h"
+#include "pki/identity.h"
 #include "report/tls_replay.h"
 
 enum { ROWS = 50 };
@@ -37,7 +39,7 @@ static const struct cli_verbs_note notes[] = {
 	     "  --since TIME     mail that was received then or later: 2026-11-21T10:20Z, or an age such as 2h30m, 7d; all unless said\n"
 	     "  --until TIME     received before\n"
 	     "  --limit N        rows of domains (50 unless said)\n"
-	     "exit 0: no delivery would have been lost; 1: some would\n" },
+	     "exit 0: no delivery would have been lost; 1: some would; 2: FILE or the configuration is wrong\n" },
 };
 
 static const struct cli_verbs command = { "policy", verbs, COUNT(verbs), notes, COUNT(notes) };
@@ -64,12 +66,30 @@ static unsigned lines_of(struct text t)
 	return count;
 }
 
-/* What `tried` says, in the place of what the configuration says; NULL after saying what is wrong. */
-static const struct config *config_with(
-	struct bundle *bundle, const char *file, const char *tried, struct text over, void *scratch)
+static const char *const keys[] = { "destinations", "tls" };
+
+/* False after saying what is wrong: what of `tried` counts is no YAML. */
+static bool is_yaml(const char *tried, struct text over, void *scratch)
 {
-	static const char *const keys[] = { "destinations", "tls" };
+	size_t found;
+	const struct text alone = text_of(overlay_text(scratch, TEXT(""), over, keys, COUNT(keys), &found));
 	struct problems *problems = problems_new(scratch);
+	struct bundle *bundle = bundle_new(scratch, 0);
+
+	if (overlay_is_yaml(alone))
+		return true;
+	bundle_add(bundle, tried, alone, BUNDLE_ALL);
+	config_release(config_read(bundle, tried, problems));
+	print_problems(problems, tried, 0, scratch);
+	return false;
+}
+
+/* What `tried` says, in the place of what the configuration says, checked as `check` does; NULL after saying what is wrong. */
+static const struct config *config_with(
+	const struct bundle *bundle, const char *file, const char *tried, struct text over, void *scratch)
+{
+	struct problems *problems = problems_new(scratch);
+	const struct config *config = NULL;
 	size_t found;
 	char *text = overlay_text(scratch, bundle_find(bundle, file), over, keys, COUNT(keys), &found);
 
@@ -79,9 +99,19 @@ static const struct config *config_with(
 			tried);
 		return NULL;
 	}
-	bundle_put(bundle, file, text_of(text), BUNDLE_ALL);
-	const struct config *config = config_read(bundle, file, problems);
+	if (!is_yaml(tried, over, scratch))
+		return NULL;
+	const struct bundle *now = config_gather_text(scratch, file, text_of(text), problems, &config);
+	if (now != NULL) {
+		tls_start();
+		identity_check(config, now, problems);
+		tls_check(config, now, problems);
+	}
 	print_problems(problems, tried, lines_of(over), scratch);
+	if (problems->count > 0) {
+		config_release(config);
+		config = NULL;
+	}
 	return config;
 }
 
@@ -178,7 +208,7 @@ static int dry_run(const char *file, const struct options *options, const struct
 {
 	const struct config *then = NULL, *now = NULL;
 	struct cli_tracking tracking = { .channel = -1 };
-	int status = read_both(file, options->destinations, &then, &now, scratch) ? CLI_FINE : CLI_FAILED;
+	int status = read_both(file, options->destinations, &then, &now, scratch) ? CLI_FINE : CLI_USAGE;
 
 	if (status == CLI_FINE)
 		status = cli_tracking_open(file, scratch, &tracking);

@@ -344,21 +344,10 @@ static size_t check_list(const struct bundle *bundle, const struct config *confi
 	return bytes.at == NULL ? 0 : recipient_list_check(config, bytes, problems);
 }
 
-/* config_gather(), of `everything` or of whom we trust. */
-static struct bundle *gather(const void *owner, const char *file, uint64_t generation, bool everything,
+/* What the text `file` in `bundle` names, and the checks of it all. Frees the bundle when there is a problem. */
+static struct bundle *gather_into(struct bundle *bundle, const char *file, bool everything,
 	struct problems *problems, const struct config **ret_config)
 {
-	struct bundle *bundle = bundle_new(owner, generation);
-	int r = bundle_add_file(bundle, file, BUNDLE_ALL);
-
-	if (r < 0) {
-		problems_add(problems, file, 0, "",
-			"cannot be read: %s; name the configuration file with -c FILE",
-			r == -EFBIG ? "it is larger than 1 MiB" : err_text(r));
-		talloc_free(bundle);
-		return NULL;
-	}
-
 	struct marks *marks = marks_new(NULL);
 	struct config *config = load(bundle, bundle, file, marks);
 	if (everything) {
@@ -379,6 +368,32 @@ static struct bundle *gather(const void *owner, const char *file, uint64_t gener
 	}
 	talloc_free(marks);
 	return bundle;
+}
+
+/* config_gather(), of `everything` or of whom we trust. */
+static struct bundle *gather(const void *owner, const char *file, uint64_t generation, bool everything,
+	struct problems *problems, const struct config **ret_config)
+{
+	struct bundle *bundle = bundle_new(owner, generation);
+	int r = bundle_add_file(bundle, file, BUNDLE_ALL);
+
+	if (r < 0) {
+		problems_add(problems, file, 0, "",
+			"cannot be read: %s; name the configuration file with -c FILE",
+			r == -EFBIG ? "it is larger than 1 MiB" : err_text(r));
+		talloc_free(bundle);
+		return NULL;
+	}
+	return gather_into(bundle, file, everything, problems, ret_config);
+}
+
+struct bundle *config_gather_text(const void *owner, const char *file, struct text text,
+	struct problems *problems, const struct config **ret_config)
+{
+	struct bundle *bundle = bundle_new(owner, 0);
+
+	bundle_add(bundle, file, text, BUNDLE_ALL);
+	return gather_into(bundle, file, true, problems, ret_config);
 }
 
 struct bundle *config_gather(const void *owner, const char *file, uint64_t generation,

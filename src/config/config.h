@@ -358,6 +358,10 @@ const struct config *config_read(const struct bundle *bundle, const char *file, 
 struct bundle *config_gather(const void *owner, const char *file, uint64_t generation,
 	struct problems *problems, const struct config **ret_config);
 
+/* config_gather() of a file that has `text` in place of what stands in it. */
+struct bundle *config_gather_text(const void *owner, const char *file, struct text text,
+	struct problems *problems, const struct config **ret_config);
+
 /* Read `file`, and of the files that it names only those with authorities: for commands that ask whom to trust while another file is being written. As config_gather(). */
 struct bundle *config_gather_trust(
 	const void *owner, const char *file, struct problems *problems, const struct config **ret_config);

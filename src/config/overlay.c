@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include <talloc.h>
+#include <yaml.h>
 
 #include "base/base.h"
 
@@ -63,4 +64,23 @@ char *overlay_text(const void *owner, struct text base, struct text over, const 
 			text = text_must(talloc_strndup_append_buffer(text, line.at, line.len));
 	}
 	return text;
+}
+
+bool overlay_is_yaml(struct text t)
+{
+	yaml_parser_t parser;
+	yaml_event_t event;
+	bool good, end = false;
+
+	text_must(yaml_parser_initialize(&parser) ? &parser : NULL);
+	yaml_parser_set_encoding(&parser, YAML_UTF8_ENCODING);
+	yaml_parser_set_input_string(&parser, (const unsigned char *)t.at, t.len);
+	do {
+		good = yaml_parser_parse(&parser, &event);
+		end = !good || event.type == YAML_STREAM_END_EVENT;
+		if (good)
+			yaml_event_delete(&event);
+	} while (!end);
+	yaml_parser_delete(&parser);
+	return good;
 }

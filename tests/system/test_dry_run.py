@@ -87,11 +87,18 @@ def test_lists_and_nothing_that_changes(past):
 
 def test_what_is_wrong_is_said_with_the_line_of_the_file(past):
     status, error = dry_run(past, "# tried\ndestinations:\n  - domain: default\n    tls: sometimes\n")
-    assert status == 1 and "tried.yaml:4: " in error and "sometimes" in error
+    assert status == 2 and "tried.yaml:4: " in error and "sometimes" in error
+    for text in ("# tried\ndestinations: [\n", "destinations:\n  - {domain: a.test, tls: required\n",
+            "tls: {}\ndestinations:\n  - domain: 'a\n", "destinations:\n - a\n  - b: c\n"):
+        status, error = dry_run(past, text)
+        assert status == 2 and "not YAML" in error and "tried.yaml:" in error and past.file.name not in error, error
+    for authorities in ("nowhere.pem", str(past.file)):
+        status, error = dry_run(past, {"destinations": [{"domain": "a.test", "tls": "required-verify", "authorities": {"custom": authorities}}]})
+        assert status == 2 and "tried.yaml:" in error and authorities in error, error
     status, error = dry_run(past, "hostname: x\n")
-    assert status == 1 and "neither `destinations:` nor `tls:`" in error
+    assert status == 2 and "neither `destinations:` nor `tls:`" in error
     missing = past.command("policy", "dry-run", "--destinations", "/nowhere/x.yaml")
-    assert missing.returncode == 1 and "/nowhere/x.yaml" in missing.stderr
+    assert missing.returncode == 2 and "/nowhere/x.yaml" in missing.stderr
     for arguments in ([], ["dry-run"], ["dry-run", "--destinations", "x", "--since", "soon"]):
         assert past.command("policy", *arguments).returncode == 2
     assert "--destinations" in past.command("policy", "dry-run", "--help").stdout
