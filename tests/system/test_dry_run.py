@@ -78,7 +78,10 @@ def test_unknown_is_said_and_not_guessed(past):
 
 
 def test_lists_and_nothing_that_changes(past):
-    assert dry_run(past, {"destinations": past.options["destinations"]}) == dry_run(past, past.file.read_text())
+    same = dry_run(past, {"destinations": past.options["destinations"]})
+    assert same == dry_run(past, past.file.read_text())
+    done = past.command("policy", "dry-run", "--since", "7d", "--destinations", str(past.file), "--json")
+    assert (done.returncode, json.loads(done.stdout)) == same, done.stderr
     status, result = dry_run(past, {"tls": {"starttls_never": ["127.0.0.0/8"]}})
     assert status == 0 and all(row["now"] == {"clear": 1} for row in result["domains"])
     status, result = dry_run(past, {"tls": {"starttls_required": ["clear.test"]}})
