@@ -6,6 +6,8 @@ import pytest
 
 import harness
 import smtp
+from test_outbound_joined import GOOD, Scene
+from test_outbound_tls import own_pki  # noqa: F401 (a fixture)
 
 OFF = {"enabled": False}
 BANNER = "all mail comes and goes in clear, and what demands TLS is refused or waits"
@@ -116,3 +118,18 @@ def test_F4_looking_at_a_server_is_not_switched_off(make_gateway, make_peer):
     assert {level: result["sent"] for level, result in levels.items()} == {level: "nothing" if level.startswith("required") else "clear" for level in levels}
     done = gateway.command("dane", "verify", "good.test")
     assert done.returncode == 1 and "tls.enabled is off" in done.stdout, done
+
+
+def test_F4_dane_that_nobody_asked_for_is_not_looked_up(make_gateway, make_peer, own_pki):  # noqa: F811
+    """So what it would have said is not known to a dry run with the switch on."""
+    scene = Scene(make_gateway, make_peer, own_pki, GOOD, tls=OFF)
+    with scene.run() as gateway:
+        evidence = deliver(gateway, "delivered", "bob@far.test")
+        assert (evidence["obtained"], evidence["policy"]["decided_by"]) == ("none", "tls-off")
+        assert evidence["facts"]["dane"]["setting"] == "opportunistic" and evidence["facts"]["dane"]["finding"] == "not-looked"
+        file = gateway.folder / "tried.yaml"
+        for tried, unknown in (("tls: {enabled: true}", 1), ("tls: {enabled: true}\ndestinations: [{domain: default, dane: none}]", 1),
+                ("tls: {enabled: true}\ndestinations: [{domain: default, dane: mandatory}]", 1), ("tls: {enabled: false}", 0)):
+            file.write_text(tried + "\n")
+            result = json.loads(gateway.command("policy", "dry-run", "--since", "7d", "--destinations", str(file), "--json").stdout)
+            assert result["unknown"] == unknown, (tried, result)
