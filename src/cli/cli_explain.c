@@ -10,7 +10,10 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "cli/cli_private.h"
+#include "config/config.h"
+#include "config/idn.h"
 #include "ipc/channel.h"
+#include "wire/address.h"
 
 enum { ASK_MS = 5000 };
 
@@ -52,15 +55,58 @@ int cli_explain_ask_deliver(const char *file, const struct frame *ask, int64_t w
 	return *ret_answer == NULL ? CLI_TEMPORARY : CLI_FINE;
 }
 
+/* Say what is wrong with the command line, which may hold anything. */
+static void complain(const void *scratch, const char *what, const char *value, const char *why)
+{
+	char *line = text_must(talloc_asprintf(scratch, "postern: %s`%.255s`%s", what, value, why));
+
+	for (char *c = line; *c != '\0'; c++)
+		*c = *c < ' ' || *c > '~' ? '?' : *c;
+	fprintf(stderr, "%s\n", line);
+}
+
+/* The domain of a recipient, as the DNS has it; NULL after saying what is wrong. */
+static const char *read_domain(const void *scratch, const char *written)
+{
+	const char *at = strrchr(written, '@'),
+		   *why = "write one such as example.com"; /* an address is fine, too */
+	struct text domain = text_of(at == NULL ? written : at + 1);
+	struct ip address;
+
+	if (domain.len > 1 && domain.at[domain.len - 1] == '.')
+		domain.len--;
+	const char *ascii = idn_to_ascii(scratch, domain, &why);
+	if (ascii != NULL && ip_parse(text_of(ascii), &address) == 0)
+		why = "write an address in brackets, such as [192.0.2.1] or [IPv6:2001:db8::1]";
+	else if (ascii != NULL && (address_is_domain(text_of(ascii)) || address_is_literal(text_of(ascii))))
+		return ascii;
+	complain(scratch, "", written, text_must(talloc_asprintf(scratch, " is not a domain: %s", why)));
+	return NULL;
+}
+
+/* No server is ever taken for another one because it was misspelt. */
+static bool check_host(const void *scratch, const char *host)
+{
+	const char *why = config_next_hop_flaw(scratch, host);
+
+	if (why == NULL && text_starts_nocase(text_of(host), TEXT("mx:")) && strchr(host, '.') == NULL)
+		why = "behind `mx:` stands a domain such as example.com, and `mx` alone is no full host name";
+	if (why != NULL)
+		complain(scratch, "--host ", host, text_must(talloc_asprintf(scratch, ": %s", why)));
+	return why == NULL;
+}
+
 int cli_explain_ask(const char *file, enum explain_mode mode, const char *domain, const char *next_hop,
 	json_t **ret_answer)
 {
 	void *scratch = talloc_new(NULL);
-	const char *at = strrchr(domain, '@'); /* a whole address is fine, too */
-	int status = cli_explain_ask_deliver(file,
-		explain_ask(scratch, mode, at == NULL ? domain : at + 1, next_hop), EXPLAIN_MS, scratch,
-		ret_answer);
+	int status = CLI_USAGE;
 
+	if ((domain = read_domain(scratch, domain)) != NULL &&
+		(next_hop == NULL || check_host(scratch, next_hop)))
+		status = cli_explain_ask_deliver(file,
+			explain_ask(scratch, mode, domain, next_hop == NULL ? "" : next_hop), EXPLAIN_MS,
+			scratch, ret_answer);
 	talloc_free(scratch);
 	return status;
 }
@@ -139,7 +185,8 @@ void cli_explain_print_way(json_t *answer)
 
 	printf("mail for %s goes to ", cli_explain_word(answer, "domain"));
 	if (!has(way, "mx_of"))
-		printf("%s, as the configuration says", cli_explain_word(way, "destination"));
+		printf("%s, %s", cli_explain_word(way, "destination"),
+			is_true(way, "asked") ? "named on the command line" : "as the configuration says");
 	else if (is_true(way, "implicit_mx"))
 		printf("%s itself: it has no MX record, which is %s", cli_explain_word(way, "mx_of"),
 			cli_explain_word(way, "mx_security"));
@@ -310,7 +357,7 @@ int cli_explain(const char *file, int argc, char **argv)
 		fprintf(stderr, "postern explain: a DOMAIN is missing\n");
 		return CLI_USAGE;
 	}
-	int status = cli_explain_ask(file, live ? EXPLAIN_LIVE : EXPLAIN_PLAN, domain, "", &answer);
+	int status = cli_explain_ask(file, live ? EXPLAIN_LIVE : EXPLAIN_PLAN, domain, NULL, &answer);
 	if (status != CLI_FINE)
 		return status;
 	status = cli_explain_status(answer);

@@ -7,7 +7,8 @@
 
 struct frame;
 
-/* Ask the running gateway of configuration `file`. CLI_FINE and the answer, the caller's; or another exit status after saying why there is none. */
+/* Ask the running gateway of configuration `file` about a domain or a whole address, as an operator writes it; `next_hop` NULL = that of the configuration.
+ * CLI_FINE and the answer, the caller's; or another exit status after saying why there is none. */
 int cli_explain_ask(const char *file, enum explain_mode mode, const char *domain, const char *next_hop,
 	json_t **ret_answer);
 

@@ -131,7 +131,9 @@ static void print_dane(json_t *answer)
 									  : "records for",
 			cli_explain_word(way, "mx_of"));
 	else
-		printf("%s is named by the configuration\n", cli_explain_word(way, "destination"));
+		printf("%s is named %s\n", cli_explain_word(way, "destination"),
+			json_is_true(json_object_get(way, "asked")) ? "on the command line"
+								    : "by the configuration");
 	if (json_is_string(json_object_get(answer, "end")))
 		printf("no server can be tried: %s\n", cli_explain_word(answer, "end"));
 	json_array_foreach(json_object_get(answer, "servers"), i, server) print_dane_server(server);
@@ -142,8 +144,7 @@ static void print_dane(json_t *answer)
 static int verify(const char *file, enum explain_mode mode, const struct options *options)
 {
 	json_t *answer;
-	int status = cli_explain_ask(
-		file, mode, options->domain, options->host == NULL ? "" : options->host, &answer);
+	int status = cli_explain_ask(file, mode, options->domain, options->host, &answer);
 
 	if (status != CLI_FINE)
 		return status;

@@ -396,6 +396,9 @@ const struct config_route *config_route_for(const struct config *config, struct 
 const struct config_route *config_route_to(
 	const void *owner, const struct config *config, const char *next_hop);
 
+/* Why `next_hop` is none, as routes have it: one clause, owned by `owner`; NULL when it is one. */
+const char *config_next_hop_flaw(const void *owner, const char *next_hop);
+
 /* The same among the entries that say `key`. Of a domain that is an address literal the address counts. */
 const struct config_destination *config_destination_for(
 	const struct config *config, struct text domain, enum config_says key);

@@ -129,6 +129,13 @@ const struct config_route *config_route_to(
 	return route;
 }
 
+const char *config_next_hop_flaw(const void *owner, const char *next_hop)
+{
+	struct config_route *route = text_must(talloc_zero(owner, struct config_route));
+
+	return routes_read_hop(route, text_of(next_hop), route);
+}
+
 bool config_route_source(const struct config_route *route, sa_family_t family, const struct ip **ret_source)
 {
 	*ret_source = NULL;

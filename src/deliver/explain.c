@@ -260,10 +260,11 @@ static json_t *way_json(const struct question *q)
 	const struct route *route = q->route;
 	const struct config_route *rule = route->rule;
 
-	return json_pack("{s:o, s:o, s:o, s:b, s:s, s:b, s:b}", "destination", track_string(q->destination),
-		"mx_of", string_or_null(route->hop), "expanded", string_or_null(route->expanded),
-		"implicit_mx", (int)route->implicit_mx, "mx_security", dns_security_word(route->security),
-		"implicit_tls", (int)(rule != NULL && rule->implicit_tls), "login",
+	return json_pack("{s:o, s:b, s:o, s:o, s:b, s:s, s:b, s:b}", "destination",
+		track_string(q->destination), "asked", (int)(q->next_hop[0] != '\0'), "mx_of",
+		string_or_null(route->hop), "expanded", string_or_null(route->expanded), "implicit_mx",
+		(int)route->implicit_mx, "mx_security", dns_security_word(route->security), "implicit_tls",
+		(int)(rule != NULL && rule->implicit_tls), "login",
 		(int)(rule != NULL && rule->username != NULL));
 }
 

@@ -130,6 +130,21 @@ def test_what_is_not_known_now_is_75(make_gateway):
     assert status == 75 and "no gateway is running" in error
 
 
+def test_a_domain_is_asked_for_as_operators_write_it(make_gateway):
+    """With a dot at the end, letters beyond ASCII, or a whole address; what is none is a usage error."""
+    gateway = make_gateway(routes=[{"domain": "default", "next_hop": harness.free_address()}], destinations=[{"domain": "default", "tls": "preferred"}, {"domain": "good.test", "tls": "required"},
+        {"domain": "xn--mller-kva.test", "tls": "required"}])
+    for domain in ("good.test.", "b@GOOD.test.", "m\u00fcller.test", "b@m\u00fcller.test."):
+        answer = explain(gateway, domain)[1]
+        assert answer["domain"] in ("good.test", "xn--mller-kva.test") and answer["servers"][0]["facts"]["level"] == "required", answer
+    for domain, word in (("", "such as example.com"), (".", "such as example.com"), ("a@", "such as example.com"), ("bad domain", "such as example.com"),
+            ("a..test", "such as example.com"), ("a.test..", "such as example.com"), ("127.0.0.1", "in brackets"), ("2001:db8::1", "in brackets")):
+        for command in (["explain"], ["tls", "verify"], ["dane", "verify"]):
+            done = gateway.command(*command, domain)
+            assert done.returncode == 2 and word in done.stderr and f"`{domain}` is not a domain" in done.stderr, (command, done)
+    assert explain(gateway, "[127.0.0.1]")[0] == 0
+
+
 def test_strange_domains_are_answered(make_gateway):
     """Whatever stands on the command line, role deliver lives on."""
     gateway = make_gateway(routes=[{"domain": "good.test", "next_hop": harness.free_address()}])

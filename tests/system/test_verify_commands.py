@@ -140,6 +140,22 @@ def test_the_temporary_list_is_shown_and_emptied(make_gateway, make_peer):
     assert gateway.json("tls", "temporary")["hosts"] == []
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1:99999", ":25", "mx:0", "mx:25x", "bad host", "a..b", ""])
+def test_a_server_that_is_misspelt_is_no_other_one(make_gateway, host):
+    gateway = make_gateway(next_hop=harness.free_address())
+    for command in ("tls", "dane"):
+        done = gateway.command(command, "verify", "good.test", "--host", host)
+        assert done.returncode == 2 and done.stderr.startswith(f"postern: --host `{host}`: ") and done.stdout == "", done
+
+
+def test_who_named_the_server_is_said(scene):
+    host = f"none.signed.test:{scene.port}"
+    assert f"mail for plain.test goes to {host}, named on the command line\n" in scene.command("tls", "verify", "plain.test", "--host", host).stdout
+    assert f"{host} is named on the command line\n" in scene.command("dane", "verify", "plain.test", "--host", host).stdout
+    assert f"goes to good.signed.test:{scene.port}, as the configuration says\n" in scene.command("tls", "verify", "plain.test").stdout
+    assert [ask(scene, "tls", "verify", "plain.test", *more)[1]["way"]["asked"] for more in ([], ["--host", host])] == [False, True]
+
+
 def test_commands_say_what_is_wrong(make_gateway):
     gateway = make_gateway(start=False)
     for arguments in (["tls"], ["tls", "verify"], ["tls", "verify", "a.test", "--empty"], ["tls", "temporary", "a.test"], ["dane", "verify"], ["dane", "x"]):
