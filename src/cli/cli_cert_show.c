@@ -11,6 +11,7 @@
 #include "config/bundle.h"
 #include "config/config.h"
 #include "config/idn.h"
+#include "config/problems.h"
 #include "config/stored.h"
 #include "wire/fqdn.h"
 
@@ -155,21 +156,71 @@ static char *tlsa_record(const struct cli_cert *cert, uint64_t port, const char 
 		(unsigned long long)port, cert->host, spki_sha256));
 }
 
+/* The configuration and the chains in files that it names, for they may be all that the caller may read. */
+static void read_chains(struct cli_cert *cert)
+{
+	cert->bundle = config_gather_chains(
+		cert->scratch, cert->gateway.file, problems_new(cert->scratch), &cert->config);
+	cert->config_is_read = true;
+}
+
+/* The entry of `certificates` that the command names; NULL when there is none. */
+static const struct config_certificate *configured(const struct cli_cert *cert)
+{
+	for (size_t i = 0; cert->config != NULL && i < cert->config->certificate_count; i++)
+		if (strcmp(cert->config->certificates[i].name, cert->name) == 0)
+			return &cert->config->certificates[i];
+	return NULL;
+}
+
+/* The chain of the certificate that the command names, of the configuration's files or of the store. */
+static int tlsa_chain(struct cli_cert *cert, struct text *ret_chain)
+{
+	const struct config_certificate *entry = configured(cert);
+	struct pki_store_pair pair;
+
+	if (entry != NULL && !entry->stored) {
+		*ret_chain = bundle_find(cert->bundle, entry->chain);
+		return CLI_FINE;
+	}
+	if (entry == NULL && !pki_store_has(cert->store, cert->name))
+		return cli_cert_refuse(
+			cert->config == NULL
+				? "there is no certificate `%s` in the store, and the configuration has problems: see `postern check`"
+				: "there is no certificate `%s`, neither in `certificates` nor in the store; `cert list` shows those of the store",
+			cert->name);
+	const int status = cli_cert_read(cert, &pair);
+	if (status == CLI_FINE)
+		*ret_chain = text_of(pair.chain);
+	return status;
+}
+
+/* The chain that a listener presents; empty when it cannot be read. */
+static struct text chain_of(const struct cli_cert *cert, const struct config_certificate *used)
+{
+	struct pki_store_pair pair;
+
+	if (!used->stored)
+		return bundle_find(cert->bundle, used->chain);
+	return pki_store_read(cert->store, cert->scratch, used->name, &pair) == 0 ? text_of(pair.chain)
+										  : TEXT("");
+}
+
 /* Whether the certificate of the command is among those of a listener. */
 static bool is_presented_by(const struct cli_cert *cert, const struct config_listener *listener)
 {
 	const struct config_certificate *used;
 
 	for (size_t i = 0; (used = config_listener_certificate(listener, i)) != NULL; i++)
-		if (used->stored && strcmp(used->name, cert->name) == 0)
+		if (strcmp(used->name, cert->name) == 0)
 			return true;
 	return false;
 }
 
 /* A peer may be shown any certificate of a listener: the records of the others beside `mine`, each once. */
-static json_t *other_records(struct cli_cert *cert, uint64_t port, const char *mine)
+static json_t *other_records(const struct cli_cert *cert, uint64_t port, const char *mine)
 {
-	const struct config *config = cli_cert_config(cert);
+	const struct config *config = cert->config;
 	json_t *records = json_object(), *array = json_array();
 
 	for (size_t i = 0; config != NULL && i < config->listener_count; i++) {
@@ -183,8 +234,7 @@ static json_t *other_records(struct cli_cert *cert, uint64_t port, const char *m
 			const char *why;
 			size_t count;
 
-			if (certificate_list(cert->scratch, bundle_find(cert->bundle, other->chain), &list,
-				    &count, &why) < 0)
+			if (certificate_list(cert->scratch, chain_of(cert, other), &list, &count, &why) < 0)
 				continue;
 			const char *record = tlsa_record(cert, port, list[0].spki_sha256);
 			if (strcmp(record, mine) == 0 || json_object_get(records, record) != NULL)
@@ -202,7 +252,9 @@ int cli_cert_tlsa(struct cli_cert *cert)
 {
 	const char *why, *host = idn_to_ascii(cert->scratch, text_of(cert->host), &why);
 	uint64_t port = 25;
-	size_t i;
+	struct text chain;
+	struct certificate *list;
+	size_t i, count;
 
 	if (host == NULL)
 		return cli_cert_refuse("--host %s cannot be a host name: %s", cert->host, why);
@@ -214,11 +266,13 @@ int cli_cert_tlsa(struct cli_cert *cert)
 			flaw != NULL ? flaw : "is a wildcard; write the name of one server");
 	if (cert->port != NULL && (text_number(text_of(cert->port), 65535, &port) < 0 || port == 0))
 		return cli_cert_wrong(cert, "--port takes a number from 1 to 65535, not ", cert->port);
-	json_t *json = describe(cert, cert->name), *other;
-	if (json == NULL)
+	read_chains(cert);
+	if (tlsa_chain(cert, &chain) != CLI_FINE)
 		return CLI_FAILED;
-	const char *record = tlsa_record(cert, port, word(json, "spki_sha256"));
-	json_t *others = other_records(cert, port, record);
+	if (certificate_list(cert->scratch, chain, &list, &count, &why) < 0)
+		return cli_cert_refuse("certificate `%s`: its chain %s", cert->name, why);
+	const char *record = tlsa_record(cert, port, list[0].spki_sha256);
+	json_t *others = other_records(cert, port, record), *other;
 	if (cert->json)
 		cli_print_json(json_pack("{s:s, s:s, s:I, s:s, s:O}", "name", cert->name, "host", cert->host,
 			"port", (json_int_t)port, "record", record, "others", others));
@@ -228,7 +282,6 @@ int cli_cert_tlsa(struct cli_cert *cert)
 		"postern: note: listener `%s` presents certificate `%s` as well, and needs its record, too:\n%s\n",
 		word(other, "listener"), word(other, "certificate"), word(other, "record"));
 	json_decref(others);
-	json_decref(json);
 	return CLI_FINE;
 }
 

@@ -311,6 +311,19 @@ static void gather_certificates(struct bundle *bundle, const struct config *conf
 	}
 }
 
+/* What others are shown of who we are: chains in files, without their keys. */
+static void gather_chains(struct bundle *bundle, const struct config *config, struct marks *marks)
+{
+	for (size_t i = 0; i < config->certificate_count; i++) {
+		const struct config_certificate *certificate = &config->certificates[i];
+		const char *key = text_must(talloc_asprintf(marks, "certificates[%zu].chain", i + 1));
+
+		if (!certificate->stored && certificate->chain != NULL)
+			note_file(marks, key, certificate->chain,
+				bundle_add_chain(bundle, certificate->chain, BUNDLE_CERTIFICATES), pem_limit);
+	}
+}
+
 /* Whom we trust. */
 static void gather_authorities(struct bundle *bundle, const struct config *config, struct marks *marks)
 {
@@ -344,20 +357,24 @@ static size_t check_list(const struct bundle *bundle, const struct config *confi
 	return bytes.at == NULL ? 0 : recipient_list_check(config, bytes, problems);
 }
 
-/* What the text `file` in `bundle` names, and the checks of it all. Frees the bundle when there is a problem. */
-static struct bundle *gather_into(struct bundle *bundle, const char *file, bool everything,
+enum gathered { GATHER_ALL, GATHER_TRUST, GATHER_CHAINS };
+
+/* What the text `file` in `bundle` names, or a part of it, and the checks of that. Frees the bundle when there is a problem. */
+static struct bundle *gather_into(struct bundle *bundle, const char *file, enum gathered part,
 	struct problems *problems, const struct config **ret_config)
 {
 	struct marks *marks = marks_new(NULL);
 	struct config *config = load(bundle, bundle, file, marks);
-	if (everything) {
+	if (part == GATHER_ALL) {
 		gather_files(bundle, config, marks);
 		check_log(config, marks);
-	} else {
+	} else if (part == GATHER_TRUST) {
 		gather_authorities(bundle, config, marks);
+	} else {
+		gather_chains(bundle, config, marks);
 	}
 	size_t wrong = marks_flush(marks, file, problems);
-	if (everything)
+	if (part == GATHER_ALL)
 		wrong += check_list(bundle, config, problems);
 	if (wrong > 0) {
 		config_release(config);
@@ -370,8 +387,8 @@ static struct bundle *gather_into(struct bundle *bundle, const char *file, bool 
 	return bundle;
 }
 
-/* config_gather(), of `everything` or of whom we trust. */
-static struct bundle *gather(const void *owner, const char *file, uint64_t generation, bool everything,
+/* config_gather(), of everything or of a part. */
+static struct bundle *gather(const void *owner, const char *file, uint64_t generation, enum gathered part,
 	struct problems *problems, const struct config **ret_config)
 {
 	struct bundle *bundle = bundle_new(owner, generation);
@@ -384,7 +401,7 @@ static struct bundle *gather(const void *owner, const char *file, uint64_t gener
 		talloc_free(bundle);
 		return NULL;
 	}
-	return gather_into(bundle, file, everything, problems, ret_config);
+	return gather_into(bundle, file, part, problems, ret_config);
 }
 
 struct bundle *config_gather_text(const void *owner, const char *file, struct text text,
@@ -393,19 +410,25 @@ struct bundle *config_gather_text(const void *owner, const char *file, struct te
 	struct bundle *bundle = bundle_new(owner, 0);
 
 	bundle_add(bundle, file, text, BUNDLE_ALL);
-	return gather_into(bundle, file, true, problems, ret_config);
+	return gather_into(bundle, file, GATHER_ALL, problems, ret_config);
 }
 
 struct bundle *config_gather(const void *owner, const char *file, uint64_t generation,
 	struct problems *problems, const struct config **ret_config)
 {
-	return gather(owner, file, generation, true, problems, ret_config);
+	return gather(owner, file, generation, GATHER_ALL, problems, ret_config);
 }
 
 struct bundle *config_gather_trust(
 	const void *owner, const char *file, struct problems *problems, const struct config **ret_config)
 {
-	return gather(owner, file, 0, false, problems, ret_config);
+	return gather(owner, file, 0, GATHER_TRUST, problems, ret_config);
+}
+
+struct bundle *config_gather_chains(
+	const void *owner, const char *file, struct problems *problems, const struct config **ret_config)
+{
+	return gather(owner, file, 0, GATHER_CHAINS, problems, ret_config);
 }
 
 struct bundle *config_renew(const void *owner, const struct bundle *used, const char *file,

@@ -366,6 +366,10 @@ struct bundle *config_gather_text(const void *owner, const char *file, struct te
 struct bundle *config_gather_trust(
 	const void *owner, const char *file, struct problems *problems, const struct config **ret_config);
 
+/* The same, but of the files those with chains of `certificates`: neither keys nor the store. */
+struct bundle *config_gather_chains(
+	const void *owner, const char *file, struct problems *problems, const struct config **ret_config);
+
 /* The generation after `used`, which was gathered from `file`: the same text and the same files, but those that belong to `parts` (BUNDLE_CERTIFICATES, ...) are
  * read from disk anew. As config_gather(). */
 struct bundle *config_renew(const void *owner, const struct bundle *used, const char *file,

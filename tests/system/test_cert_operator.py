@@ -62,6 +62,21 @@ def test_tlsa_names_the_records_of_the_other_certificates_of_a_listener(several)
     assert several.json("cert", "tlsa", "web", "--host", "gw.good.test")["others"] == []
 
 
+def test_B80_tlsa_of_a_certificate_in_files_needs_no_key(several):
+    """The gateway's own certificate, whoever makes it; a wrong name is said."""
+    (several.folder / "pki/file.key").unlink()
+    said = several.json("cert", "tlsa", "file", "--host", "gw.good.test", "--port", "2525")
+    spki = harness.run("sh", "-c", f"openssl x509 -in {several.folder}/pki/file.pem -noout -pubkey | openssl pkey -pubin -outform der | sha256sum")
+    assert said["record"] == "_2525._tcp.gw.good.test. IN TLSA 3 1 1 " + spki.stdout.split()[0]
+    assert [(other["listener"], other["certificate"]) for other in said["others"]] == [("first", "web")]
+    done = several.command("cert", "tlsa", "none", "--host", "gw.good.test")
+    assert done.returncode == 1 and "`none`, neither in `certificates` nor in the store" in done.stderr
+    (several.folder / "pki/file.pem").unlink()
+    done = several.command("cert", "tlsa", "file", "--host", "gw.good.test")
+    assert done.returncode == 1 and "see `postern check`" in done.stderr
+    assert several.command("cert", "tlsa", "web", "--host", "gw.good.test").returncode == 0, "the store does not depend on it"
+
+
 def changes(folder):
     return [json.loads(line) for line in (folder / "state/pki/changes.log").read_text().splitlines()]
 
