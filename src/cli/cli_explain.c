@@ -179,6 +179,11 @@ static void print_list(json_t *array)
 	json_array_foreach(array, i, word) printf("%s%s", i == 0 ? "" : ", ", json_string_value(word));
 }
 
+const char *cli_explain_proof(const char *security)
+{
+	return strcmp(security, "secure") == 0 ? "proven by DNSSEC" : "not proven by DNSSEC";
+}
+
 void cli_explain_print_way(json_t *answer)
 {
 	json_t *way = json_object_get(answer, "way");
@@ -187,6 +192,12 @@ void cli_explain_print_way(json_t *answer)
 	if (!has(way, "mx_of"))
 		printf("%s, %s", cli_explain_word(way, "destination"),
 			is_true(way, "asked") ? "named on the command line" : "as the configuration says");
+	else if (has(way, "mx_why"))
+		printf("the servers that the MX records of %s name, which are not known: %s",
+			cli_explain_word(way, "mx_of"), cli_explain_word(way, "mx_why"));
+	else if (is_true(way, "no_name"))
+		printf("nobody: %s does not exist (%s)", cli_explain_word(way, "mx_of"),
+			cli_explain_proof(cli_explain_word(way, "mx_security")));
 	else if (is_true(way, "implicit_mx"))
 		printf("%s itself: it has no MX record, which is %s", cli_explain_word(way, "mx_of"),
 			cli_explain_word(way, "mx_security"));

@@ -28,6 +28,9 @@ void cli_explain_print_live(json_t *server);
 void cli_explain_print_dane(json_t *server);
 void cli_explain_print_chain(json_t *server);
 
+/* What DNSSEC says of a name that does not exist, for a person. */
+const char *cli_explain_proof(const char *security);
+
 /* What would be sent, for a person: `in clear`. */
 const char *cli_explain_sent(const char *sent);
 

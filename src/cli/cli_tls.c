@@ -92,6 +92,8 @@ static const char *loud(const char *security)
 {
 	if (strcmp(security, "secure") == 0)
 		return "SECURE";
+	if (strcmp(security, "unknown") == 0)
+		return "UNKNOWN";
 	return strcmp(security, "insecure") == 0 ? "INSECURE" : "BOGUS";
 }
 
@@ -125,7 +127,13 @@ static void print_dane(json_t *answer)
 	json_t *way = json_object_get(answer, "way"), *server;
 	size_t i;
 
-	if (json_is_string(json_object_get(way, "mx_of")))
+	if (json_is_true(json_object_get(way, "no_name")))
+		printf("%s does not exist (%s)\n", cli_explain_word(way, "mx_of"),
+			cli_explain_proof(cli_explain_word(way, "mx_security")));
+	else if (json_is_string(json_object_get(way, "mx_why")))
+		printf("%s MX records for %s: not known: %s\n", loud(cli_explain_word(way, "mx_security")),
+			cli_explain_word(way, "mx_of"), cli_explain_word(way, "mx_why"));
+	else if (json_is_string(json_object_get(way, "mx_of")))
 		printf("%s MX %s %s\n", loud(cli_explain_word(way, "mx_security")),
 			json_is_true(json_object_get(way, "implicit_mx")) ? "(there is no record) for"
 									  : "records for",

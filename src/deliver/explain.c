@@ -255,15 +255,23 @@ static json_t *string_or_null(const char *text)
 	return text == NULL ? json_null() : track_string(text);
 }
 
+/* What DNSSEC says of the MX records; of those that could not be looked up it says nothing. */
+static const char *mx_security(const struct route *route)
+{
+	return route->mx_why != NULL && route->security != DNS_BOGUS ? "unknown"
+								     : dns_security_word(route->security);
+}
+
 static json_t *way_json(const struct question *q)
 {
 	const struct route *route = q->route;
 	const struct config_route *rule = route->rule;
 
-	return json_pack("{s:o, s:b, s:o, s:o, s:b, s:s, s:b, s:b}", "destination",
+	return json_pack("{s:o, s:b, s:o, s:o, s:b, s:b, s:s, s:o, s:b, s:b}", "destination",
 		track_string(q->destination), "asked", (int)(q->next_hop[0] != '\0'), "mx_of",
 		string_or_null(route->hop), "expanded", string_or_null(route->expanded), "implicit_mx",
-		(int)route->implicit_mx, "mx_security", dns_security_word(route->security), "implicit_tls",
+		(int)route->implicit_mx, "no_name", (int)route->no_name, "mx_security", mx_security(route),
+		"mx_why", string_or_null(route->mx_why), "implicit_tls",
 		(int)(rule != NULL && rule->implicit_tls), "login",
 		(int)(rule != NULL && rule->username != NULL));
 }

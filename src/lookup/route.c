@@ -84,6 +84,8 @@ static void look_up_hosts(struct route *route, const char *domain)
 	route->expanded = answer->canonical[0] == '\0' ? domain : answer->canonical;
 	route->implicit_mx = answer->result == DNS_NO_DATA;
 	route->security = answer->security;
+	route->mx_why = answer->result == DNS_FAILED ? p->why : NULL;
+	route->no_name = answer->result == DNS_NO_NAME;
 	p->plan = dns_mx_plan(route, answer, domain, p->means->config->hostname);
 }
 

@@ -50,6 +50,9 @@ struct route {
 	bool implicit_mx; /* it exists without MX records, and is its own host */
 	enum dns_security
 		security; /* of its MX records, or of their absence; what the operator named is DNS_SECURE */
+	const char *
+		mx_why; /* the MX records are not known (security says nothing, or DNS_BOGUS): why; else NULL */
+	bool no_name;	/* it does not exist, by the DNS */
 	const struct config_route
 		*rule; /* that names the next hop; NULL = the domain's MX records do, or it is an address */
 	struct route_private *private;

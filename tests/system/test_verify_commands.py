@@ -3,6 +3,7 @@ of the same servers."""
 
 import hashlib
 import json
+import re
 import ssl
 import subprocess
 
@@ -39,7 +40,7 @@ def scene(make_gateway, make_peer, pki):
         gateway = make_gateway(dns=server.settings(), destinations=[{"domain": "default", "tls": "preferred", "dane": "opportunistic"},
             {"domain": "plain.test", "tls": "preferred", "dane": "none"}],
             routes=[{"domain": "default", "next_hop": f"good.signed.test:{port}"}])
-        gateway.peer, gateway.port = peer, port
+        gateway.peer, gateway.port, gateway.server = peer, port, server
         yield gateway
         for session in peer.sessions:
             assert set(session.verbs()) <= {"EHLO", "STARTTLS", "QUIT"}, "nothing is sent"
@@ -146,6 +147,25 @@ def test_a_server_that_is_misspelt_is_no_other_one(make_gateway, host):
     for command in ("tls", "dane"):
         done = gateway.command(command, "verify", "good.test", "--host", host)
         assert done.returncode == 2 and done.stderr.startswith(f"postern: --host `{host}`: ") and done.stdout == "", done
+
+
+def test_B79_what_is_not_known_is_not_called_insecure(scene):
+    """MX records that are bogus; a domain that is proven not to exist; and a DNS that does not answer any more."""
+    scene.configure(re.sub(r"domain: default(\s+next_hop)", r"domain: good.test\1", scene.file.read_text()))
+    assert scene.command("reload").returncode == 0
+    for domain, status, state, text in (("bogus.test", 75, ("bogus", False), "BOGUS MX records for bogus.test: not known: MX of bogus.test: bogus"),
+            ("nothere.signed.test", 1, ("secure", True), "nothere.signed.test does not exist (proven by DNSSEC)\n"),
+            ("nothere.insecure.test", 1, ("insecure", True), "nothere.insecure.test does not exist (not proven by DNSSEC)\n")):
+        assert (ask(scene, "dane", "verify", domain)[0], scene.command("dane", "verify", domain).stdout.startswith(text)) == (status, True), domain
+        status, answer = ask(scene, "explain", domain)
+        way = answer["way"]
+        assert (way["mx_security"], way["no_name"]) == state and (way["mx_why"] is None) == way["no_name"]
+    assert "goes to nobody: nothere.signed.test does not exist (proven" in scene.command("explain", "nothere.signed.test").stdout
+    scene.server.stop()
+    status, answer = ask(scene, "explain", "late.signed.test")
+    assert status == 75 and answer["way"]["mx_security"] == "unknown" and answer["way"]["mx_why"].startswith("MX of late.signed.test: "), answer
+    assert "which are not known: MX of late.signed.test: " in scene.command("explain", "late.signed.test").stdout
+    assert scene.command("dane", "verify", "late.signed.test").stdout.startswith("UNKNOWN MX records for late.signed.test: not known: ")
 
 
 def test_who_named_the_server_is_said(scene):
