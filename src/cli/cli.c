@@ -245,7 +245,7 @@ const struct config *cli_config(const char *file, const void *owner)
 
 void cli_print_json(json_t *json)
 {
-	char *text = json == NULL ? NULL : json_dumps(json, JSON_COMPACT);
+	char *text = json == NULL ? NULL : json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(15));
 
 	printf("%s\n", text == NULL ? "{}" : text);
 	free(text);

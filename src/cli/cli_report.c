@@ -59,6 +59,16 @@ static void print_head(const char *name)
 		"failed");
 }
 
+/* The row of a level; static. */
+static const char *label_of(const char *level)
+{
+	if (strcmp(level, "none") == 0)
+		return "TLS switched off";
+	if (strcmp(level, "temporary-list") == 0)
+		return "handshake had failed";
+	return strcmp(level, "preferred") == 0 ? "TLS preferred" : "TLS required";
+}
+
 static void print_half(const char *name, json_t *half)
 {
 	const char *level;
@@ -68,11 +78,9 @@ static void print_half(const char *name, json_t *half)
 	print_head(name);
 	json_object_foreach(json_object_get(half, "wanted"), level, sums)
 	{
-		char *label = text_must(
-			talloc_asprintf(NULL, "TLS %s", strcmp(level, "none") == 0 ? "switched off" : level));
-
-		print_sums(label, sums);
-		talloc_free(label);
+		if (strcmp(level, "temporary-list") != 0 ||
+			number(sums, "mails") + number(sums, "failed") > 0)
+			print_sums(label_of(level), sums);
 	}
 	print_sums("together", half);
 	json_array_foreach(json_object_get(half, "reasons"), i, reason) printf("    failed %lld times: %s\n",

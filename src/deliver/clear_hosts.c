@@ -95,6 +95,14 @@ bool clear_hosts_is_on(struct clear_hosts *hosts)
 	return on;
 }
 
+size_t clear_hosts_count(struct clear_hosts *hosts, int64_t now_ms)
+{
+	enter(hosts, now_ms);
+	const size_t count = hosts->count;
+	pthread_mutex_unlock(&hosts->lock);
+	return count;
+}
+
 size_t clear_hosts_empty(struct clear_hosts *hosts, int64_t now_ms)
 {
 	enter(hosts, now_ms);

@@ -23,6 +23,9 @@ bool clear_hosts_add(struct clear_hosts *hosts, const struct ip *address, int64_
 
 bool clear_hosts_have(struct clear_hosts *hosts, const struct ip *address, int64_t now_ms);
 
+/* How many there are. */
+size_t clear_hosts_count(struct clear_hosts *hosts, int64_t now_ms);
+
 /* Forget all; how many there were. */
 size_t clear_hosts_empty(struct clear_hosts *hosts, int64_t now_ms);
 

@@ -51,6 +51,8 @@ static const struct metrics_family
 		"Time until the first list of revoked certificates is past its time; less than 0 when one is; 0 when there is none." },
 	statuses = { "ocsp_answers_total", "counter",
 		"Certificates of peers by what OCSP says about them, one for each that was looked up." },
+	clear_hosts = { "temporary_list_hosts", "gauge",
+		"Servers to which mail goes without TLS because a handshake with them failed." },
 	notes = { "notes_dropped_total", "counter",
 		"Refusals that tracking does not show because there were too many." };
 
@@ -229,6 +231,7 @@ static const struct metrics_row rows[] = {
 	OCSP(OCSP_NO_RESPONDER, "no_responder"),
 	OCSP(OCSP_GOOD, "good"),
 	OCSP(OCSP_NOT_NEEDED, "not_needed"),
+	[METRIC_CLEAR_HOSTS] = { "temporary_list_hosts", NULL, &clear_hosts, "" },
 };
 
 _Static_assert(COUNT(rows) == METRIC_COUNT, "every metric has a row");

@@ -70,10 +70,11 @@ enum metric {
 	METRIC_CRL_CURRENT, /* gauges: such lists by their state */
 	METRIC_CRL_STALE,
 	METRIC_CRL_MISSING,
-	METRIC_CRL_AGE,	 /* seconds */
-	METRIC_CRL_LEFT, /* seconds */
-	METRIC_OCSP,	 /* block: enum ocsp_finding */
-	METRIC_COUNT = METRIC_OCSP + METRICS_OCSP,
+	METRIC_CRL_AGE,					 /* seconds */
+	METRIC_CRL_LEFT,				 /* seconds */
+	METRIC_OCSP,					 /* block: enum ocsp_finding */
+	METRIC_CLEAR_HOSTS = METRIC_OCSP + METRICS_OCSP, /* a gauge: hosts on the temporary list */
+	METRIC_COUNT,
 };
 
 /* What the TLS policy made of a server: sent so; or nothing was sent to it, also when it was not dialled at all. */

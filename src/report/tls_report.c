@@ -7,6 +7,7 @@
 
 #include "base/base.h"
 #include "base/text.h"
+#include "policy/tls_demand.h"
 #include "queue/envelope.h"
 
 /* Beyond these, what is counted has no row of its own. */
@@ -96,6 +97,9 @@ static enum tls_report_wanted wanted_of(json_t *tls)
 {
 	const struct text level = text_of(word(tls, "desired"));
 
+	if (strcmp(word(json_object_get(tls, "policy"), "decided_by"),
+		    tls_demand_source_word(TLS_SOURCE_TEMPORARY_LIST)) == 0)
+		return TLS_REPORT_LISTED;
 	if (text_starts_nocase(level, TEXT("preferred")))
 		return TLS_REPORT_PREFERRED;
 	return text_starts_nocase(level, TEXT("required")) ? TLS_REPORT_REQUIRED : TLS_REPORT_NONE;
@@ -289,7 +293,7 @@ static int by_count(const void *a, const void *b)
 
 static json_t *half_json(struct tls_report *report, enum half half)
 {
-	static const char *const words[] = { "none", "preferred", "required" };
+	static const char *const words[] = { "none", "temporary-list", "preferred", "required" };
 	json_t *json = all_json(&report->halves[half]), *wanted = json_object(), *reasons = json_array();
 	uint64_t left_out = report->reasons_left_out[half];
 	struct reason *reason, *next;

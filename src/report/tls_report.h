@@ -10,6 +10,7 @@
 /* What was wanted of TLS on the leg: every level that may go on in clear is `preferred`. */
 enum tls_report_wanted {
 	TLS_REPORT_NONE,
+	TLS_REPORT_LISTED, /* preferred, but the server is on the temporary list: its handshake had failed */
 	TLS_REPORT_PREFERRED,
 	TLS_REPORT_REQUIRED,
 	TLS_REPORT_WANTED_COUNT
@@ -36,6 +37,6 @@ struct tls_report *tls_report_new(const void *owner, const char *domain);
 void tls_report_add(struct tls_report *report, json_t *record);
 
 /* {incoming: half, outgoing: half, domains: [{domain, incoming: sums, outgoing: sums}], domains_left_out}: the `most` domains with the most mail. Half: sums,
- * and {wanted: {none: sums, preferred: sums, required: sums}, reasons: [{reason, count}], reasons_left_out}. Sums: {mails, in_tls, verified, in_clear,
+ * and {wanted: {none: sums, temporary-list: sums, preferred: sums, required: sums}, reasons: [{reason, count}], reasons_left_out}. Sums: {mails, in_tls, verified, in_clear,
  * failed, percent_in_tls}; the last is null without mail. The caller's. */
 json_t *tls_report_json(struct tls_report *report, size_t most);

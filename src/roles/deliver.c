@@ -555,6 +555,8 @@ int role_deliver(struct role *role)
 				start_served(d, event.fd, false, control_run);
 			break;
 		case ROLE_STATS:
+			metrics_set(&d->metrics, METRIC_CLEAR_HOSTS,
+				(int64_t)clear_hosts_count(d->clear_hosts, clock_mono_ms()));
 			role_stats(role, &d->metrics);
 			break;
 		case ROLE_STOP:

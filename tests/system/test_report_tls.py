@@ -89,7 +89,9 @@ def test_B57_for_people(day):
     lines = [line.split() for line in done.stdout.splitlines()]
     assert ["together", "5", "4", "0", "1", "2", "80.0", "%"] in lines and ["together", "4", "2", "0", "2", "1", "50.0", "%"] in lines
     assert ["must.test", "0", "0", "0", "0", "1"] in lines
-    assert "failed 1 times: " in done.stdout and "STARTTLS" in done.stdout
+    assert "failed 1 times: " in done.stdout and "STARTTLS" in done.stdout and "handshake had failed" not in done.stdout
+    smtp.submit(day.address(), "", ["d@clear.test"], harness.message(), tls=False)
+    assert '"percent_in_tls":66.6' in (text := day.command("report", "tls", "--json").stdout) and "66.59" not in text, text
 
 
 def test_report_says_what_is_wrong(make_gateway):

@@ -137,6 +137,11 @@ def test_the_temporary_list_is_shown_and_emptied(make_gateway, make_peer):
     listed = gateway.json("tls", "temporary")
     assert listed["hosts"] == ["127.0.0.1"] and 0 < listed["left_s"] <= 3600 and not listed["emptied"]
     assert gateway.command("tls", "temporary").stdout.startswith("127.0.0.1\n")
+    harness.wait_for("the gauge", lambda: gateway.counters()["temporary_list_hosts"] == 1)
+    going = gateway.json("report", "tls")["outgoing"]
+    assert going["wanted"]["temporary-list"]["in_clear"] == 1 and going["wanted"]["none"]["mails"] == 0, going
+    text = gateway.command("report", "tls").stdout
+    assert text.count("  handshake had failed ") == 1 and "  TLS switched off " in text, text
     assert gateway.json("tls", "temporary", "--empty")["hosts"] == ["127.0.0.1"]
     assert gateway.json("tls", "temporary")["hosts"] == []
 

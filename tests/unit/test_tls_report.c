@@ -151,6 +151,25 @@ static void test_B57_trusted_and_earlier_servers(void **state)
 	talloc_free(report);
 }
 
+/* Nobody switched TLS off there. */
+static void test_B57_C6_the_temporary_list_has_its_own_row(void **state)
+{
+	struct tls_report *report = tls_report_new(NULL, NULL);
+
+	(void)state;
+	add(report,
+		MAIL("a@sender.test", "null",
+			RECIPIENT("r@a.test",
+				ATTEMPT("\"d-1\"", "250 ok",
+					"{\"desired\":\"none\",\"obtained\":\"none\",\"policy\":{\"decided_by\":\"temporary-list\"}}"))));
+	json_t *json = tls_report_json(report, 10), *out = json_object_get(json, "outgoing");
+	expect(out, NULL, "1 0 0 1 0");
+	expect(out, "temporary-list", "1 0 0 1 0");
+	expect(out, "none", "0 0 0 0 0");
+	json_decref(json);
+	talloc_free(report);
+}
+
 static void test_one_domain_only(void **state)
 {
 	struct tls_report *report = tls_report_new(NULL, "a.test");
@@ -198,6 +217,7 @@ int main(void)
 		cmocka_unit_test(test_B57_each_mail_counts_once_each_way),
 		cmocka_unit_test(test_B57_failures_are_those_for_want_of_tls),
 		cmocka_unit_test(test_B57_trusted_and_earlier_servers),
+		cmocka_unit_test(test_B57_C6_the_temporary_list_has_its_own_row),
 		cmocka_unit_test(test_one_domain_only),
 		cmocka_unit_test(test_it_is_bounded),
 	};
