@@ -299,8 +299,9 @@ void cli_explain_print_chain(json_t *server)
 
 	json_array_foreach(json_object_get(json_object_get(server, "live"), "chain"), i, certificate)
 	{
-		printf("  %zu. %s, issued by %s, until %s, %s\n", i + 1,
+		printf("  %zu. %s, issued by %s, from %s until %s, %s\n", i + 1,
 			cli_explain_word(certificate, "subject"), cli_explain_word(certificate, "issuer"),
+			cli_explain_word(certificate, "not_before"),
 			cli_explain_word(certificate, "not_after"), cli_explain_word(certificate, "key"));
 		if (json_array_size(json_object_get(certificate, "names")) > 0) {
 			printf("     names ");
@@ -316,10 +317,11 @@ void cli_explain_print_live(json_t *server)
 
 	if (!json_is_object(live))
 		return;
+	const char *signature = cli_explain_word(live, "signature");
 	if (has(tls, "protocol"))
-		printf("  dialled: %s, %s, %s, %s\n", cli_explain_word(tls, "protocol"),
+		printf("  dialled: %s, %s, %s%s%s\n", cli_explain_word(tls, "protocol"),
 			cli_explain_word(tls, "cipher"), cli_explain_word(tls, "group"),
-			cli_explain_word(live, "signature"));
+			signature[0] == '\0' ? "" : ", ", signature);
 	else
 		printf("  dialled: no TLS\n");
 	if (has(live, "reply"))

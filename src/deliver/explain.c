@@ -118,9 +118,8 @@ static json_t *levels_json(const struct stop *stop, enum tls_outcome outcome, un
 }
 
 /* What the server showed, its own certificate first. */
-static json_t *chain_json(const struct link *link, const void *scratch)
+static json_t *chain_json(const struct stack_st_X509 *chain, const void *scratch)
 {
-	const struct stack_st_X509 *chain = conn_tls_chain(link->conn);
 	json_t *array = json_array();
 	char from[CLOCK_TEXT_MAX], to[CLOCK_TEXT_MAX];
 	X509 *x509;
@@ -149,10 +148,12 @@ static json_t *live_json(const struct question *q, const struct stop *stop)
 	struct link_target target = stop_target(&house, stop, q->destination);
 	struct failure failure;
 	struct link *link = NULL;
+	struct link_shown shown = { 0 };
 	const int64_t until = MIN(q->means.deadline, clock_mono_ms() + STOP_MS);
 
 	house.sessions = NULL; /* a whole handshake, with all certificates */
 	house.metrics = text_must(talloc_zero(q->scratch, struct metrics)); /* no mail, nothing to count */
+	target.shown = &shown;
 	if (q->mode == EXPLAIN_VERIFY)
 		target.decision = curious(&stop->decision);
 	else
@@ -162,7 +163,7 @@ static json_t *live_json(const struct question *q, const struct stop *stop)
 	const bool judged = open ? link->judged : failure.judged;
 	const enum tls_outcome outcome = open ? link->outcome : failure.outcome;
 	const unsigned made = open ? link->made : failure.made, passed = open ? link->passed : failure.passed;
-	const char *reason = "STARTTLS was not tried", *sent = "nothing";
+	const char *sent = "nothing", *reason = open ? stop->decision.reason : failure.reply;
 
 	if (judged)
 		sent = sent_as(&stop->decision, outcome, passed, &reason);
@@ -174,20 +175,19 @@ static json_t *live_json(const struct question *q, const struct stop *stop)
 		sent = "nothing";
 		reason = failure.reply;
 	}
-	char signature[EVIDENCE_WORD_MAX] = "";
-
-	if (open)
-		conn_tls_signature(link->conn, signature, sizeof signature);
-	json_t *json = json_pack("{s:b, s:o, s:o, s:o, s:s, s:o, s:s, s:o}", "open", (int)open, "reply",
-		open ? json_null() : track_string(failure.reply), "tls",
-		evidence_object(open ? &link->conn->evidence : &failure.evidence), "connection",
-		judged ? tls_record_connection(outcome, made, passed) : json_null(), "signature", signature,
-		"chain", open ? chain_json(link, q->scratch) : json_array(), "sent", sent, "reason",
+	if (!open && strcmp(sent, "nothing") == 0 && q->mode != EXPLAIN_VERIFY)
+		reason = failure.reply; /* which says more */
+	json_t *json = json_pack("{s:b, s:b, s:o, s:o, s:o, s:s, s:o, s:s, s:o}", "open", (int)open, "silent",
+		(int)(!open && failure.silent), "reply", open ? json_null() : track_string(failure.reply),
+		"tls", evidence_object(open ? &link->conn->evidence : &failure.evidence), "connection",
+		judged ? tls_record_connection(outcome, made, passed) : json_null(), "signature",
+		shown.signature, "chain", chain_json(shown.chain, q->scratch), "sent", sent, "reason",
 		track_string(reason));
 	if (q->mode == EXPLAIN_VERIFY && judged)
 		json_object_set_new(json, "levels", levels_json(stop, outcome, passed));
 	if (open)
 		link_close(link);
+	peer_chain_free(shown.chain);
 	return json;
 }
 
@@ -213,7 +213,8 @@ static enum verdict judge_live(enum explain_mode mode, json_t *live)
 	json_t *connection = json_object_get(live, "connection"), *word;
 	size_t i;
 
-	if (!json_is_object(connection) && !json_is_true(json_object_get(live, "open")))
+	if (json_is_true(json_object_get(live, "silent")) ||
+		(!json_is_object(connection) && !json_is_true(json_object_get(live, "open"))))
 		return TEMPORARY;
 	if (mode != EXPLAIN_VERIFY)
 		return strcmp(json_string_value(json_object_get(live, "sent")), "nothing") == 0 ? NOT_MET

@@ -317,6 +317,7 @@ static int set_up(const struct deliver_house *house, struct link *link, struct f
 		r = log_in(link, failure);
 	link->target.account = NULL;
 	link->target.dane = NULL;
+	link->target.shown = NULL;
 	return r;
 }
 

@@ -13,6 +13,12 @@ struct leg_told;
 struct dane_lookup_result;
 struct deliver_house;
 
+/* What a server showed in the handshake, whatever came of it afterwards. */
+struct link_shown {
+	struct stack_st_X509 *chain; /* its own certificate first; pki/peer_chain.h; NULL = no handshake */
+	char signature[EVIDENCE_WORD_MAX];
+};
+
 /* Where a link leads and what is demanded of it. Mail may use an open one only when all of this is equal (conformance 2.15). */
 struct link_target {
 	uint64_t generation;	 /* of the configuration, which says whom we trust */
@@ -34,6 +40,8 @@ struct link_target {
 	const struct config_authorities
 		*authorities;	       /* who may vouch for it, instead of those of all; NULL = those */
 	const struct account *account; /* to log in with; NULL = none */
+	struct link_shown
+		*shown; /* filled while it is opened, for who looks at servers; NULL = nobody does */
 };
 
 struct link {
@@ -53,6 +61,7 @@ struct link {
 	unsigned made, passed; /* sets of enum tls_check: those that were looked at, and those that held */
 	char why[EVIDENCE_REASON_MAX - 10]; /* ... in words; empty when it was not judged */
 	bool may_list;			    /* as in struct failure */
+	bool silent;			    /* the same */
 	bool broken;			    /* nothing more can be sent */
 	bool uncertain;	       /* it broke after a whole message was sent, which may have arrived */
 	struct leg_told *told; /* deliver/leg.h: what the mail before said of it; NULL = there was none */
@@ -67,6 +76,7 @@ struct failure {
 	bool judged;			      /* as in struct link, and the next two lines */
 	enum tls_outcome outcome;
 	unsigned made, passed;
+	bool silent;		  /* nothing was heard in time where TLS should begin */
 	bool may_list;		  /* the handshake failed, and the host may go on the temporary list */
 	struct evidence evidence; /* of the attempt that failed */
 	char dcid[48];

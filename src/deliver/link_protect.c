@@ -13,6 +13,7 @@
 #include "deliver/deliver.h"
 #include "deliver/link_private.h"
 #include "net/tls.h"
+#include "pki/peer_chain.h"
 #include "report/metrics.h"
 
 /* Everything that the handshake and what came of it depends on (conformance 2.16). The profiles and the authorities are those of the generation, to
@@ -38,6 +39,14 @@ static struct tls_context *context_of(const struct deliver_house *house, const s
 				       : contexts_find(house->contexts, target->profile, target->certificate);
 }
 
+static void show(const struct conn *conn, struct link_shown *shown)
+{
+	if (shown == NULL)
+		return;
+	shown->chain = peer_chain_hold(conn_tls_chain(conn));
+	conn_tls_signature(conn, shown->signature, sizeof shown->signature);
+}
+
 /* The handshake, and the look at the certificate; what came of it, with what is wrong in `detail`. */
 static enum tls_outcome shake_hands(
 	const struct deliver_house *house, struct link *link, char *detail, size_t size)
@@ -51,10 +60,12 @@ static enum tls_outcome shake_hands(
 	int r = conn_tls_connect(link->conn, context_of(house, target), &peer);
 
 	if (r == 0) {
+		show(link->conn, target->shown);
 		link_verify(house, link, detail, size);
 		return TLS_OUTCOME_UP;
 	}
 	link->may_list = target->decision.may_list && r != ERR_STOPPED && !conn_tls_blames_us(link->conn);
+	link->silent = r == -ETIMEDOUT;
 	metrics_count(house->metrics, METRIC_TLS_OUT_FAILED);
 	snprintf(detail, size, "%s", r == ERR_TLS ? link->conn->evidence.reason : err_text(r));
 	return TLS_OUTCOME_HANDSHAKE_FAILED;
@@ -82,6 +93,7 @@ static enum tls_outcome start_tls(
 	}
 	if (r == 0)
 		return shake_hands(house, link, detail, size);
+	link->silent = r == -ETIMEDOUT;
 	metrics_count(house->metrics, METRIC_TLS_OUT_FAILED);
 	snprintf(detail, size, "%s", err_text(r));
 	return TLS_OUTCOME_HANDSHAKE_FAILED;
@@ -131,6 +143,7 @@ static int judge(const struct deliver_house *house, struct link *link, enum tls_
 			log_str("reason", reason), log_str("result", result));
 		link_fail(failure, link, "450 4.7.5", "TLS", reason);
 		failure->may_list = link->may_list;
+		failure->silent = link->silent;
 		failure->unreachable = false; /* other domains behind this next hop may ask for less */
 		return ERR_TLS;
 	case TLS_STEP_SEND:

@@ -53,6 +53,11 @@ STACK_OF(X509) * peer_chain_read(struct text bytes)
 	return NULL;
 }
 
+STACK_OF(X509) * peer_chain_hold(const STACK_OF(X509) * chain)
+{
+	return chain == NULL ? NULL : text_must(X509_chain_up_ref((STACK_OF(X509) *)(uintptr_t)chain));
+}
+
 void peer_chain_free(STACK_OF(X509) * chain)
 {
 	sk_X509_pop_free(chain, X509_free);

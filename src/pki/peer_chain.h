@@ -18,6 +18,9 @@ enum {
  * anything else stands between or behind DER. The caller frees it by peer_chain_free(). */
 struct stack_st_X509 *peer_chain_read(struct text bytes);
 
+/* Another hold on all of `chain`, for peer_chain_free(); NULL stays NULL. */
+struct stack_st_X509 *peer_chain_hold(const struct stack_st_X509 *chain);
+
 /* Free it with its certificates; NULL is fine. For CLEANUP(peer_chain_freep). */
 void peer_chain_free(struct stack_st_X509 *chain);
 void peer_chain_freep(struct stack_st_X509 **chain);

@@ -5,6 +5,7 @@ import json
 import pytest
 
 import harness
+import peer as scripted
 import smtp
 
 
@@ -94,6 +95,39 @@ def test_what_fails_after_the_handshake_counts(make_gateway, make_peer):
     status, answer = explain(gateway, "good.test", "--live")
     live = answer["servers"][0]["live"]
     assert (status, live["sent"]) == (1, "nothing") and "not now" in live["reason"], live
+
+
+@pytest.mark.parametrize("implicit", [False, True], ids=["starttls", "implicit_tls"])
+def test_a_server_that_is_rejected_shows_its_certificates_too(make_gateway, make_peer, implicit):
+    """It is for gw.good.test, and this domain wants another one."""
+    peer = make_peer(implicit_tls=implicit)
+    gateway = make_gateway(routes=[{"domain": "default", "next_hop": peer.address, "implicit_tls": implicit}], delivery_tls="required-verify")
+    status, answer = explain(gateway, "other.test", "--live")
+    live = answer["servers"][0]["live"]
+    assert (status, live["sent"], live["open"], live["signature"]) == (1, "nothing", False, "ECDSA SHA256")
+    shown, = live["chain"]
+    assert shown["subject"] == "CN=gw.good.test,O=Test" and shown["issuer"] == "CN=Test CA,O=Test" and shown["not_before"] < shown["not_after"]
+    text = gateway.command("explain", "other.test", "--live").stdout
+    assert "ECDSA SHA256\n" in text and f"1. CN=gw.good.test,O=Test, issued by CN=Test CA,O=Test, from {shown['not_before']} until {shown['not_after']}, " in text, text
+
+
+@pytest.mark.parametrize("starttls,level,status,cause", [
+    ("good", "preferred", 0, "mail would be sent in clear: the host is listed in tls.starttls_never"),
+    ("silent", "preferred", 75, "the TLS handshake failed: Connection timed out"),
+    ("silent", "required", 75, "the TLS handshake failed: Connection timed out"),
+    ("mute", "preferred", 75, "mail would be sent not at all: 450 4.4.2 no greeting from the peer: "),
+])
+def test_the_last_word_names_the_cause(make_gateway, make_peer, starttls, level, status, cause):
+    """And who says nothing is asked again later, wherever that begins."""
+    mute = {"greeting": scripted.silent} if starttls == "mute" else {"starttls": starttls}
+    peer = make_peer(**mute)
+    gateway = make_gateway(next_hop=peer.address, delivery_tls=level, tls={"starttls_never": ["good.test"] if starttls == "good" else []},
+        delivery={"timeouts": {"greeting": "500ms", "starttls": "500ms"}})
+    done = gateway.command("explain", "good.test", "--live")
+    last = done.stdout.splitlines()[-1]
+    assert (done.returncode, cause in last) == (status, True), done.stdout
+    if starttls == "silent":
+        assert gateway.command("tls", "verify", "good.test").returncode == 75
 
 
 def test_without_live_nobody_is_dialled(make_gateway, make_peer):
