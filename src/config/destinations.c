@@ -133,11 +133,72 @@ static bool is_next_hop(const struct config *config, const char *name)
 	return found;
 }
 
+/* The domains that routes lead to `hop`: "`a.test`, `b.test`"; owned by `owner`. */
+static char *routed_to(const void *owner, const struct config *config, const char *hop)
+{
+	char *list = text_must(talloc_strdup(owner, ""));
+
+	for (size_t i = 0; i < config->route_count; i++) {
+		const struct config_route *route = &config->routes[i];
+		char *name = route->next_hop == NULL ? NULL : config_hop_name(list, route->next_hop);
+
+		if (name != NULL && text_equal(text_of(name), text_of(hop)))
+			list = text_must(talloc_asprintf_append_buffer(
+				list, "%s`%s`", list[0] == '\0' ? "" : ", ", route->domain));
+	}
+	return list;
+}
+
+/* Mail is addressed to it. */
+static bool is_domain(const struct config *config, const char *name)
+{
+	for (size_t i = 0; i < config->accepted_domain_count; i++)
+		if (config->accepted_domains[i] != NULL &&
+			text_equal_nocase(text_of(config->accepted_domains[i]), text_of(name)))
+			return true;
+	for (size_t i = 0; i < config->route_count; i++)
+		if (text_equal_nocase(text_of(config->routes[i].domain), text_of(name)))
+			return true;
+	return false;
+}
+
+/* The first key that goes by the domain of the recipient; NULL when there is none. */
+static const char *domain_key(const struct config_destination *destination)
+{
+	if (destination->tls != CONFIG_TLS_UNSET)
+		return "tls";
+	if (destination->dane != CONFIG_DANE_UNSET)
+		return "dane";
+	if (destination->tls_profile != NULL)
+		return "tls_profile";
+	if (destination->certificate != NULL)
+		return "certificate";
+	return destination->authorities.line != 0 ? "authorities" : NULL;
+}
+
+/* What is said of a server, and goes by the domain of the recipient. */
+static void warn_of_hop(const struct config *config, size_t i, struct marks *marks)
+{
+	const struct config_destination *destination = &config->destinations[i];
+	const char *key = domain_key(destination);
+
+	if (key == NULL || destination->domain == NULL || !is_next_hop(config, destination->domain) ||
+		is_domain(config, destination->domain))
+		return;
+	char *path = text_must(talloc_asprintf(marks, "destinations[%zu].%s", i + 1, key));
+	marks_warn(marks, MARKS_LOOK_UP, path,
+		"has no effect on mail that routes send to `%s`: `tls`, `dane`, `tls_profile`, `certificate` and `authorities` go by the domain of the recipient; write them in entries for %s",
+		destination->domain, routed_to(path, config, destination->domain));
+	talloc_free(path);
+}
+
 void destinations_warn(const struct config *config, struct marks *marks)
 {
 	for (size_t i = 0; i < config->route_count; i++)
 		if (config->routes[i].domain == NULL)
 			return; /* said before */
+	for (size_t i = 0; i < config->destination_count; i++)
+		warn_of_hop(config, i, marks);
 	for (size_t i = 0; i < config->destination_count; i++) {
 		const struct config_destination *destination = &config->destinations[i];
 		const char *key = destination->concurrency != CONFIG_UNSET ? "concurrency" : "rate";

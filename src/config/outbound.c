@@ -4,6 +4,8 @@
  */
 #include "config/outbound.h"
 
+#include <string.h>
+
 #include <talloc.h>
 
 #include "base/base.h"
@@ -103,14 +105,58 @@ static void warn_blocked(const struct config *config, size_t i, const char *key,
 			domain, route->next_hop);
 }
 
+/* The next wider entry that says something of DANE, or NULL. */
+static const struct config_destination *wider_dane(const struct config *config, const char *domain)
+{
+	const struct config_destination *fallback = NULL;
+
+	for (const char *at = strchr(domain + 1, '.'); at != NULL; at = strchr(at + 1, '.'))
+		for (size_t i = 0; i < config->destination_count; i++) {
+			const struct config_destination *other = &config->destinations[i];
+
+			if (other->domain != NULL && other->dane != CONFIG_DANE_UNSET &&
+				text_equal(text_of(other->domain), text_of(at)))
+				return other;
+		}
+	for (size_t i = 0; i < config->destination_count; i++)
+		if (is_default(&config->destinations[i]) && config->destinations[i].dane != CONFIG_DANE_UNSET)
+			fallback = &config->destinations[i];
+	return fallback;
+}
+
+/* Level and DANE of a domain may be those of different entries. */
+static void warn_level_and_dane(const struct config *config, size_t i, struct marks *marks)
+{
+	const struct config_destination *destination = &config->destinations[i], *level, *wider;
+	char *key = key_of(marks, "destinations", i, "dane");
+
+	if (destination->dane == CONFIG_DANE_MANDATORY && destination->tls == CONFIG_TLS_UNSET &&
+		config_tls_for(config, text_of(any_of(key, destination->domain)), &level) ==
+			CONFIG_TLS_NONE &&
+		level != NULL)
+		marks_warn(marks, MARKS_LOOK_UP, key,
+			"no mail for `%s` can be delivered: DANE needs TLS, and `tls: none` of the entry `%s` counts for it; write a level here",
+			destination->domain, level->domain);
+	if (destination->tls != CONFIG_TLS_NONE || marks_has(marks, key))
+		return;
+	wider = wider_dane(config, destination->domain);
+	if (wider != NULL && wider->dane == CONFIG_DANE_MANDATORY)
+		marks_warn(marks, MARKS_LOOK_UP, key_of(marks, "destinations", i, "tls"),
+			"`none` never uses TLS, so that `dane: mandatory` of the entry `%s` does not count here; if that is meant, write `dane: none`, too",
+			wider->domain);
+}
+
 static void warn_destinations(const struct config *config, struct marks *marks)
 {
 	for (size_t i = 0; i < config->destination_count; i++) {
 		const struct config_destination *destination = &config->destinations[i];
 		const char *key = demand_of(destination);
 
-		if (destination->domain != NULL && key != NULL && !is_default(destination))
+		if (destination->domain == NULL || is_default(destination))
+			continue;
+		if (key != NULL)
 			warn_blocked(config, i, key, marks);
+		warn_level_and_dane(config, i, marks);
 	}
 }
 

@@ -188,8 +188,26 @@ static void warn_networks(const struct config *config, struct marks *marks)
 	talloc_free(all);
 }
 
+/* A slip of the pen that would take TLS from all mail. */
+static void warn_wide(const struct config *config, struct marks *marks)
+{
+	for (size_t i = 0; i < config->tls.starttls_never_count; i++) {
+		const struct config_peer *peer = &config->tls.starttls_never[i];
+
+		if (!is_network(peer) ||
+			peer->network.prefix >= (peer->network.address.family == AF_INET ? 8u : 16u))
+			continue;
+		char *path = text_must(talloc_asprintf(marks, "tls.starttls_never[%zu]", i + 1));
+		marks_warn(marks, MARKS_LOOK_UP, path,
+			"`%s` is much of the Internet, which gets all its mail in clear: name single servers",
+			peer->text);
+		talloc_free(path);
+	}
+}
+
 void starttls_lists_warn(const struct config *config, struct marks *marks)
 {
+	warn_wide(config, marks);
 	warn_names(config, marks);
 	warn_networks(config, marks);
 }

@@ -254,6 +254,20 @@ static char *checked(const void *owner, const char *yaml, size_t *ret_problems)
 #define NO_TLS(domain)                                                                                       \
 	"destinations[" domain                                                                               \
 	"].dane: `tls: none` never uses TLS, so that no TLSA record can be heeded: write `dane: none`, or another level\n"
+#define NO_LEVEL(i, other)                                                                                   \
+	"destinations[" i "].dane: no mail for `" i                                                          \
+	"` can be delivered: DANE needs TLS, and `tls: none` of the entry `" other                           \
+	"` counts for it; write a level here\n"
+#define CANCELS(i, other)                                                                                    \
+	"destinations[" i "].tls: `none` never uses TLS, so that `dane: mandatory` of the entry `" other     \
+	"` does not count here; if that is meant, write `dane: none`, too\n"
+#define OF_HOP(i, key, domains)                                                                                                                  \
+	"destinations[" i "]." key ": has no effect on mail that routes send to `" i                                                             \
+	"`: `tls`, `dane`, `tls_profile`, `certificate` and `authorities` go by the domain of the recipient; write them in entries for " domains \
+	"\n"
+#define WIDE(i, network)                                                                                     \
+	"tls.starttls_never[" i "]: `" network                                                               \
+	"` is much of the Internet, which gets all its mail in clear: name single servers\n"
 #define COMMON(i, a, b)                                                                                      \
 	"tls.starttls_never[" i "]: `" a "` has servers in common with `" b                                  \
 	"` of starttls_required, which wins: they get no mail without TLS; take them out of one of the lists\n"
@@ -275,7 +289,9 @@ static void test_B72_C12_B82_what_cannot_be_meant_is_said(void **state)
 		{ "destinations: [{domain: a.test, tls: none, dane: opportunistic}, {domain: default, tls: none, dane: mandatory},\n"
 		  "  {domain: .a.test, dane: audit, tls: none}, {domain: b.test, tls: none, dane: none}, {domain: c.test, dane: mandatory},\n"
 		  "  {domain: .c.test, tls: none}, {domain: d.test, tls: preferred, dane: opportunistic}]\n",
-			NO_TLS("a.test") NO_TLS("default") NO_TLS(".a.test"), 3 },
+			NO_TLS("a.test") NO_TLS("default") NO_TLS(".a.test") NO_LEVEL("c.test", "default")
+				CANCELS(".c.test", "default"),
+			3 },
 		{ "tls: {starttls_when_possible: true}\ndestinations: [{domain: default, tls: required}]\n",
 			"tls.starttls_when_possible: is `tls: preferred` for all destinations, and the entry `default` of destinations says `tls: required`: leave this key out\n",
 			1 },
@@ -318,6 +334,25 @@ static void test_B72_C12_B82_what_cannot_be_meant_is_said(void **state)
 		  "destinations: [{domain: a.test, dane: mandatory}, {domain: b.test, dane: mandatory}]\n",
 			"destinations[a.test].dane: no mail for `a.test` can be delivered: its route leads to the address `192.0.2.1:26`, and TLSA records belong to names; name the host as next_hop\n",
 			0 },
+		{ "destinations: [{domain: .q.test, tls: none}, {domain: x.q.test, dane: mandatory}, {domain: .x.q.test, dane: mandatory},\n"
+		  "  {domain: y.q.test, tls: preferred, dane: mandatory}, {domain: q.test, dane: mandatory}]\n",
+			NO_LEVEL("x.q.test", ".q.test") NO_LEVEL(".x.q.test", ".q.test"), 0 },
+		{ "tls: {starttls_when_possible: false}\ndestinations: [{domain: x.test, dane: mandatory}]\n",
+			"", 0 },
+		{ "destinations: [{domain: .q.test, dane: mandatory}, {domain: x.q.test, tls: none}, {domain: y.q.test, tls: none, dane: none},\n"
+		  "  {domain: .z.q.test, dane: none}, {domain: a.z.q.test, tls: none}, {domain: q.test, tls: none}]\n",
+			CANCELS("x.q.test", ".q.test"), 0 },
+		{ "destinations: [{domain: default, dane: mandatory}, {domain: x.test, tls: none}]\n",
+			CANCELS("x.test", "default"), 0 },
+		{ "routes: [{domain: a.test, next_hop: '192.0.2.1:26'}, {domain: .b.test, next_hop: '192.0.2.1:26'}, {domain: c.test, next_hop: mx.c.test},\n"
+		  "  {domain: d.test, next_hop: e.test}, {domain: e.test, next_hop: mx.c.test}]\n"
+		  "destinations: [{domain: '192.0.2.1', tls: required}, {domain: mx.c.test, dane: none}, {domain: e.test, tls: required},\n"
+		  "  {domain: '192.0.2.2', tls: required}, {domain: c.test, tls: required}]\n",
+			OF_HOP("192.0.2.1", "tls", "`a.test`, `.b.test`")
+				OF_HOP("mx.c.test", "dane", "`c.test`, `e.test`"),
+			0 },
+		{ "tls: {starttls_never: [10.0.0.0/8, '2001::/16', 0.0.0.0/0, '::/0']}\n",
+			WIDE("3", "0.0.0.0/0") WIDE("4", "::/0"), 0 },
 		{ "authorities: {system: false}\n"
 		  "destinations: [{domain: a.test, tls: required-verify}, {domain: b.test, tls: preferred-verify}, {domain: c.test, tls: required},\n"
 		  "  {domain: d.test, tls: required-verify-hosted, authorities: {custom: ca.pem}}]\n",
