@@ -183,13 +183,20 @@ static const struct {
 
 static const char *explain_up(const struct tls_decision *decision, unsigned passed)
 {
+	const bool watched_in_vain = decision->recorded & ~decision->proofs & ~passed & TLS_CHECK_DANE;
+
 	if (decision->checks & ~passed)
 		return "the certificate was not accepted";
 	if (decision->checks != 0 || decision->proofs & passed)
-		return "the certificate was verified";
+		return watched_in_vain
+			       ? "the certificate was verified; DANE is only watched: it does not match the TLSA records"
+			       : "the certificate was verified";
 	if (decision->proofs != 0)
-		return "the certificate was not verified, which is not required";
-	return steps[TLS_OUTCOME_UP].reason;
+		return watched_in_vain
+			       ? "the certificate was not verified, which is not required; DANE is only watched: it does not match the TLSA records"
+			       : "the certificate was not verified, which is not required";
+	return watched_in_vain ? "DANE is only watched: the certificate does not match the TLSA records"
+			       : steps[TLS_OUTCOME_UP].reason;
 }
 
 enum tls_step tls_decide_step(const struct tls_decision *decision, enum tls_outcome outcome, unsigned passed,

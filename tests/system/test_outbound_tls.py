@@ -225,6 +225,7 @@ def test_3_38_audited_DANE_delivers_and_says_so(make_gateway, servers, own_pki):
         assert evidence["obtained"] == "encrypted" and evidence["checks"]["dane"]["result"] != "verified"
         told, = [line for line in gateway.stderr().splitlines() if " tls_unverified " in line]
         assert " check=dane " in told
+        assert evidence["reason"].endswith("; DANE is only watched: the certificate does not match the TLSA records"), evidence
         assert " tls=verified" not in gateway.stderr()
 
 
