@@ -158,7 +158,7 @@ static void print_row(json_t *row)
 	json_t *reason;
 	size_t i;
 
-	printf("%s: %lld deliveries", json_string_value(json_object_get(row, "domain")),
+	printf("%s: %lld attempts", json_string_value(json_object_get(row, "domain")),
 		number(row, "deliveries"));
 	if (number(row, "lost") > 0)
 		printf(", %lld of them would have been deferred", number(row, "lost"));
@@ -179,12 +179,12 @@ static void print_result(json_t *result)
 
 	json_array_foreach(json_object_get(result, "domains"), i, row) print_row(row);
 	if (number(result, "domains_left_out") > 0)
-		printf("%lld deliveries of domains without a row here (--limit)\n",
+		printf("%lld attempts of domains without a row here (--limit)\n",
 			number(result, "domains_left_out"));
 	if (number(result, "without_facts") > 0)
 		printf("%lld attempts do not say on what they were decided, and are not counted\n",
 			number(result, "without_facts"));
-	printf("%lld deliveries: %lld would have been deferred, %lld would have been sent that were not, of %lld it is not known\n",
+	printf("%lld attempts: %lld would have been deferred, %lld would have been sent that were not, of %lld it is not known\n",
 		number(result, "deliveries"), number(result, "lost"), number(result, "gained"),
 		number(result, "unknown"));
 }

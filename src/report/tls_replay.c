@@ -23,7 +23,7 @@ static const char *const words[SENT_COUNT] = { "verified", "trusted", "encrypted
 /* Why something else would have been sent. */
 struct reason {
 	enum sent sent;
-	const char *text; /* static */
+	const char *text;
 	uint64_t count;
 };
 
@@ -135,13 +135,16 @@ static bool same_trust(const struct tls_replay *replay, const char *domain)
 	return x == NULL || (x->system == y->system && same_text(x->custom, y->custom));
 }
 
-/* What the decision makes of what was seen; with why (static). */
-static enum sent replay_step(const struct tls_decision *decision, const struct tls_record *record,
-	unsigned made, const char **ret_reason)
+/* What the decision makes of what was seen; with why (static, or owned by `owner`). */
+static enum sent replay_step(const void *owner, const struct tls_decision *decision,
+	const struct tls_record *record, unsigned made, const char **ret_reason)
 {
 	const unsigned passed = record->passed & made;
 
 	*ret_reason = decision->reason;
+	if (decision->conflict)
+		*ret_reason =
+			text_must(talloc_asprintf(owner, "%s, but %s", decision->reason, decision->against));
 	if (decision->conflict || decision->hold != TLS_GO)
 		return SENT_NOTHING;
 	if (decision->tls == TLS_NEVER)
@@ -174,7 +177,7 @@ static enum sent replay_step(const struct tls_decision *decision, const struct t
 	return SENT_ENCRYPTED;
 }
 
-static enum sent again(const struct tls_replay *replay, const struct leg *leg,
+static enum sent again(const void *owner, const struct tls_replay *replay, const struct leg *leg,
 	const struct tls_record *record, const char **ret_reason)
 {
 	const struct tls_facts facts = facts_now(replay, leg, &record->facts);
@@ -188,7 +191,7 @@ static enum sent again(const struct tls_replay *replay, const struct leg *leg,
 	if (!same_trust(replay, leg->domain))
 		made &= ~by_authority;
 	const struct tls_decision decision = tls_decide(&facts);
-	return replay_step(&decision, record, made, ret_reason);
+	return replay_step(owner, &decision, record, made, ret_reason);
 }
 
 /* What was sent; SENT_UNKNOWN: this attempt says nothing of TLS. */
@@ -214,7 +217,7 @@ static enum sent sent_then(const struct leg *leg, const struct tls_record *recor
 	return SENT_UNKNOWN;
 }
 
-static void add_reason(struct tally *tally, enum sent sent, const char *text)
+static void add_reason(struct tls_replay *replay, struct tally *tally, enum sent sent, const char *text)
 {
 	struct reason *reason = tally->reasons;
 
@@ -224,11 +227,13 @@ static void add_reason(struct tally *tally, enum sent sent, const char *text)
 	if (reason == tally->reasons + REASONS_MAX)
 		return;
 	if (reason == tally->reasons + tally->reason_count)
-		tally->reasons[tally->reason_count++] = (struct reason){ .sent = sent, .text = text };
+		tally->reasons[tally->reason_count++] =
+			(struct reason){ .sent = sent, .text = text_copy(replay, text_of(text)) };
 	reason->count++;
 }
 
-static void add_to(struct tally *tally, enum sent then, enum sent now, const char *reason)
+static void add_to(
+	struct tls_replay *replay, struct tally *tally, enum sent then, enum sent now, const char *reason)
 {
 	tally->deliveries++;
 	tally->then[then]++;
@@ -237,7 +242,7 @@ static void add_to(struct tally *tally, enum sent then, enum sent now, const cha
 	tally->lost += then != SENT_NOTHING && now == SENT_NOTHING;
 	tally->gained += then == SENT_NOTHING && now != SENT_NOTHING && now != SENT_UNKNOWN;
 	if (then != now)
-		add_reason(tally, now, reason);
+		add_reason(replay, tally, now, reason);
 }
 
 static struct row *row_of(struct tls_replay *replay, const char *domain)
@@ -268,14 +273,16 @@ static void add_leg(struct tls_replay *replay, const struct leg *leg)
 	const enum sent then = sent_then(leg, &record);
 	if (then == SENT_UNKNOWN)
 		return;
-	const enum sent now = again(replay, leg, &record, &reason);
+	void *scratch = talloc_new(NULL);
+	const enum sent now = again(scratch, replay, leg, &record, &reason);
 	struct row *row = row_of(replay, leg->domain);
 
-	add_to(&replay->all, then, now, reason);
+	add_to(replay, &replay->all, then, now, reason);
 	if (row == NULL)
 		replay->left_out++;
 	else
-		add_to(&row->tally, then, now, reason);
+		add_to(replay, &row->tally, then, now, reason);
+	talloc_free(scratch);
 }
 
 /* Recipients of one domain that went over one connection are one delivery. */

@@ -64,8 +64,8 @@ def test_without_a_gateway_and_for_people(past):
     assert dry_run(past, VERIFY) == before
     done = past.command("policy", "dry-run", "--destinations", str(past.folder / "tried.yaml"))
     assert done.returncode == 1
-    for words in ("clear.test: 1 deliveries, 1 of them would have been deferred", "was 1 clear; would be 1 nothing", "1 would be nothing: ",
-            "3 deliveries: 2 would have been deferred"):
+    for words in ("clear.test: 1 attempts, 1 of them would have been deferred", "was 1 clear; would be 1 nothing", "1 would be nothing: ",
+            "3 attempts: 2 would have been deferred"):
         assert words in done.stdout, done.stdout
 
 
@@ -84,6 +84,9 @@ def test_lists_and_nothing_that_changes(past):
     assert (done.returncode, json.loads(done.stdout)) == same, done.stderr
     status, result = dry_run(past, {"tls": {"starttls_never": ["127.0.0.0/8"]}})
     assert status == 0 and all(row["now"] == {"clear": 1} for row in result["domains"])
+    status, result = dry_run(past, {"tls": {"starttls_never": ["127.0.0.0/8"]}, "destinations": [{"domain": "clear.test", "tls": "required", "dane": "none"}]})
+    row, = [row for row in result["domains"] if row["domain"] == "clear.test"]
+    assert row["reasons"][0]["reason"] == "TLS is required for this destination, but the host is listed in tls.starttls_never", row
     status, result = dry_run(past, {"tls": {"starttls_required": ["clear.test"]}})
     assert status == 1 and result["lost"] == 1
 
