@@ -213,6 +213,42 @@ void cli_explain_print_way(json_t *answer)
 		printf("  no server can be tried: %s\n", cli_explain_word(answer, "end"));
 }
 
+static void print_entry(json_t *object, const char *key, const char *otherwise)
+{
+	if (has(object, key))
+		printf("`%s` in destinations", cli_explain_word(object, key));
+	else
+		printf("%s", otherwise);
+}
+
+/* Why the host is in a list. */
+static void print_listed(json_t *by, const char *list, const char *prefix)
+{
+	const char *names = cli_explain_word(by, "names");
+
+	if (json_is_object(by))
+		printf("%s  the %s is listed in tls.%s as `%s`\n", prefix,
+			strcmp(names, "domain") == 0 ? "recipient's domain"
+			: strcmp(names, "host") == 0 ? "host"
+						     : "host's address",
+			list, cli_explain_word(by, "entry"));
+}
+
+void cli_explain_print_entries(json_t *facts, const char *prefix)
+{
+	json_t *lists = json_object_get(facts, "lists"), *dane = json_object_get(facts, "dane");
+
+	if (json_object_get(facts, "level_entry") == NULL) /* of an older version */
+		return;
+	printf("%s  level %s by ", prefix, cli_explain_word(facts, "level"));
+	print_entry(facts, "level_entry", "tls.starttls_when_possible");
+	printf("; DANE %s by ", cli_explain_word(dane, "setting"));
+	print_entry(dane, "entry", "default: nobody says otherwise");
+	printf("\n");
+	print_listed(json_object_get(lists, "never_by"), "starttls_never", prefix);
+	print_listed(json_object_get(lists, "required_by"), "starttls_required", prefix);
+}
+
 void cli_explain_print_place(json_t *server)
 {
 	printf("%s, %s", cli_explain_word(server, "host"), cli_explain_word(server, "address"));
@@ -239,6 +275,7 @@ static void print_policy(json_t *server)
 	json_t *policy = json_object_get(server, "policy"), *demand;
 	size_t i;
 
+	cli_explain_print_entries(json_object_get(server, "facts"), "");
 	printf("  ");
 	print_wanted(policy, "tls");
 	printf("\n  because %s\n", cli_explain_word(policy, "reason"));

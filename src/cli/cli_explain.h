@@ -31,6 +31,9 @@ void cli_explain_print_chain(json_t *server);
 /* What DNSSEC says of a name that does not exist, for a person. */
 const char *cli_explain_proof(const char *security);
 
+/* Of `facts`: the entries of the configuration that said what is demanded, each line two columns behind `prefix`; nothing of facts that do not name them. */
+void cli_explain_print_entries(json_t *facts, const char *prefix);
+
 /* What would be sent, for a person: `in clear`. */
 const char *cli_explain_sent(const char *sent);
 

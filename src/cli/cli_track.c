@@ -7,6 +7,7 @@
 #include <talloc.h>
 
 #include "base/base.h"
+#include "cli/cli_explain.h"
 #include "cli/cli_private.h"
 #include "cli/cli_tracking.h"
 
@@ -56,6 +57,7 @@ static void print_grounds(const char *prefix, json_t *tls)
 		printf("%s  level %s; decided by %s; DANE %s: %s\n", prefix, word(facts, "level"),
 			word(json_object_get(tls, "policy"), "decided_by"), word(dane, "setting"),
 			word(dane, "finding"));
+	cli_explain_print_entries(facts, prefix);
 	json_object_foreach(json_object_get(tls, "checks"), name, check)
 	{
 		const bool reasoned = json_is_string(json_object_get(check, "reason"));

@@ -89,12 +89,33 @@ static json_t *records_json(const struct dane_lookup_result *dane)
 	return records;
 }
 
+static json_t *listed_json(const struct tls_listed *listed)
+{
+	return listed->entry == NULL ? json_null()
+				     : json_pack("{s:o, s:s}", "entry", track_string(listed->entry), "names",
+					       listed->names);
+}
+
+/* Which entries of the configuration said it. */
+static void add_entries(json_t *facts, const struct tls_findings *found)
+{
+	json_t *lists = json_object_get(facts, "lists");
+
+	json_object_set_new(facts, "level_entry",
+		found->level_entry == NULL ? json_null() : track_string(found->level_entry));
+	json_object_set_new(json_object_get(facts, "dane"), "entry",
+		found->dane_entry == NULL ? json_null() : track_string(found->dane_entry));
+	json_object_set_new(lists, "never_by", listed_json(&found->never));
+	json_object_set_new(lists, "required_by", listed_json(&found->required));
+}
+
 json_t *leg_facts(const struct stop *stop)
 {
 	const struct tls_findings *found = stop->found;
 	const struct dane_lookup_result *dane = found->dane;
 	json_t *json = tls_record_facts(&found->facts), *part = json_object_get(json, "dane");
 
+	add_entries(json, found);
 	if (dane == NULL)
 		return json;
 	json_object_set_new(part, "base", dane->base == NULL ? json_null() : json_string(dane->base));
@@ -142,6 +163,7 @@ static json_t *evidence_of_link(const struct stop *stop, const struct link *link
 /* What was said of a link, and what it followed from. */
 struct leg_told {
 	const char *domain;
+	uint64_t generation; /* its entries are named, too */
 	struct tls_facts facts;
 	struct digest dane;
 	size_t left_out;
@@ -154,7 +176,8 @@ static bool is_told(const struct leg_told *told, const struct stop *stop)
 {
 	const struct dane_lookup_result *dane = stop->found->dane;
 
-	return told != NULL && strcmp(told->domain, stop->route->domain) == 0 &&
+	return told != NULL && told->generation == stop->found->generation &&
+	       strcmp(told->domain, stop->route->domain) == 0 &&
 	       memcmp(&told->facts, &stop->found->facts, sizeof told->facts) == 0 &&
 	       (dane == NULL || (told->left_out == dane->left_out && told->flaw == dane->flaw &&
 					dane->why[0] == '\0' &&
@@ -171,6 +194,7 @@ static const char *tell(struct link *link, const struct stop *stop)
 	talloc_free(link->told);
 	struct leg_told *told = text_must(talloc_zero(link, struct leg_told));
 	told->domain = text_copy(told, text_of(stop->route->domain));
+	told->generation = stop->found->generation;
 	told->facts = stop->found->facts;
 	if (dane != NULL) {
 		told->dane = dane->digest;

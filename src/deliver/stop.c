@@ -59,6 +59,7 @@ void stop_demand_dane(struct stop *stop, const struct deliver_house *house, cons
 		drop_flawed(house, found);
 	}
 	found->facts.dane = DANE_SETTING_MANDATORY;
+	found->dane_entry = NULL;
 	stop->decision = tls_decide(&found->facts);
 }
 

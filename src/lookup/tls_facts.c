@@ -49,6 +49,39 @@ void tls_facts_configured(const struct config *config, const char *domain, const
 	facts->retry_without_tls = config->tls.retry_without_tls;
 }
 
+static const char *entry_domain(const struct config_destination *entry)
+{
+	return entry == NULL ? NULL : entry->domain;
+}
+
+static struct tls_listed listed_by(const struct config *config, enum config_list list,
+	const struct ip *address, const char *host, struct text domain)
+{
+	const struct config_peer *peer = config_listed(config, list, address, host, domain);
+
+	if (peer == NULL)
+		return (struct tls_listed){ NULL, NULL };
+	return (struct tls_listed){ peer->text,
+		peer->name == NULL						      ? "address"
+		: config_listed(config, list, NULL, host, (struct text){ 0 }) == peer ? "host"
+										      : "domain" };
+}
+
+/* Who said it. */
+static void add_entries(struct tls_findings *found, const struct config *config, struct text domain,
+	const char *host, const struct ip *address)
+{
+	const struct config_destination *entry;
+
+	config_tls_for(config, domain, &entry);
+	found->level_entry = entry_domain(entry);
+	config_dane_for(config, domain, &entry);
+	found->dane_entry = entry_domain(entry);
+	found->never = listed_by(config, CONFIG_STARTTLS_NEVER, address, host, domain);
+	found->required = listed_by(config, CONFIG_STARTTLS_REQUIRED, address, host, domain);
+	found->generation = config->generation;
+}
+
 void tls_facts_look_up_dane(struct tls_findings *found, const struct route_means *means,
 	const struct route *route, const struct route_stop *stop)
 {
@@ -71,8 +104,10 @@ struct tls_findings *tls_facts_gather(const void *owner, const struct route_mean
 	struct tls_facts *facts = &found->facts;
 	const struct config *config = means->config;
 	const struct config_route *rule = route->rule;
+	const char *host = stop->literal ? NULL : stop->host;
 
-	tls_facts_configured(config, route->domain, stop->literal ? NULL : stop->host, &stop->address, facts);
+	tls_facts_configured(config, route->domain, host, &stop->address, facts);
+	add_entries(found, config, text_of(route->domain), host, &stop->address);
 	facts->implicit = rule != NULL && rule->implicit_tls;
 	facts->credentials = rule != NULL && rule->username != NULL;
 	facts->mx_secure = route->security == DNS_SECURE;

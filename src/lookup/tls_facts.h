@@ -1,6 +1,8 @@
 #pragma once
 /* What is known about one host before it is dialled, as tls_decide() wants it. This file may look things up, that one may not. */
 
+#include <stdint.h>
+
 #include "policy/tls_decide.h"
 
 struct config;
@@ -10,9 +12,17 @@ struct route;
 struct route_means;
 struct route_stop;
 
+/* An entry of a list that counted, as written, and what it names: `address`, `host` or `domain` (of the recipient); NULL both = none did. */
+struct tls_listed {
+	const char *entry, *names;
+};
+
 struct tls_findings {
-	struct tls_facts facts;		 /* but for temporary_listed, which the caller knows */
-	struct dane_lookup_result *dane; /* NULL = it was not asked for */
+	struct tls_facts facts;		      /* but for temporary_listed, which the caller knows */
+	struct dane_lookup_result *dane;      /* NULL = it was not asked for */
+	uint64_t generation;		      /* of the configuration that says the following */
+	const char *level_entry, *dane_entry; /* of `destinations`, as written; NULL = nobody said it */
+	struct tls_listed never, required;
 };
 
 /* What is known about `stop` for mail that goes along `route`; owned by `owner`, with texts of the configuration. Never NULL. */

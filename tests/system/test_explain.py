@@ -146,6 +146,8 @@ def test_an_entry_for_the_domain_and_a_reload(make_gateway, make_peer):
     gateway = make_gateway(**options, accepted_domains=["sub.good.test"], routes=[{"domain": "default", "next_hop": peer.address}])
     assert explain(gateway, "sub.good.test")[1]["servers"][0]["facts"]["level_from"] == "destination"
     assert explain(gateway, "other.test")[1]["servers"][0]["facts"]["level_from"] == "default"
+    assert "level required by `.good.test` in destinations; DANE opportunistic by default: nobody" in gateway.command("explain", "sub.good.test").stdout
+    assert explain(gateway, "other.test")[1]["servers"][0]["facts"]["level_entry"] == "default"
     generation = explain(gateway, "sub.good.test")[1]["generation"]
     gateway.configure(harness.settings(**{**options, "destinations": [{"domain": "sub.good.test", "tls": "none"}]}, accepted_domains=["sub.good.test"],
         routes=[{"domain": "default", "next_hop": peer.address}]))

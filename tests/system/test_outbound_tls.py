@@ -337,13 +337,19 @@ def test_C7_C11_what_must_be_in_TLS_never_goes_in_clear(make_gateway, servers, m
     assert [message.sender for message in peer.messages] == ([] if listed else ["b@sender.test"])
 
 
-@pytest.mark.parametrize("entry", ["127.0.1.1", "127.0.1.0/24", "mx.a.test", "a.test", ".test"])
-def test_C8_C10_hosts_on_the_allow_list_never_see_STARTTLS(make_gateway, servers, make_dns, own_pki, entry):
+@pytest.mark.parametrize("entry,names", [("127.0.1.1", "address"), ("127.0.1.0/24", "address"), ("mx.a.test", "host"), (".test", "host"),
+    ("a.test", "domain")])
+def test_C8_C10_hosts_on_the_allow_list_never_see_STARTTLS(make_gateway, servers, make_dns, own_pki, entry, names):
     gateway, peer = simple(make_gateway, servers, make_dns, own_pki, starttls_never=[entry])
     send(gateway, "a.test", "1@sender.test")
     evidence = attempts(gateway, "delivered", "1@sender.test")[-1]["tls"]
     assert evidence["obtained"] == "none" and evidence["policy"]["decided_by"] == "allow-list"
     assert "STARTTLS" not in peer.sessions[0].verbs()
+    lists = evidence["facts"]["lists"]
+    assert (lists["never_by"], lists["required_by"]) == ({"entry": entry, "names": names}, None)
+    said = {"address": "host's address", "host": "host", "domain": "recipient's domain"}[names] + f" is listed in tls.starttls_never as `{entry}`"
+    for command in (["explain", "a.test"], ["track"]):
+        assert said in gateway.command(*command).stdout, command
 
 
 def test_F2_demands_that_exclude_each_other_deliver_nothing_and_alarm_once(make_gateway, servers, make_dns, own_pki):
