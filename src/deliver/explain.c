@@ -61,9 +61,9 @@ static bool may_dial(const struct stop *stop, const char **ret_why)
 	return false;
 }
 
-/* How a mail would go: static. */
+/* How a mail would go: static. `blamed`: what failed is the handshake of the server, so that it may go on the temporary list. */
 static const char *sent_as(const struct tls_decision *decision, enum tls_outcome outcome, unsigned passed,
-	const char **ret_reason)
+	bool blamed, const char **ret_reason)
 {
 	*ret_reason = decision->reason;
 	if (decision->conflict || decision->hold != TLS_GO)
@@ -78,7 +78,7 @@ static const char *sent_as(const struct tls_decision *decision, enum tls_outcome
 	case TLS_STEP_DROP:
 		break;
 	}
-	if (outcome != TLS_OUTCOME_HANDSHAKE_FAILED || !decision->may_list)
+	if (outcome != TLS_OUTCOME_HANDSHAKE_FAILED || !decision->may_list || !blamed)
 		return "nothing";
 	*ret_reason = "the TLS handshake failed, and tls.retry_without_tls is on";
 	return "clear";
@@ -93,11 +93,14 @@ static struct tls_decision curious(const struct tls_decision *real)
 			    ((real->checks | real->recorded) & TLS_CHECK_DANE),
 		.reason = "an operator wants to know" };
 
-	return tls_decide_join(&demand, 1);
+	struct tls_decision decision = tls_decide_join(&demand, 1);
+
+	decision.may_list = true; /* nobody lists it here, but a failure then says whether a delivery might */
+	return decision;
 }
 
 /* What each level would make of what was found. */
-static json_t *levels_json(const struct stop *stop, enum tls_outcome outcome, unsigned passed)
+static json_t *levels_json(const struct stop *stop, enum tls_outcome outcome, unsigned passed, bool blamed)
 {
 	json_t *levels = json_object();
 
@@ -108,9 +111,8 @@ static json_t *levels_json(const struct stop *stop, enum tls_outcome outcome, un
 		facts.level = (enum tls_level)level;
 		facts.level_from = TLS_FROM_DESTINATION;
 		const struct tls_decision decision = tls_decide(&facts);
-		const char *sent = "nothing";
+		const char *sent = sent_as(&decision, outcome, passed, blamed, &reason);
 
-		sent = sent_as(&decision, outcome, passed, &reason);
 		json_object_set_new(levels, tls_demand_level_word((enum tls_level)level),
 			json_pack("{s:s, s:s}", "sent", sent, "reason", reason));
 	}
@@ -166,7 +168,7 @@ static json_t *live_json(const struct question *q, const struct stop *stop)
 	const char *sent = "nothing", *reason = open ? stop->decision.reason : failure.reply;
 
 	if (judged)
-		sent = sent_as(&stop->decision, outcome, passed, &reason);
+		sent = sent_as(&stop->decision, outcome, passed, !open && failure.may_list, &reason);
 	else if (open)
 		sent = "clear";
 	/* What failed later, such as a login, keeps the mail as well; a connection in clear would be a new one. */
@@ -184,7 +186,8 @@ static json_t *live_json(const struct question *q, const struct stop *stop)
 		shown.signature, "chain", chain_json(shown.chain, q->scratch), "sent", sent, "reason",
 		track_string(reason));
 	if (q->mode == EXPLAIN_VERIFY && judged)
-		json_object_set_new(json, "levels", levels_json(stop, outcome, passed));
+		json_object_set_new(
+			json, "levels", levels_json(stop, outcome, passed, !open && failure.may_list));
 	if (open)
 		link_close(link);
 	peer_chain_free(shown.chain);

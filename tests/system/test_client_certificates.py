@@ -1,5 +1,6 @@
 """Certificates that the gateway shows to servers, and authorities of single destinations (B52, 2.14 to 2.16)."""
 
+import json
 import os
 import re
 import signal
@@ -182,6 +183,10 @@ def test_2_14_C6_a_server_that_refuses_it_never_gets_onto_the_temporary_list(sta
             send(gateway, domain, sender)
             assert "450 4.7.5 TLS: " in attempt_of(gateway.tracked("deferred", sender=sender))["reply"]
             assert gateway.json("tls", "temporary")["hosts"] == []
+            for command in (["explain", domain, "--live"], ["tls", "verify", domain]):
+                live = json.loads(gateway.command(*command, "--json").stdout)["servers"][0]["live"]
+                assert live["sent"] == "nothing", live
+            assert live["levels"]["preferred"]["sent"] == ("nothing" if live["connection"]["outcome"] == "handshake-failed" else "encrypted"), live
         assert peer.messages == []
 
 
