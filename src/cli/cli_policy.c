@@ -200,7 +200,7 @@ static int replay_all(
 			tls_replay_add(replay, record);
 		json_decref(record);
 	}
-	return r < 0 ? CLI_FAILED : CLI_FINE;
+	return r < 0 ? CLI_TEMPORARY : CLI_FINE; /* CLI_FAILED says that mail would have waited */
 }
 
 static int dry_run(const char *file, const struct options *options, const struct store_query *query,
@@ -212,12 +212,13 @@ static int dry_run(const char *file, const struct options *options, const struct
 
 	if (status == CLI_FINE)
 		status = cli_tracking_open(file, scratch, &tracking);
-	if (status == CLI_FINE) {
-		struct tls_replay *replay = tls_replay_new(scratch, then, now);
+	struct tls_replay *replay = status == CLI_FINE ? tls_replay_new(scratch, then, now) : NULL;
 
+	if (replay != NULL)
 		status = replay_all(&tracking, query, replay);
+	if (replay != NULL && status == CLI_FINE) {
 		json_t *result = tls_replay_json(replay, rows);
-		if (status == CLI_FINE && number(result, "lost") > 0)
+		if (number(result, "lost") > 0)
 			status = CLI_FAILED;
 		if (options->json)
 			cli_print_json(json_incref(result));

@@ -69,6 +69,16 @@ def test_without_a_gateway_and_for_people(past):
         assert words in done.stdout, done.stdout
 
 
+def test_records_that_cannot_be_read_give_no_figures(past):
+    """A part of the truth is none, and 1 says that mail would have waited."""
+    past.stop()
+    for path in (past.folder / "state").glob("*.db"):
+        data = path.read_bytes()
+        path.write_bytes(data[:2 * 8192] + b"\xff" * (len(data) - 2 * 8192))
+    status, said = dry_run(past, VERIFY)
+    assert status == 75 and "tracking records cannot be read" in said, (status, said)
+
+
 def test_unknown_is_said_and_not_guessed(past):
     status, result = dry_run(past, {"destinations": [{"domain": "default", "tls": "preferred", "dane": "opportunistic"}]})
     assert status == 0 and result["unknown"] == 0, "the servers were named by address: there is nothing to look up"
